@@ -1,0 +1,1 @@
+"""The events that Pipeline's services and the Xero integration exchange over Kafka."""

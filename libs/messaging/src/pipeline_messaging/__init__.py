@@ -1,0 +1,1 @@
+"""Outbox, inbox, relay, per-account worker and dead letters: reliable Kafka on Postgres."""

@@ -1,0 +1,1 @@
+"""Xero's wire format, its errors, and the client of the connector's gateway."""

@@ -1,0 +1,1 @@
+"""Owns the OAuth tokens, the Xero card and the gateway to Xero's API."""

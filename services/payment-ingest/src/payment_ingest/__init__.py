@@ -1,0 +1,1 @@
+"""Turns Xero's webhooks into PaymentRecorded, each payment once."""

@@ -1,0 +1,1 @@
+"""A stand-in for Xero's servers, built from what Xero does."""
