@@ -1,0 +1,381 @@
+"""Why an invoice is not in Xero: each cause with a sentence for its owner, the next step, and whose move it is."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Mover(StrEnum):
+    """Whose move it is."""
+
+    BOOKKEEPER = "bookkeeper"
+    """Whoever keeps the invoice and the customer in Pipeline."""
+    XERO_ADMIN = "xero_admin"
+    """Whoever may change settings in the Xero organisation."""
+    ACCOUNT_ADMIN = "account_admin"
+    """Whoever may connect the account to Xero."""
+    SUPPORT = "support"
+    """Pipeline's own people."""
+    SYSTEM = "system"
+    """Nobody: it goes on by itself."""
+
+
+class ProblemCode(StrEnum):
+    """Stable names of the causes; `SyncFailed.code` is one of them."""
+
+    # Waiting for somebody or something; released by itself.
+    CUSTOMER_NOT_MAPPED = "CUSTOMER_NOT_MAPPED"
+    NOT_CONNECTED = "NOT_CONNECTED"
+    TENANT_CHANGED = "TENANT_CHANGED"
+    RATE_LIMITED = "RATE_LIMITED"
+    XERO_UNAVAILABLE = "XERO_UNAVAILABLE"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    # The invoice itself.
+    NO_LINES = "NO_LINES"
+    TOO_MANY_LINES = "TOO_MANY_LINES"
+    TOTAL_MISMATCH = "TOTAL_MISMATCH"
+    TOTAL_NEGATIVE = "TOTAL_NEGATIVE"
+    QUANTITY_NEGATIVE = "QUANTITY_NEGATIVE"
+    DESCRIPTION_MISSING = "DESCRIPTION_MISSING"
+    FIELD_TOO_LONG = "FIELD_TOO_LONG"
+    INVOICE_NUMBER_MISSING = "INVOICE_NUMBER_MISSING"
+    INVOICE_NUMBER_TAKEN = "INVOICE_NUMBER_TAKEN"
+    DUE_DATE_BEFORE_ISSUE = "DUE_DATE_BEFORE_ISSUE"
+    CURRENCY_UNKNOWN = "CURRENCY_UNKNOWN"
+    CURRENCY_RATE_INVALID = "CURRENCY_RATE_INVALID"
+    TOO_MANY_TRACKING_OPTIONS = "TOO_MANY_TRACKING_OPTIONS"
+    UPDATE_AFTER_VOID = "UPDATE_AFTER_VOID"
+    # What the Xero organisation allows.
+    CURRENCY_NOT_SUBSCRIBED = "CURRENCY_NOT_SUBSCRIBED"
+    ACCOUNT_NOT_MAPPED = "ACCOUNT_NOT_MAPPED"
+    TAX_NOT_MAPPED = "TAX_NOT_MAPPED"
+    ITEM_NOT_FOUND = "ITEM_NOT_FOUND"
+    TRACKING_NOT_FOUND = "TRACKING_NOT_FOUND"
+    CONTACT_ARCHIVED = "CONTACT_ARCHIVED"
+    CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
+    CONTACT_NAME_TAKEN = "CONTACT_NAME_TAKEN"
+    CONTACT_INVALID = "CONTACT_INVALID"
+    PERIOD_LOCKED = "PERIOD_LOCKED"
+    INVOICE_NOT_EDITABLE = "INVOICE_NOT_EDITABLE"
+    INVOICE_HAS_PAYMENT = "INVOICE_HAS_PAYMENT"
+    INVOICE_GONE_FROM_XERO = "INVOICE_GONE_FROM_XERO"
+    ORGANISATION_LIMIT = "ORGANISATION_LIMIT"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    XERO_VALIDATION = "XERO_VALIDATION"
+    # Ours.
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
+_FACT_LENGTH: Final = 300
+# What a sentence says where a fact is not known: it must read well whatever the caller could find out.
+_UNKNOWN: Final = MappingProxyType(
+    {
+        "account_code": "used on a line",
+        "codes": "it uses",
+        "contact": "of this customer",
+        "currency": "it names",
+        "customer": "of this invoice",
+        "detail": "it gave no reason",
+        "expected": "another amount",
+        "field": "it did not say which",
+        "invoice_number": "in question",
+        "item_code": "used on a line",
+        "line": "in question",
+        "lock_date": "the lock date",
+        "name": "of this customer",
+        "reason": "the connection is not active",
+        "retry_at": "shortly",
+        "tax_code": "used on a line",
+        "total": "shown",
+        "tracking": "used on a line",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A cause in words.
+
+    Attributes:
+        code: its stable name.
+        message: what is wrong, in a sentence the owner of the invoice understands; may hold {placeholders}.
+        hint: the next step; may hold {placeholders}.
+        retryable: whether it is tried again without anybody doing anything.
+        mover: whose move it is.
+    """
+
+    code: ProblemCode
+    message: str
+    hint: str
+    retryable: bool
+    mover: Mover
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """Names of the facts its sentences can tell."""
+        return frozenset(_PLACEHOLDER.findall(self.message + self.hint))
+
+    def render(self, **facts: object) -> "Problem":
+        """The problem with the facts put in; a fact not given is worded round, one not used is ignored.
+
+        Never raises for a missing fact: failing to word a failure would hide it.
+        """
+
+        def fill(match: re.Match[str]) -> str:
+            fact = facts.get(match[1])
+            if fact is None or not str(fact).strip():
+                return _UNKNOWN[match[1]]
+            return " ".join(str(fact).split())[:_FACT_LENGTH]
+
+        return replace(
+            self,
+            message=_PLACEHOLDER.sub(fill, self.message),
+            hint=_PLACEHOLDER.sub(fill, self.hint),
+        )
+
+
+def _problem(
+    code: ProblemCode, mover: Mover, message: str, hint: str, *, retryable: bool = False
+) -> Problem:
+    return Problem(code, message, hint, retryable, mover)
+
+
+_C = ProblemCode
+_M = Mover
+
+_ALL: Final = (
+    _problem(
+        _C.CUSTOMER_NOT_MAPPED,
+        _M.BOOKKEEPER,
+        "The customer {customer} is not linked to a contact in Xero.",
+        "Link the customer to its Xero contact, or create the customer in Pipeline so that the contact is "
+        "created in Xero; the invoice then follows by itself.",
+    ),
+    _problem(
+        _C.NOT_CONNECTED,
+        _M.ACCOUNT_ADMIN,
+        "Pipeline is not connected to Xero: {reason}.",
+        "Open the Xero card and click Refresh Token, or Disconnect and then Connect to Xero; waiting "
+        "invoices then follow by themselves.",
+    ),
+    _problem(
+        _C.TENANT_CHANGED,
+        _M.ACCOUNT_ADMIN,
+        "The account is now connected to a different Xero organisation than the one this invoice is in.",
+        "Connect the account to the former organisation again, or ask support to move the invoice to the new one.",
+    ),
+    _problem(
+        _C.RATE_LIMITED,
+        _M.SYSTEM,
+        "Xero accepts no more requests for this organisation at the moment.",
+        "Nothing to do: the invoice is sent again {retry_at}.",
+        retryable=True,
+    ),
+    _problem(
+        _C.XERO_UNAVAILABLE,
+        _M.SYSTEM,
+        "Xero cannot be reached at the moment.",
+        "Nothing to do: the invoice is sent again {retry_at}.",
+        retryable=True,
+    ),
+    _problem(
+        _C.OUTCOME_UNKNOWN,
+        _M.SYSTEM,
+        "Xero did not confirm whether it took the invoice.",
+        "Nothing to do: we look in Xero before sending anything again, {retry_at}. Please do not enter it by hand.",
+        retryable=True,
+    ),
+    _problem(
+        _C.NO_LINES,
+        _M.BOOKKEEPER,
+        "The invoice has no lines.",
+        "Add at least one line to the invoice in Pipeline.",
+    ),
+    _problem(
+        _C.TOO_MANY_LINES,
+        _M.BOOKKEEPER,
+        "The invoice has more lines than Xero takes.",
+        "Split the invoice into smaller ones in Pipeline.",
+    ),
+    _problem(
+        _C.TOTAL_MISMATCH,
+        _M.BOOKKEEPER,
+        "The total {total} does not match its lines, which add up to {expected}.",
+        "Correct the lines or the total of the invoice in Pipeline; tax is rounded line by line.",
+    ),
+    _problem(
+        _C.TOTAL_NEGATIVE,
+        _M.BOOKKEEPER,
+        "The total {total} is below zero, and Xero takes no such invoice.",
+        "Issue a credit note instead, or correct the lines in Pipeline.",
+    ),
+    _problem(
+        _C.QUANTITY_NEGATIVE,
+        _M.BOOKKEEPER,
+        "The quantity on the line {line} is below zero.",
+        "Correct the quantity in Pipeline; for a discount use a negative price, for a return a credit note.",
+    ),
+    _problem(
+        _C.DESCRIPTION_MISSING,
+        _M.BOOKKEEPER,
+        "The line {line} has no description, and Xero needs one.",
+        "Add a description to the line in Pipeline.",
+    ),
+    _problem(
+        _C.FIELD_TOO_LONG,
+        _M.BOOKKEEPER,
+        "A text of the invoice is longer than Xero keeps: {field}.",
+        "Shorten it in Pipeline.",
+    ),
+    _problem(
+        _C.INVOICE_NUMBER_MISSING,
+        _M.BOOKKEEPER,
+        "The invoice has no number.",
+        "Give the invoice a number in Pipeline.",
+    ),
+    _problem(
+        _C.INVOICE_NUMBER_TAKEN,
+        _M.BOOKKEEPER,
+        "The number {invoice_number} is already used by another invoice in Xero.",
+        "Give the invoice another number in Pipeline, or change the number of the other invoice in Xero and retry.",
+    ),
+    _problem(
+        _C.DUE_DATE_BEFORE_ISSUE,
+        _M.BOOKKEEPER,
+        "The due date is earlier than the date of the invoice.",
+        "Correct the dates in Pipeline.",
+    ),
+    _problem(
+        _C.CURRENCY_UNKNOWN,
+        _M.BOOKKEEPER,
+        "The currency {currency} does not exist.",
+        "Choose a three-letter currency such as NZD or EUR in Pipeline.",
+    ),
+    _problem(
+        _C.CURRENCY_RATE_INVALID,
+        _M.BOOKKEEPER,
+        "The exchange rate must be above zero and have at most six decimal places.",
+        "Correct the exchange rate in Pipeline, or leave it out to use the day's rate.",
+    ),
+    _problem(
+        _C.TOO_MANY_TRACKING_OPTIONS,
+        _M.BOOKKEEPER,
+        "The line {line} has more tracking categories than the two Xero keeps.",
+        "Keep at most two tracking categories on the line in Pipeline.",
+    ),
+    _problem(
+        _C.UPDATE_AFTER_VOID,
+        _M.BOOKKEEPER,
+        "The invoice was voided before, and a voided invoice cannot change in Xero.",
+        "Issue a new invoice in Pipeline.",
+    ),
+    _problem(
+        _C.CURRENCY_NOT_SUBSCRIBED,
+        _M.XERO_ADMIN,
+        "The Xero organisation does not use the currency {currency}.",
+        "Add the currency in Xero (Settings, Currencies), then retry.",
+    ),
+    _problem(
+        _C.ACCOUNT_NOT_MAPPED,
+        _M.BOOKKEEPER,
+        "The account code {account_code} cannot be used in this Xero organisation.",
+        "Map it to an active Xero account, or add or restore that account in Xero, then retry.",
+    ),
+    _problem(
+        _C.TAX_NOT_MAPPED,
+        _M.BOOKKEEPER,
+        "The tax code {tax_code} cannot be used with its account in this Xero organisation.",
+        "Map it to a Xero tax rate that the account accepts, then retry.",
+    ),
+    _problem(
+        _C.ITEM_NOT_FOUND,
+        _M.BOOKKEEPER,
+        "The item code {item_code} does not exist in this Xero organisation.",
+        "Add the item in Xero or remove it from the line in Pipeline, then retry.",
+    ),
+    _problem(
+        _C.TRACKING_NOT_FOUND,
+        _M.BOOKKEEPER,
+        "The tracking option {tracking} does not exist in this Xero organisation.",
+        "Add the category and option in Xero or remove them from the line in Pipeline, then retry.",
+    ),
+    _problem(
+        _C.CONTACT_ARCHIVED,
+        _M.XERO_ADMIN,
+        "The Xero contact {contact} is archived, so Xero takes no new invoices for it.",
+        "Restore the contact in Xero, or link the customer to another contact, then retry.",
+    ),
+    _problem(
+        _C.CONTACT_NOT_FOUND,
+        _M.BOOKKEEPER,
+        "The Xero contact {contact} no longer exists in this organisation.",
+        "Link the customer to another Xero contact; the invoice then follows by itself.",
+    ),
+    _problem(
+        _C.CONTACT_NAME_TAKEN,
+        _M.BOOKKEEPER,
+        "A contact with the name {name} already exists in Xero and is not known to be the same customer.",
+        "Link the customer to that contact if it is the same, or rename the customer in Pipeline.",
+    ),
+    _problem(
+        _C.CONTACT_INVALID,
+        _M.BOOKKEEPER,
+        "Xero did not take the customer as a contact: {detail}.",
+        "Correct the customer in Pipeline, or link it to an existing Xero contact.",
+    ),
+    _problem(
+        _C.PERIOD_LOCKED,
+        _M.XERO_ADMIN,
+        "The books in Xero are locked up to {lock_date}, and this invoice falls before that.",
+        "Change the date of the invoice in Pipeline, or move the lock date in Xero and retry.",
+    ),
+    _problem(
+        _C.INVOICE_NOT_EDITABLE,
+        _M.BOOKKEEPER,
+        "The invoice {invoice_number} can no longer be changed in Xero because of its status there.",
+        "Make the correction in Xero, or issue a credit note and a new invoice in Pipeline.",
+    ),
+    _problem(
+        _C.INVOICE_HAS_PAYMENT,
+        _M.BOOKKEEPER,
+        "The invoice {invoice_number} has a payment or credit in Xero, so it cannot be changed or voided there.",
+        "Remove the payment or credit in Xero and retry, or issue a credit note instead.",
+    ),
+    _problem(
+        _C.INVOICE_GONE_FROM_XERO,
+        _M.BOOKKEEPER,
+        "The invoice {invoice_number} was voided or deleted in Xero.",
+        "Void it in Pipeline too, or issue a new invoice.",
+    ),
+    _problem(
+        _C.ORGANISATION_LIMIT,
+        _M.XERO_ADMIN,
+        "The Xero subscription of the organisation allows no more invoices for now: {detail}.",
+        "Upgrade the Xero subscription, or wait for the next month, then retry.",
+    ),
+    _problem(
+        _C.NOT_ALLOWED,
+        _M.ACCOUNT_ADMIN,
+        "Xero does not allow Pipeline to do this for the organisation.",
+        "Disconnect and connect to Xero again as a user who may edit invoices, granting all permissions.",
+    ),
+    _problem(
+        _C.XERO_VALIDATION,
+        _M.BOOKKEEPER,
+        "Xero did not accept the invoice: {detail}.",
+        "Correct what Xero names, in Pipeline or in Xero's settings, then retry.",
+    ),
+    _problem(
+        _C.INTERNAL_ERROR,
+        _M.SUPPORT,
+        "Something went wrong in Pipeline while preparing the invoice.",
+        "Nothing was lost; our support has been told. Contact them if it does not appear within a day.",
+    ),
+)
+
+PROBLEMS: Final[Mapping[ProblemCode, Problem]] = MappingProxyType({p.code: p for p in _ALL})
+"""The words of every code."""

@@ -1,0 +1,168 @@
+"""Publish events from any service in five lines (needs the extra `producer`).
+
+::
+
+    async with EventPublisher("kafka:9092", source="billing") as publisher:
+        await publisher.publish(InvoiceCreated(account_id="acc-7", invoice_id="inv-1001", ...))
+
+A service that writes to a database of its own in the same breath wants an outbox instead: between its
+commit and this publish there is room to be killed in.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from pipeline_contracts.envelope import Record, encode, stable_id
+from pipeline_contracts.errors import NotEncodable
+from pipeline_contracts.event import Event
+
+_log = logging.getLogger(__name__)
+_STOP_SECONDS = 5.0
+
+
+class PublishUnconfirmed(Exception):  # noqa: N818 - a state of knowledge, not a fault: it may be published
+    """Kafka did not confirm the event in time; it may be published all the same.
+
+    Publish the same event again: its id is the same, so a consumer that sees both takes one.
+    """
+
+
+class EventPublisher:
+    """Publishes events durably: acknowledged by all replicas in sync, once per call, in order per key.
+
+    Args:
+        bootstrap_servers: `host:port`, several joined by commas.
+        source: the publishing service, the CloudEvents `source`.
+        timeout: seconds to wait for Kafka's acknowledgement, and for the first connection.
+        now: the clock for `ce_time`.
+        kafka_options: passed to aiokafka as they are, e.g. `security_protocol` and `ssl_context`.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        source: str,
+        timeout: float = 30.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        **kafka_options: Any,
+    ) -> None:
+        if not source.strip():
+            raise ValueError("source: name the publishing service, e.g. 'billing'")
+        self._options = {
+            "bootstrap_servers": bootstrap_servers,
+            "client_id": source,
+        } | kafka_options
+        self._source = source
+        self._timeout = timeout
+        self._now = now
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            PublishUnconfirmed: Kafka cannot be reached within the timeout.
+        """
+        await self._started()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._discard()
+
+    async def publish(
+        self,
+        event: Event,
+        *,
+        id: str | None = None,  # noqa: A002 - CloudEvents' word
+        time: datetime | None = None,
+        traceparent: str | None = None,
+    ) -> Record:
+        """Publish one event and return once Kafka has it for good.
+
+        Args:
+            event: the event.
+            id: the CloudEvents id; by default derived from type, account, subject and version, so that
+                publishing the same version twice is read once. Raise the version with every change.
+            time: when it happened; by default now.
+            traceparent: W3C trace context, if there is one.
+
+        Returns:
+            The record as published.
+
+        Raises:
+            NotEncodable: the event breaks the contract; nothing was sent.
+            PublishUnconfirmed: see there; call again with the same event.
+        """
+        record = encode(
+            event,
+            id=stable_id(event) if id is None else id,
+            source=self._source,
+            time=time or self._now(),
+            traceparent=traceparent,
+        )
+        producer = await self._started()
+        try:
+            # An idempotent batch never expires by itself, so the wait must.
+            async with asyncio.timeout(self._timeout):
+                await producer.send_and_wait(
+                    record.topic, record.value, key=record.key, headers=list(record.headers)
+                )
+        except (KafkaError, TimeoutError) as error:
+            # A producer that lost its sequence, or sits on an endless batch, stays so: take a fresh one.
+            await self._discard(producer)
+            raise PublishUnconfirmed(
+                f"{event.TYPE} for {event.subject}: Kafka did not confirm it ({error or 'timed out'}); "
+                "publish the same event again"
+            ) from error
+        return record
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is not None:
+                return self._producer
+            producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **self._options)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await producer.start()
+            except BaseException as error:
+                await _stop(producer)
+                if isinstance(error, KafkaError | TimeoutError):
+                    raise PublishUnconfirmed(
+                        f"Kafka at {self._options['bootstrap_servers']} cannot be reached ({error}); nothing was sent"
+                    ) from error
+                raise
+            self._producer = producer
+            return producer
+
+    async def _discard(self, only: AIOKafkaProducer | None = None) -> None:
+        producer = self._producer
+        if producer is None or (only is not None and only is not producer):
+            return
+        self._producer = None
+        await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        # Whoever waits for a record has already been told that it is unconfirmed.
+        _log.warning("Kafka producer did not stop cleanly", exc_info=True)
+
+
+__all__ = ["EventPublisher", "NotEncodable", "PublishUnconfirmed"]
