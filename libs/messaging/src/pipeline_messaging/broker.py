@@ -1,0 +1,132 @@
+"""Kafka connections with the settings that lose nothing: the one place where they are chosen."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+log = structlog.get_logger(__name__)
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""Above any record a topic takes, so that the broker's limit decides and not aiokafka's 1 MB default."""
+
+_SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """How to reach Kafka.
+
+    `enable_idempotence` stays on for Apache Kafka. It is a setting because some stand-in brokers cannot do it; without
+    it a retried send may be written twice, which consumers recognise by the event's id.
+    """
+
+    bootstrap_servers: str
+    client_id: str = "pipeline"
+    enable_idempotence: bool = True
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_cafile: str | None = None
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """A verifying TLS context where the protocol asks for TLS."""
+        if not self.security_protocol.endswith("SSL"):
+            return None
+        return ssl.create_default_context(cafile=self.ssl_cafile)
+
+
+def make_broker(kafka: KafkaSettings) -> KafkaBroker:
+    """A FastStream broker that only consumes: publishing is the relay's work.
+
+    - `allow_auto_create_topics=False`: FastStream would create a missing topic with one partition.
+    - `consumer_only`: no producer inside; FastStream's own would run with acks=1 and reply to `reply_to` headers.
+    - `apply_types=False`: its per-message injection costs about ten times our decoding.
+    - Its line per message goes to DEBUG; what happened is logged by the subscriber.
+    """
+    return KafkaBroker(
+        [server.strip() for server in kafka.bootstrap_servers.split(",")],
+        client_id=kafka.client_id,
+        allow_auto_create_topics=False,
+        consumer_only=True,
+        apply_types=False,
+        graceful_timeout=40.0,
+        request_timeout_ms=20_000,
+        security=_security(kafka),
+        logger=logging.getLogger("pipeline_messaging.faststream"),
+        log_level=logging.DEBUG,
+    )
+
+
+def make_producer(kafka: KafkaSettings, **overrides: Any) -> AIOKafkaProducer:
+    """A producer that reports success only for what all in-sync replicas have (aiokafka's default is acks=1).
+
+    Must be called inside a running event loop; the caller starts and stops it.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in kafka.bootstrap_servers.split(",")],
+        "client_id": kafka.client_id,
+        "acks": "all",
+        "enable_idempotence": kafka.enable_idempotence,
+        "request_timeout_ms": 10_000,
+        "max_request_size": MAX_REQUEST_BYTES,
+        "max_batch_size": 256 * 1024,
+        "security_protocol": kafka.security_protocol,
+        "ssl_context": kafka.ssl_context(),
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": kafka.sasl_password,
+    }
+    return AIOKafkaProducer(**(options | overrides))
+
+
+@asynccontextmanager
+async def consuming(broker: KafkaBroker, *, retry_seconds: float = 2.0) -> AsyncIterator[None]:
+    """Start the broker's subscribers in the background, and stop them gracefully at the end.
+
+    Kafka being away must not keep a service from starting: its HTTP side may have to accept what must not be lost.
+    At the end intake stops first, the running batches finish and commit, then the consumers leave their groups.
+    """
+    starter = asyncio.create_task(_start(broker, retry_seconds), name="kafka-start")
+    try:
+        yield
+    finally:
+        starter.cancel()
+        with suppress(asyncio.CancelledError):
+            await starter
+        await broker.stop()
+
+
+async def _start(broker: KafkaBroker, retry_seconds: float) -> None:
+    while True:
+        try:
+            await broker.start()
+        except (KafkaError, OSError) as error:
+            log.warning("kafka_unreachable", error=type(error).__name__, retry_in=retry_seconds)
+            for subscriber in broker.subscribers:
+                await subscriber.stop()
+            await asyncio.sleep(retry_seconds)
+        else:
+            return
+
+
+def _security(kafka: KafkaSettings) -> BaseSecurity | None:
+    use_ssl = kafka.security_protocol.endswith("SSL")
+    if kafka.security_protocol.startswith("SASL"):
+        return _SASL[kafka.sasl_mechanism](
+            username=kafka.sasl_username or "",
+            password=kafka.sasl_password or "",
+            use_ssl=use_ssl,
+            ssl_context=kafka.ssl_context(),
+        )
+    return BaseSecurity(use_ssl=True, ssl_context=kafka.ssl_context()) if use_ssl else None
