@@ -68,10 +68,14 @@ Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INT)]
 Flag = Annotated[bool, Field(strict=True)]
 """true or false, never 0 or "yes"."""
 
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIMESTAMP: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+_DATE_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_DATE: Final = re.compile(_DATE_PATTERN)
+_TIMESTAMP_PATTERN: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
+_TIMESTAMP: Final = re.compile(_TIMESTAMP_PATTERN)
+_UTC_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z$"
 
 
 def _read_date(value: object) -> object:
@@ -104,7 +108,9 @@ def rfc3339(moment: datetime) -> str:
 
 
 Day = Annotated[
-    date, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})
+    date,
+    BeforeValidator(_read_date),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": _DATE_PATTERN}),
 ]
 """A calendar day without a time zone."""
 
@@ -113,7 +119,12 @@ Timestamp = Annotated[
     BeforeValidator(_read_timestamp),
     AfterValidator(_to_utc),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "pattern": _TIMESTAMP_PATTERN}, mode="validation"
+    ),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "pattern": _UTC_PATTERN}, mode="serialization"
+    ),
 ]
 """A moment, always in UTC once read."""
 
