@@ -1,0 +1,85 @@
+"""The Postgres pool, and the check that the schema is the one this release was written for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from pipeline_service_defaults.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+
+_LOG = logging.getLogger(__name__)
+
+
+class SchemaOutOfDateError(Exception):
+    """The database lacks migrations this release needs. The message names them and the command to run."""
+
+
+async def create_pool(settings: ServiceSettings, **options: Any) -> Pool:
+    """Open the connection pool.
+
+    Statements time out after a minute, and a transaction somebody forgot is ended by the server, so that a stuck
+    replica cannot hold row locks for ever.
+
+    Args:
+        settings: Gives address and size.
+        options: Passed on to ``asyncpg.create_pool``.
+
+    Raises:
+        OSError, asyncpg.PostgresError: The database cannot be reached or refuses us.
+    """
+    defaults: dict[str, Any] = {
+        "min_size": min(2, settings.database_pool_size),
+        "max_size": settings.database_pool_size,
+        "timeout": 10,
+        "command_timeout": 60,
+        "server_settings": {
+            "timezone": "UTC",
+            "statement_timeout": "60000",
+            "idle_in_transaction_session_timeout": "60000",
+        },
+    }
+    return await asyncpg.create_pool(
+        settings.database_url.get_secret_value(), **(defaults | options)
+    )
+
+
+async def require_schema(pool: Pool, expected: Collection[str]) -> None:
+    """Refuse to start on a database that lacks a migration.
+
+    Versions the database has beyond ``expected`` are fine: they belong to a newer release rolling out.
+
+    Args:
+        pool: The service's database.
+        expected: Migration versions, as ``migrate.versions(import_name)`` lists them.
+
+    Raises:
+        SchemaOutOfDateError: A version is missing.
+    """
+    async with pool.acquire() as connection:
+        try:
+            rows = await connection.fetch("SELECT version FROM schema_migrations")
+        except asyncpg.UndefinedTableError:
+            rows = []
+    missing = sorted(set(expected) - {row["version"] for row in rows})
+    if missing:
+        raise SchemaOutOfDateError(
+            f"the database lacks the migrations {', '.join(missing)};"
+            " run python -m pipeline_service_defaults.migrate <service> and start again"
+        )
+
+
+async def check_database(pool: Pool) -> None:
+    """A readiness check: one round trip on a pooled connection.
+
+    Raises:
+        OSError, asyncpg.PostgresError, TimeoutError: The database does not answer.
+    """
+    await pool.fetchval("SELECT 1", timeout=2)

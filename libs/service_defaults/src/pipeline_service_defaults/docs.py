@@ -1,0 +1,131 @@
+"""A readable page of the HTTP interface at ``/docs``: one self-contained document, no script, nothing loaded from
+anywhere. ``/openapi.json`` beside it is for programs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+_STYLE = """
+:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
+body{max-width:60rem;margin:2rem auto;padding:0 1rem}
+code,.path{font-family:ui-monospace,monospace;overflow-wrap:anywhere}
+section{border-top:1px solid #8886;padding:.75rem 0}
+h2{font-size:1.05rem;margin:.25rem 0}
+.method{display:inline-block;min-width:4.5rem;font-weight:700}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.2rem .75rem .2rem 0}
+th{font-weight:600}p{margin:.35rem 0}.lock{border:1px solid #8886;border-radius:.3rem;padding:0 .4rem;font-size:.85rem}
+"""
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+_METHODS = ("get", "put", "post", "delete", "patch")
+
+
+def install(app: FastAPI) -> None:
+    """Add ``/docs`` and ``/openapi.json``; create the application with ``docs_url=None, openapi_url=None``."""
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(render(app.openapi()), headers={"Content-Security-Policy": POLICY})
+
+    async def document(_: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    app.add_route("/docs", page, include_in_schema=False)
+    app.add_route("/openapi.json", document, include_in_schema=False)
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The page for an OpenAPI document."""
+    info = document.get("info", {})
+    title = _text(info.get("title", "API"))
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width,initial-scale=1'>",
+        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>",
+        _paragraphs(info.get("description")),
+        "<p>For programs: <a href=/openapi.json>openapi.json</a>. Errors are problem documents (RFC 9457).</p>",
+    ]
+    for path, operations in document.get("paths", {}).items():
+        for method in _METHODS:
+            if method in operations:
+                parts.extend(_operation(path, method, operations[method]))
+    parts.extend(_schemas(document))
+    return "".join(parts)
+
+
+def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
+    lock = " <span class=lock>token needed</span>" if operation.get("security") else ""
+    yield f"<section><h2><span class=method>{method.upper()}</span> <span class=path>{_text(path)}</span>{lock}</h2>"
+    yield f"<p><b>{_text(operation.get('summary', ''))}</b></p>"
+    yield _paragraphs(operation.get("description"))
+    if parameters := operation.get("parameters"):
+        yield "<table><tr><th>Parameter<th>In<th>Type<th>Meaning"
+        for item in parameters:
+            needed = "" if item.get("required") else " (optional)"
+            yield (
+                f"<tr><td><code>{_text(item['name'])}</code>{needed}<td>{_text(item['in'])}"
+                f"<td>{_type(item.get('schema', {}))}<td>{_text(item.get('description', ''))}"
+            )
+        yield "</table>"
+    for media, content in operation.get("requestBody", {}).get("content", {}).items():
+        yield f"<p>Body: <code>{_text(media)}</code> {_type(content.get('schema', {}))}</p>"
+    yield "<table><tr><th>Answer<th>Meaning<th>Body"
+    for status, answer in operation.get("responses", {}).items():
+        bodies = ", ".join(
+            _type(item.get("schema", {})) for item in answer.get("content", {}).values()
+        )
+        yield f"<tr><td>{_text(status)}<td>{_text(answer.get('description', ''))}<td>{bodies}"
+    yield "</table></section>"
+
+
+def _schemas(document: Mapping[str, Any]) -> Iterator[str]:
+    for name, schema in document.get("components", {}).get("schemas", {}).items():
+        yield f"<section id='{_text(name)}'><h2><code>{_text(name)}</code></h2>"
+        yield _paragraphs(schema.get("description"))
+        if properties := schema.get("properties"):
+            required = set(schema.get("required", ()))
+            yield "<table><tr><th>Field<th>Type<th>Meaning"
+            for field, inner in properties.items():
+                needed = "" if field in required else " (optional)"
+                yield (
+                    f"<tr><td><code>{_text(field)}</code>{needed}<td>{_type(inner)}"
+                    f"<td>{_text(inner.get('description', ''))}"
+                )
+            yield "</table>"
+        elif "enum" in schema:
+            yield f"<p>{_type(schema)}</p>"
+        yield "</section>"
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if reference := schema.get("$ref"):
+        name = _text(str(reference).rsplit("/", 1)[-1])
+        return f"<a href='#{name}'>{name}</a>"
+    if alternatives := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(_type(item) for item in alternatives)
+    if "enum" in schema:
+        return " | ".join(f"<code>{_text(item)}</code>" for item in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    kind = schema.get("format") or schema.get("type") or "any"
+    return _text(kind)
+
+
+def _paragraphs(value: Any) -> str:
+    blocks = str(value or "").split("\n\n")
+    return "".join(f"<p>{_text(block)}</p>" for block in blocks if block.strip())
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value), quote=True)

@@ -1,0 +1,58 @@
+"""Liveness and readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+Check = Callable[[], Awaitable[object]]
+_CHECK_SECONDS = 3.0
+_LOG = logging.getLogger(__name__)
+
+
+def router(checks: Mapping[str, Check] | Callable[[], Mapping[str, Check]]) -> APIRouter:
+    """Routes ``/health/live`` (the process answers) and ``/health/ready`` (what it needs answers too).
+
+    Args:
+        checks: Name -> coroutine function that raises when its part is not usable; or a function giving them, for
+            parts that exist only once the application has started. What they raise is logged, not shown.
+    """
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/health/live", summary="The process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get(
+        "/health/ready",
+        summary="The service can do its work",
+        responses={503: {"description": "A part it needs is not usable; the body names it."}},
+    )
+    async def ready() -> JSONResponse:
+        current = checks() if callable(checks) else checks
+        outcomes = await asyncio.gather(*(_passes(name, check) for name, check in current.items()))
+        results = dict(zip(current, outcomes, strict=True))
+        is_ready = all(results.values())
+        return JSONResponse(
+            {
+                "status": "ok" if is_ready else "unavailable",
+                "checks": {name: "ok" if passed else "failed" for name, passed in results.items()},
+            },
+            status_code=200 if is_ready else 503,
+        )
+
+    return routes
+
+
+async def _passes(name: str, check: Check) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except Exception as error:  # noqa: BLE001 - whatever a check raises means "not ready"
+        _LOG.warning("not ready", extra={"check": name, "error_type": type(error).__name__})
+        return False
+    return True

