@@ -1,0 +1,55 @@
+# Pipeline <-> Xero. `make help` lists what there is. Nothing here needs Docker, sudo or a prepared machine.
+SHELL := /bin/sh
+PYTHON ?= python3
+LOCAL := .local
+UV := $(shell command -v uv 2>/dev/null || echo $(LOCAL)/uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+STAMP := $(LOCAL)/setup.stamp
+BROKER ?= kafka
+KILL ?=
+EXTRAS ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test check fmt lint types walls bench schemas
+
+help: ## Show every target with what it does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Install everything into this folder (.venv, .local); done by the other targets by themselves
+
+$(STAMP): uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(wildcard */*/*/pyproject.toml) deploy/local/bootstrap.sh
+	@PYTHON=$(PYTHON) EXTRAS="$(EXTRAS)" sh deploy/local/bootstrap.sh
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Connect, sync 200 real sales, pay 50 of them, and check every ledger (KILL=<service> kills it midway)
+	@$(RUN) python -m pipeline_local_stack demo --broker $(BROKER) $(if $(KILL),--kill $(KILL))
+
+up: $(STAMP) ## Start the whole system and keep it running until Ctrl-C
+	@$(RUN) python -m pipeline_local_stack up --broker $(BROKER)
+
+down: $(STAMP) ## Stop whatever an earlier `up` or `demo` left running
+	@$(RUN) python -m pipeline_local_stack down
+
+test: check ## Run the checks and every test on real Kafka and Postgres (STRICT=1: nothing may be left out)
+	@$(RUN) pytest
+
+check: lint types walls ## Lint, types and the walls between the parts
+
+lint: $(STAMP)
+	@$(RUN) ruff format --check --quiet . || { echo "Formatting differs: run 'make fmt'."; exit 1; }
+	@$(RUN) ruff check --quiet .
+
+types: $(STAMP)
+	@$(RUN) mypy libs/*/src services/*/src deploy/local/src tests/simulators/xero/src
+
+walls: $(STAMP)
+	@$(RUN) lint-imports --no-cache
+
+fmt: $(STAMP) ## Format the code and repair what the linter can
+	@$(RUN) ruff format --quiet .
+	@$(RUN) ruff check --fix --quiet .
+
+schemas: $(STAMP) ## Write the JSON Schemas of the events from the code
+	@$(RUN) python -m pipeline_contracts.schemas --write
+
+bench: $(STAMP) ## Measure, each figure beside its baseline in the same run; writes .local/bench.json
+	@$(RUN) python -m pipeline_local_stack bench

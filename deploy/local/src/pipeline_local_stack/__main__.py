@@ -1,0 +1,95 @@
+"""`python -m pipeline_local_stack up|down|demo|bench`: what the Makefile calls."""
+
+import argparse
+import signal
+import sys
+import time
+from types import FrameType
+
+from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
+from pipeline_local_stack.processes import stop_leftovers
+from pipeline_local_stack.stack import ACCOUNT, SERVICES, Stack, running_stack
+
+_REWRITE_SECONDS = 240  # well before the service tokens in stack.json expire
+
+
+def main() -> int:
+    """Run the command that was asked for; 0 when its promise held."""
+    parser = argparse.ArgumentParser(prog="pipeline_local_stack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("up", "demo"):
+        command = commands.add_parser(name)
+        command.add_argument("--broker", choices=("kafka", "tansu"), default="kafka")
+    commands.choices["demo"].add_argument(
+        "--kill", choices=sorted(SERVICES), help="SIGKILL it midway"
+    )
+    commands.add_parser("down")
+    commands.add_parser("bench")
+    arguments = parser.parse_args()
+    # SIGTERM ends like Ctrl-C does: through the clean-up.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 130
+    except StackError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "up":
+            with running_stack(broker=arguments.broker) as stack:
+                _stay_up(stack)
+            return 0
+        case "down":
+            stopped = stop_leftovers()
+            STACK_FILE.unlink(missing_ok=True)
+            print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+            return 0
+        case "demo":
+            from pipeline_local_stack.demo import run_demo  # noqa: PLC0415 - `down` must not need it
+
+            return run_demo(broker=arguments.broker, kill=arguments.kill)
+        case _:
+            from pipeline_local_stack.bench import run_bench  # noqa: PLC0415 - as above
+
+            return run_bench()
+
+
+def _stay_up(stack: Stack) -> None:
+    urls = stack.urls
+    print(f"""
+Sign in and open the Xero card:  {urls["portal"]}
+API documentation:               {urls["connector"]}/docs
+                                 {urls["invoice-sync"]}/docs
+                                 {urls["payment-ingest"]}/docs
+Xero's simulator:                {urls["simulator"]}/admin
+Kafka:                           {stack.broker.bootstrap_servers} ({stack.broker.implementation})
+Addresses and tokens (JSON):     {STACK_FILE.relative_to(LOCAL.parent)}
+Logs:                            {LOGS.relative_to(LOCAL.parent)}/
+
+Publish an invoice by hand (account "{ACCOUNT}"):
+  .venv/bin/python -m pipeline_local_stack.publish --number INV-1 --customer "Ridgeway Bank" --amount 115.00
+
+Ctrl-C, or `make down` elsewhere, stops everything.""")
+    written = time.monotonic()
+    while True:
+        if time.monotonic() - written > _REWRITE_SECONDS:
+            stack.write_file()
+            written = time.monotonic()
+        for name in stack.restart_what_died():
+            print(
+                f"{name} ended and was started again (see {LOGS.relative_to(LOCAL.parent)}/{name}.log)."
+            )
+        time.sleep(0.5)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""`make demo`: the main job end to end on real parts, checked against Xero's books, Kafka and the databases."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from decimal import ROUND_DOWN, Decimal
+
+import asyncpg
+import httpx
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from pipeline_contracts import topics
+from pipeline_contracts.event import Event
+from pipeline_contracts.invoice import InvoiceCreated
+from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.producer import EventPublisher
+from pipeline_contracts.sync import InvoiceSynced, SyncFailed
+from pipeline_local_stack.books import Verdict, XeroInvoice, compare_books
+from pipeline_local_stack.connect import connect_to_xero
+from pipeline_local_stack.paths import LOCAL, StackError
+from pipeline_local_stack.sales import Sale, customer_of, invoice_of, take_sales
+from pipeline_local_stack.stack import ACCOUNT, Stack, running_stack
+from pipeline_local_stack.watcher import Watcher, watching
+from pipeline_local_stack.xero_admin import XeroAdmin
+
+SALES = 200
+PAID, PAID_IN_PART = 50, 10
+HELD_BACK = 2
+"""Customers announced late, so that the demo shows invoices waiting for their contact and then released."""
+PATIENCE_SECONDS = 150
+REPORT_FILE = LOCAL / "demo.json"
+_CHECKED_TOPICS = [t for t in topics.ALL if t is not topics.CHANGES]
+
+
+@dataclass(slots=True)
+class Kill:
+    """SIGKILL one service once, when a part of the invoices has reached Xero or a payment has been recorded."""
+
+    service: str | None
+    done: bool = False
+
+    def maybe(self, stack: Stack, say: Callable[[str], None], *, halfway: bool) -> None:
+        """Kill it if its moment has come."""
+        if self.service and halfway and not self.done:
+            stack.children[self.service].kill()
+            self.done = True
+            say(f"[red]kill -9 {self.service}[/red], in the middle of its work")
+
+
+def run_demo(*, broker: str = "kafka", kill: str | None = None) -> int:
+    """Run the demo; 0 only if every ledger adds up. Leaves its figures in `.local/demo.json`."""
+    console = Console()
+    began = time.monotonic()
+    with running_stack(broker=broker, say=console.print) as stack:
+        verdict, calls = asyncio.run(_run(stack, console, Kill(kill)))
+    seconds = round(time.monotonic() - began, 1)
+    console.print(_table(verdict, calls, seconds))
+    figures = {**asdict(verdict), "xero_calls": calls, "seconds": seconds, "killed": kill}
+    figures["waiting"] = sum(verdict.waiting.values())
+    REPORT_FILE.write_text(json.dumps(figures, indent=2))
+    for complaint in verdict.complaints[:20]:
+        console.print(f"[red]{complaint}[/red]")
+    if adds_up(verdict):
+        console.print("[green]Everything adds up.[/green]")
+        return 0
+    console.print("[red]It does not add up.[/red]")
+    return 1
+
+
+def adds_up(verdict: Verdict) -> bool:
+    """Whether the demo's promise held: all in Xero, all payments recorded, nothing lost, doubled or different."""
+    return (
+        verdict.in_xero == verdict.published == SALES
+        and verdict.payments_recorded == verdict.payments_made == PAID
+        and verdict.lost == verdict.doubled == 0
+        and not verdict.complaints
+    )
+
+
+async def _run(stack: Stack, console: Console, kill: Kill) -> tuple[Verdict, int]:
+    say = console.print
+    xero = XeroAdmin(stack.urls["simulator"])
+    sales = take_sales(SALES)
+    late = {sale.customer_id for sale in sales[-HELD_BACK:]}
+    say(
+        f"Connected to {await asyncio.to_thread(connect_to_xero, stack)} through Xero's consent page."
+    )
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    async with (
+        watching(stack.broker.bootstrap_servers, _CHECKED_TOPICS) as seen,
+        _supervised(stack, say),
+    ):
+        with progress:
+            in_xero = progress.add_task("Invoices in Xero", total=SALES)
+            recorded = progress.add_task("Payments recorded", total=PAID)
+            published = await _publish(stack, sales, late)
+            say(
+                f"Published {len(published)} invoices; {len(late)} of their customers are not known yet."
+            )
+            waiting = sum(1 for sale in sales if sale.customer_id in late)
+            watch = _Watch(seen, progress)
+
+            def kill_while_syncing() -> None:
+                halfway = watch.count(InvoiceSynced) >= SALES // 8
+                kill.maybe(stack, say, halfway=halfway and kill.service != "payment-ingest")
+
+            await watch.until(in_xero, InvoiceSynced, SALES - waiting, kill_while_syncing)
+            await watch.until(None, SyncFailed, waiting, kill_while_syncing)
+            say(f"{waiting} invoices wait: {_example_failure(seen)}")
+            await _publish(
+                stack, [s for s in sales if s.customer_id in late], set(), invoices=False
+            )
+            await watch.until(in_xero, InvoiceSynced, SALES, kill_while_syncing)
+            await asyncio.to_thread(_forge_webhook, stack, say)
+            paying = asyncio.create_task(_pay(xero, xero.invoices()))
+            await watch.until(
+                recorded, PaymentRecorded, PAID,
+                lambda: kill.maybe(stack, say, halfway=watch.count(PaymentRecorded) >= PAID // 10),
+            )  # fmt: skip
+            await paying
+            await _settle(stack, seen)
+    verdict = compare_books(
+        published, xero.invoices(), xero.payments(),
+        seen.envelopes[topics.SYNC.name], seen.envelopes[topics.PAYMENTS.name],
+    )  # fmt: skip
+    await _check_databases(stack, verdict)
+    if seen.dead_letters:
+        verdict.complaints.append(f"{len(seen.dead_letters)} dead letters: {seen.dead_letters[:3]}")
+    if kill.service and not kill.done:
+        verdict.complaints.append(f"{kill.service} was never killed: its moment did not come")
+    return verdict, xero.api_calls()
+
+
+async def _publish(
+    stack: Stack, sales: list[Sale], held_back: set[str], *, invoices: bool = True
+) -> list[InvoiceCreated]:
+    published = []
+    customers: set[str] = set()
+    async with EventPublisher(stack.broker.bootstrap_servers, source="billing") as publisher:
+        for sale in sales:
+            if sale.customer_id not in held_back | customers:
+                customers.add(sale.customer_id)
+                await publisher.publish(customer_of(sale, ACCOUNT))
+            if invoices:
+                invoice = invoice_of(sale, ACCOUNT)
+                await publisher.publish(invoice)
+                published.append(invoice)
+    return published
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Counts what has come out on the topics, shows it, and waits for more."""
+
+    seen: Watcher
+    progress: Progress
+
+    def count(self, event_type: type[Event]) -> int:
+        """How many invoices (or payments) such an event speaks of; repeated copies count once."""
+        return len(
+            {
+                getattr(e.event, "xero_payment_id", None) or e.subject
+                for e in self.seen.envelopes[event_type.TOPIC]
+                if isinstance(e.event, event_type)
+            }
+        )
+
+    async def until(
+        self, task: TaskID | None, event_type: type[Event], goal: int, meanwhile: Callable[[], None]
+    ) -> None:
+        """Wait for so many of them.
+
+        Raises:
+            StackError: nothing new came for so long that nothing will come any more.
+        """
+        last_news, reached = time.monotonic(), -1
+        while reached < goal:
+            await self.seen.changed(1)
+            meanwhile()
+            if self.count(event_type) != reached:
+                last_news, reached = time.monotonic(), self.count(event_type)
+                if task is not None:
+                    self.progress.update(task, completed=reached)
+            elif time.monotonic() - last_news > PATIENCE_SECONDS:
+                raise StackError(
+                    f"{reached} of {goal} {event_type.__name__} came, then nothing for {PATIENCE_SECONDS} s: look "
+                    f"into .local/logs. Dead letters: {self.seen.dead_letters[:3]}"
+                )
+
+
+def _example_failure(seen: Watcher) -> str:
+    events = (envelope.event for envelope in seen.envelopes[SyncFailed.TOPIC])
+    failure = next(event for event in events if isinstance(event, SyncFailed))
+    return f"{failure.code}: {failure.message} {failure.hint}"
+
+
+async def _pay(xero: XeroAdmin, invoices: list[XeroInvoice]) -> None:
+    """What a bookkeeper does in Xero: 40 invoices paid, 10 paid in part."""
+    payable = [invoice for invoice in invoices if invoice.total >= Decimal(1)][:PAID]
+    for index, invoice in enumerate(payable):
+        half = (invoice.total / 2).quantize(Decimal("0.01"), ROUND_DOWN)
+        await asyncio.to_thread(
+            xero.pay, invoice.invoice_id, half if index < PAID_IN_PART else invoice.total
+        )
+
+
+def _forge_webhook(stack: Stack, say: Callable[[str], None]) -> None:
+    """Send what an attacker would; a webhook that Xero did not sign must be refused.
+
+    Raises:
+        StackError: it was accepted.
+    """
+    forged = json.dumps(
+        {"events": [], "firstEventSequence": 1, "lastEventSequence": 1, "entropy": "x"}
+    )
+    reply = httpx.post(
+        f"{stack.urls['payment-ingest']}/webhooks/xero",
+        content=forged,
+        headers={"x-xero-signature": hashlib.sha256(forged.encode()).hexdigest()},
+    )
+    if reply.status_code != httpx.codes.UNAUTHORIZED or reply.content:
+        raise StackError(
+            f"A forged webhook was answered {reply.status_code} instead of an empty 401."
+        )
+    say("A forged webhook was refused: 401.")
+
+
+async def _settle(stack: Stack, seen: Watcher) -> None:
+    """Wait until nothing is left to publish, so that the comparison sees the end and not the middle."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if not sum(
+            [await _scalar(dsn, "SELECT count(*) FROM outbox") for dsn in stack.dsns.values()]
+        ):
+            await seen.read_to_the_end()
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _check_databases(stack: Stack, verdict: Verdict) -> None:
+    for service, dsn in stack.dsns.items():
+        left = await _scalar(dsn, "SELECT count(*) FROM outbox")
+        if left:
+            verdict.complaints.append(f"{service}: {left} events are still waiting to be published")
+    synced = await _scalar(
+        stack.dsns["invoice_sync"], "SELECT count(*) FROM invoices WHERE state = 'synced'"
+    )
+    if synced != verdict.in_xero:
+        verdict.complaints.append(
+            f"invoice-sync believes {synced} are synced; Xero holds {verdict.in_xero}"
+        )
+
+
+async def _scalar(dsn: str, query: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return int(await connection.fetchval(query))
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def _supervised(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Restart what dies, as Kubernetes would, while the demo runs."""
+
+    async def watch() -> None:
+        while True:
+            for name in stack.restart_what_died():
+                say(f"{name} was started again.")
+            await asyncio.sleep(0.2)
+
+    watching_over = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching_over.cancel()
+
+
+def _table(verdict: Verdict, calls: int, seconds: float) -> Table:
+    table = Table(title="Pipeline and Xero", show_header=False)
+    reasons = ", ".join(f"{code}: {count}" for code, count in verdict.waiting.items())
+    for label, value in (
+        ("published", verdict.published),
+        ("in Xero", verdict.in_xero),
+        ("waiting, with reason", f"{sum(verdict.waiting.values())} {reasons}".strip()),
+        ("payments made in Xero", verdict.payments_made),
+        ("PaymentRecorded", verdict.payments_recorded),
+        ("doubled", verdict.doubled),
+        ("lost", verdict.lost),
+        ("Xero calls used", calls),
+        ("seconds", seconds),
+    ):
+        table.add_row(label, str(value))
+    return table

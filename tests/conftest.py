@@ -1,0 +1,135 @@
+"""Real Kafka and real Postgres for every test that wants them, wherever they come from.
+
+One knob decides, first match wins: the addresses in KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL; containers,
+where a Docker engine answers; otherwise the local stack's own Apache Kafka and Postgres.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+# Before anything of the local stack is imported: its tests must not touch a stack that somebody keeps up.
+os.environ.setdefault(
+    "PIPELINE_XERO_LOCAL", str(Path(__file__).resolve().parents[1] / ".local" / "test")
+)
+
+import asyncpg
+import pytest
+
+from pipeline_service_defaults.migrate import migrate
+
+MakeDatabase = Callable[..., Awaitable[str]]
+LEFT_OUT: dict[str, str] = {}
+
+
+@cache
+def docker_answers() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    try:
+        asked = subprocess.run(
+            [docker, "info", "--format", "{{.ServerVersion}}"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return asked.returncode == 0 and asked.stdout.strip() != ""
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a real Apache Kafka."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield given
+    elif docker_answers():
+        from testcontainers.community.kafka import KafkaContainer
+
+        with KafkaContainer("confluentinc/cp-kafka:8.1.0").with_kraft() as container:
+            yield container.get_bootstrap_server()
+    else:
+        from pipeline_local_stack.kafka import start_kafka
+
+        broker = start_kafka("kafka-tests", tmp_path_factory.mktemp("kafka"))
+        broker.wait_until_ready()
+        yield broker.bootstrap_servers
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The superuser's DSN of a real Postgres."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+    elif docker_answers():
+        from testcontainers.community.postgres import PostgresContainer
+
+        with PostgresContainer("postgres:18-alpine", driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        from pipeline_local_stack.postgres import start_postgres
+
+        server = start_postgres("postgres-tests", tmp_path_factory.mktemp("postgres"))
+        yield server.dsn
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+async def make_database(postgres_dsn: str) -> AsyncIterator[MakeDatabase]:
+    """A factory of empty databases, migrated with the given folders; all dropped at the end."""
+    made: list[str] = []
+
+    async def make(*migration_dirs: Path) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        admin = await asyncpg.connect(postgres_dsn)
+        try:
+            await admin.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await admin.close()
+        made.append(name)
+        dsn = urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
+        if migration_dirs:
+            migrate(dsn, *migration_dirs)
+        return dsn
+
+    yield make
+    admin = await asyncpg.connect(postgres_dsn)
+    try:
+        for name in made:
+            await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await admin.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one the browser tests are left out, by name, and STRICT=1 fails."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    leave_out(
+        "the browser tests (no Chromium found)",
+        "install one, for example the package `chromium`, and run `make test` again",
+    )
+    raise AssertionError("unreachable")
+
+
+def leave_out(what: str, how_to_get_it: str) -> None:
+    """Skip the running test because this machine lacks an optional part; with STRICT=1, fail instead."""
+    if os.environ.get("STRICT") == "1":
+        pytest.fail(f"STRICT=1 and left out: {what}: {how_to_get_it}")
+    LEFT_OUT[what] = how_to_get_it
+    pytest.skip(f"{what}: {how_to_get_it}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what, how in LEFT_OUT.items():
+        terminalreporter.write_line(f"LEFT OUT: {what}; to run them, {how}.", yellow=True)
