@@ -75,7 +75,6 @@ _FACT_LENGTH: Final = 300
 _UNKNOWN: Final = MappingProxyType(
     {
         "account_code": "used on a line",
-        "codes": "it uses",
         "contact": "of this customer",
         "currency": "it names",
         "customer": "of this invoice",
