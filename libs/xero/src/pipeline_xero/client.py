@@ -46,6 +46,9 @@ class GatewayClient:
         base_url: The connector's address, such as ``http://localhost:8001``.
         token: Gives a service token for the audience ``connector``; asked on every call.
         limits: Time and size bounds.
+
+    Raises:
+        httpx.InvalidURL: ``base_url`` is not an address.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class GatewayClient:
         limits: CallLimits | None = None,
     ) -> None:
         self._http = http
-        self._root = base_url.rstrip("/")
+        self._root = str(httpx.URL(base_url)).rstrip("/")
         self._token = token
         self._limits = limits or CallLimits()
         self._timeout = httpx.Timeout(
@@ -204,7 +207,7 @@ class GatewayClient:
         try:
             async with asyncio.timeout(self._limits.total):
                 answer = await self._exchange(request, is_write=is_write, target=target)
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise classify_failure(error, is_write=is_write, target=target) from error
         if isinstance(answer, XeroError):
             raise answer

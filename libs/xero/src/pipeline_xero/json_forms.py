@@ -24,10 +24,11 @@ _MAX_INTEGER_DIGITS = 18
 _MAX_FRACTION_DIGITS = 18
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS_DATE = re.compile(r"^/Date\((-?\d{1,16})(?:[+-]\d{4})?\)/$")
+_MS_DATE = re.compile(r"^/Date\((-?\d{1,16})(?:[+-]\d{4})?\)/$", re.ASCII)
 _ISO_DATE = re.compile(
     r"^(\d{4})-(\d{2})-(\d{2})"
-    r"(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+    r"(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?)?$",
+    re.ASCII,
 )
 
 

@@ -1,8 +1,8 @@
 """What became of each element of a write sent with ``summarizeErrors=false``.
 
 Xero answers 200 even when every element failed. A failed create carries the zero GUID; a failed update echoes
-what was *asked for*, so the values of a failed element prove nothing. Only ``StatusAttributeString`` and
-``HasErrors`` are believed, and a plain success may leave both out (recorded replies).
+what was *asked for*, so the values of a failed element prove nothing. ``StatusAttributeString`` is believed
+first, ``HasErrors`` where it is missing, and a plain success may leave both out (recorded replies).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ID_MEMBERS: Mapping[str, str] = {
 
 
 class ElementStatus(StrEnum):
-    """Xero's verdict on one element; UNCLEAR when it gave none and no id either."""
+    """Xero's verdict on one element; UNCLEAR when its answer contradicts itself."""
 
     OK = "OK"
     WARNING = "WARNING"
@@ -96,15 +96,19 @@ def _status(
     source: Mapping[str, Any], errors: Sequence[str], identity: str | None
 ) -> ElementStatus:
     said = (text(source, "StatusAttributeString") or "").upper()
-    if said == "ERROR" or flag(source, "HasErrors") is True:
+    if said == "ERROR":
         return ElementStatus.ERROR
-    if said == "WARNING":
-        return ElementStatus.WARNING
-    if said == "OK":
-        return ElementStatus.OK
-    if errors:
-        return ElementStatus.ERROR
-    return ElementStatus.UNCLEAR if identity is None else ElementStatus.OK
+    # Where Xero gave a verdict it outranks the flags and lists beside it; an accepted element always has an id.
+    if said in {"OK", "WARNING"}:
+        return ElementStatus.UNCLEAR if identity is None else ElementStatus(said)
+    if said == "" and not errors and not _is_flagged(source):
+        return ElementStatus.UNCLEAR if identity is None else ElementStatus.OK
+    return ElementStatus.UNCLEAR if said else ElementStatus.ERROR
+
+
+def _is_flagged(source: Mapping[str, Any]) -> bool:
+    # Contacts and payments call the flag HasValidationErrors.
+    return any(flag(source, key) is True for key in ("HasErrors", "HasValidationErrors"))
 
 
 def messages(source: Mapping[str, Any], key: str) -> tuple[str, ...]:
