@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from pipeline_messaging import lenient_records
+
 log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -52,8 +54,10 @@ def make_broker(kafka: KafkaSettings) -> KafkaBroker:
     - `allow_auto_create_topics=False`: FastStream would create a missing topic with one partition.
     - `consumer_only`: no producer inside; FastStream's own would run with acks=1 and reply to `reply_to` headers.
     - `apply_types=False`: its per-message injection costs about ten times our decoding.
+    - `lenient_records`: a header name that is not UTF-8 would stop its partition for good.
     - Its line per message goes to DEBUG; what happened is logged by the subscriber.
     """
+    lenient_records.install()
     return KafkaBroker(
         [server.strip() for server in kafka.bootstrap_servers.split(",")],
         client_id=kafka.client_id,

@@ -9,6 +9,7 @@ inbox recognises every part of it.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -21,7 +22,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
 from pipeline_contracts.envelope import Envelope
 from pipeline_messaging import metrics
-from pipeline_messaging.batch import store_batch
+from pipeline_messaging.batch import Stored, store_batch
 from pipeline_messaging.failpoints import failpoint
 
 log = structlog.get_logger(__name__)
@@ -135,37 +136,44 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """
         self._idle.clear()
         try:
-            await self._store_and_commit(records)
+            for partition, first in _edges(records, min).items():
+                self._stored.setdefault(partition, first)
+            failpoint("consume:before_store")
+            async with asyncio.timeout(STORE_SECONDS):
+                stored = await store_batch(self._pool, records, self._handle)
         except Exception as error:  # noqa: BLE001 - whatever it was, the batch must be read again
             await self._put_back(records, error)
+        else:
+            failpoint("consume:after_commit")
+            await self._finish(records, stored)
         finally:
             self._idle.set()
 
-    async def _store_and_commit(self, records: Records) -> None:
-        for partition, first in _edges(records, min).items():
-            self._stored.setdefault(partition, first)
-        failpoint("consume:before_store")
-        async with asyncio.timeout(STORE_SECONDS):
-            stored = await store_batch(self._pool, records, self._handle)
-        failpoint("consume:after_commit")
-        stored.count(self.topic)
+    async def _finish(self, records: Records, stored: Stored) -> None:
+        """What follows the database's commit. Nothing here may put the batch back: it is stored."""
         self._failures, self._failing = 0, None
-        await self._commit_offsets(
-            {partition: last + 1 for partition, last in _edges(records, max).items()}
-        )
-        failpoint("consume:after_offsets")
-        if self._on_committed is not None and (stored.accepted or stored.dead_letters):
-            self._on_committed()
+        stored.count(self.topic)
+        try:
+            await self._commit_offsets(
+                {partition: last + 1 for partition, last in _edges(records, max).items()}
+            )
+            failpoint("consume:after_offsets")
+            if self._on_committed is not None and (stored.accepted or stored.dead_letters):
+                self._on_committed()
+        except Exception:
+            log.exception("after_commit_failed", topic=self.topic)
 
     async def _commit_offsets(self, offsets: dict[TopicPartition, int]) -> None:
         """Commit exactly these partitions and offsets. A failure is harmless: the inbox knows the batch."""
         self._stored |= offsets
         self._report_lag()
+        consumer = self._subscriber.consumer
+        # A rebalance may have taken some of the partitions away; asking for those would commit none.
+        owned = {p: offset for p, offset in offsets.items() if p in consumer.assignment()}
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):  # aiokafka retries for ever
-                await self._subscriber.consumer.commit(offsets)
+                await consumer.commit(owned)
         except (KafkaError, TimeoutError) as error:
-            # Typically a rebalance took a partition away meanwhile (IllegalStateError, CommitFailedError).
             log.info("offsets_not_committed", topic=self.topic, error=type(error).__name__)
 
     async def _put_back(self, records: Records, error: Exception) -> None:
@@ -205,9 +213,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 await self._idle.wait()
         except TimeoutError:
             log.warning("rebalance_did_not_wait", topic=self.topic, group_id=self.group_id)
-        for partition in revoked:
-            self._stored.pop(partition, None)
-            metrics.consumer_lag.remove(partition.topic, str(partition.partition))
+        for partition in revoked & self._stored.keys():
+            del self._stored[partition]
+            with suppress(KeyError):
+                metrics.consumer_lag.remove(partition.topic, str(partition.partition))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Take up intake again."""
@@ -215,11 +224,12 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         log.info("partitions_assigned", topic=self.topic, partitions=len(assigned))
 
     def _report_lag(self) -> None:
-        for partition, stored in self._stored.items():
-            highwater = self._subscriber.consumer.highwater(partition)
+        consumer = self._subscriber.consumer
+        for partition in consumer.assignment() & self._stored.keys():
+            highwater = consumer.highwater(partition)
             if highwater is not None:
                 lag = metrics.consumer_lag.labels(partition.topic, str(partition.partition))
-                lag.set(max(highwater - stored, 0))
+                lag.set(max(highwater - self._stored[partition], 0))
 
 
 def _edges(records: Records, edge: Callable[[list[int]], int]) -> dict[TopicPartition, int]:
