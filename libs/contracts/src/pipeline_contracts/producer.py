@@ -81,7 +81,9 @@ class EventPublisher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._discard()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stop(producer)
 
     async def publish(
         self,
@@ -123,7 +125,9 @@ class EventPublisher:
                 )
         except (KafkaError, TimeoutError) as error:
             # A producer that lost its sequence, or sits on an endless batch, stays so: take a fresh one.
-            await self._discard(producer)
+            if self._producer is producer:
+                self._producer = None
+            await _abandon(producer)
             raise PublishUnconfirmed(
                 f"{event.TYPE} for {event.subject}: Kafka did not confirm it ({error or 'timed out'}); "
                 "publish the same event again"
@@ -139,7 +143,7 @@ class EventPublisher:
                 async with asyncio.timeout(self._timeout):
                     await producer.start()
             except BaseException as error:
-                await _stop(producer)
+                await _abandon(producer)
                 if isinstance(error, KafkaError | TimeoutError):
                     raise PublishUnconfirmed(
                         f"Kafka at {self._options['bootstrap_servers']} cannot be reached ({error}); nothing was sent"
@@ -147,13 +151,6 @@ class EventPublisher:
                 raise
             self._producer = producer
             return producer
-
-    async def _discard(self, only: AIOKafkaProducer | None = None) -> None:
-        producer = self._producer
-        if producer is None or (only is not None and only is not producer):
-            return
-        self._producer = None
-        await _stop(producer)
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
@@ -163,6 +160,22 @@ async def _stop(producer: AIOKafkaProducer) -> None:
     except (KafkaError, TimeoutError):
         # Whoever waits for a record has already been told that it is unconfirmed.
         _log.warning("Kafka producer did not stop cleanly", exc_info=True)
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Stop without delivering what is left: late, it would overtake what a fresh producer has sent since.
+
+    aiokafka's own `stop()` waits for every batch, and an idempotent batch never gives up; failing the
+    batches and cutting the connections first lets it end.
+    """
+    producer._message_accumulator.fail_all(KafkaError("abandoned"))  # noqa: SLF001 - no public way to give up
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.client.close()
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        _log.warning("Kafka producer did not stop after being abandoned", exc_info=True)
 
 
 __all__ = ["EventPublisher", "NotEncodable", "PublishUnconfirmed"]
