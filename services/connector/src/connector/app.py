@@ -1,0 +1,141 @@
+"""The connector as one ASGI application: its parts built, started and stopped here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from connector.clients.identity import XeroIdentity
+from connector.clients.xero_api import XeroApi
+from connector.deps import Deps
+from connector.disconnect_tenant import resume_disconnects
+from connector.handlers import card, connection, gateway, oauth
+from connector.refresh_tokens import refresh_due
+from connector.settings import Settings
+from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.relay import Relay
+from pipeline_service_defaults.api import create_api
+from pipeline_service_defaults.auth import Authenticator
+from pipeline_service_defaults.database import Pool, check_database, create_pool, require_schema
+from pipeline_service_defaults.health import Check
+from pipeline_service_defaults.migrate import versions
+
+log = structlog.get_logger(__name__)
+
+SERVICE: Final = "connector"
+DESCRIPTION: Final = (
+    "Holds each account's connection to Xero. People connect, refresh and disconnect on the Xero card; other services "
+    "call Xero through the gateway, under its limits, and never see a token."
+)
+
+
+def create_app(
+    settings: Settings, *, xero_transport: httpx.AsyncBaseTransport | None = None
+) -> FastAPI:
+    """The application. `xero_transport` takes the place of the network towards Xero, for tests."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
+        pool = await create_pool(settings)
+        try:
+            await require_schema(pool, versions("connector"))
+            async with (
+                xero_client(xero_transport) as http,
+                Relay(settings.database_url.get_secret_value(), kafka_of(settings)) as relay,
+            ):
+                deps = app.state.deps = build(settings, pool, http, relay)
+                background = asyncio.create_task(keep_house(deps), name="connector-background")
+                try:
+                    yield {}
+                finally:
+                    await wind_down(deps, background)
+        finally:
+            await pool.close()
+
+    def checks() -> Mapping[str, Check]:
+        deps: Deps = app.state.deps
+        return {"database": lambda: check_ready(deps.pool)}
+
+    app = create_api(
+        title="Connector",
+        description=DESCRIPTION,
+        authenticator=Authenticator.from_file(
+            settings.auth_issuers_file,
+            service_name=SERVICE,
+            max_service_token_seconds=settings.auth_max_service_token_seconds,
+        ),
+        lifespan=lifespan,
+        checks=checks,
+        max_body_bytes=settings.gateway_max_request_bytes,
+    )
+    for part in (card, oauth, connection, gateway):
+        app.include_router(part.router)
+    return app
+
+
+def xero_client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    """The pool of connections to Xero. Addresses come from settings alone: no proxy variables, no redirects."""
+    return httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        limits=httpx.Limits(max_connections=400, max_keepalive_connections=100),
+    )
+
+
+def build(settings: Settings, pool: Pool, http: httpx.AsyncClient, relay: Relay) -> Deps:
+    """Wire the ports together."""
+    return Deps(
+        settings=settings,
+        pool=pool,
+        http=http,
+        identity=XeroIdentity(http, settings),
+        api=XeroApi(http, settings),
+        ring=settings.key_ring(),
+        wake=relay.wake,
+    )
+
+
+def kafka_of(settings: Settings) -> KafkaSettings:
+    """How to reach Kafka, as messaging wants to know it."""
+    password = settings.kafka_sasl_password
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=SERVICE,
+        enable_idempotence=settings.kafka_enable_idempotence,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=str(settings.kafka_ssl_ca_file) if settings.kafka_ssl_ca_file else None,
+    )
+
+
+async def check_ready(pool: Pool) -> None:
+    """Ready means: the database answers and has this release's schema."""
+    await check_database(pool)
+    await require_schema(pool, versions("connector"))
+
+
+async def keep_house(deps: Deps) -> None:
+    """Renew tokens ahead of expiry and finish what was begun, for ever. Replicas may all do so: leases arbitrate."""
+    while True:
+        for chore in (refresh_due, resume_disconnects):
+            try:
+                await chore(deps)
+            except Exception as error:  # noqa: BLE001 - the loop must outlive any one failure
+                log.warning("background_failed", step=chore.__name__, error=type(error).__name__)
+        await asyncio.sleep(deps.settings.background_seconds)
+
+
+async def wind_down(deps: Deps, background: asyncio.Task[None]) -> None:
+    """Stop the background, but let a refresh under way end: its answer exists only in this process."""
+    background.cancel()
+    with suppress(asyncio.CancelledError):
+        await background
+    if deps.tasks:
+        await asyncio.wait(set(deps.tasks), timeout=deps.settings.shutdown_seconds)

@@ -1,0 +1,309 @@
+"""Carry a caller's request to Xero: under the tenant's limits, with a fresh token, and never after a disconnect."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import asyncpg
+import structlog
+
+from connector import metrics
+from connector.clients.bounded import Answer, Lost, NotSent, TimedOut
+from connector.deps import Deps
+from connector.domain.budget import (
+    FULL_LANES,
+    SEND_WITHIN_SECONDS,
+    Granted,
+    Limits,
+    Wait,
+    learn,
+    limits_for,
+    next_slot,
+    retry_after_seconds,
+)
+from connector.domain.connection import Connection, never_connected
+from connector.refresh_tokens import Access, GrantDead, access_token, check_tenants
+from connector.store import budgets, connections, token_sets
+
+log = structlog.get_logger(__name__)
+
+AFTER_LOST_SECONDS: Final = 5.0
+RESERVE_SECONDS: Final = 5.0
+
+
+class NotCarried(Exception):  # noqa: N818 - reads as what happened
+    """Nothing was sent to Xero.
+
+    NotCarried
+    ├── NotConnected     no usable connection; `connection` says why
+    ├── OtherTenant      connected to another organisation than the caller expects
+    └── OutOfBudget      no slot in time; `retry_after` seconds and the limit in the way
+    """
+
+
+class NotConnected(NotCarried):
+    """No usable connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.reason.value)
+        self.connection = connection
+
+
+class OtherTenant(NotCarried):
+    """Connected to another organisation than the caller expects."""
+
+
+class OutOfBudget(NotCarried):
+    """No slot in time."""
+
+    def __init__(self, retry_after: int, problem: str) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCall:
+    """A judged request; `path` is relative to api.xro/2.0 and sent as it is."""
+
+    account_id: str
+    caller: str
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    expected_tenant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The right to make one call, for a moment (`granted_at`, monotonic) unless it is used."""
+
+    id: int
+    granted_at: float
+
+
+class _Fenced(Exception):  # noqa: N818 - never leaves this module
+    """The connection is not usable any more."""
+
+
+async def call_xero(deps: Deps, call: GatewayCall) -> Answer:
+    """Xero's reply to one request, passed on as it is, except that an expired token is renewed once.
+
+    Repeating after a 401 repeats nothing: Xero refuses before it looks at the request. No other answer, and no lost
+    one, is ever repeated here; the caller holds the Idempotency-Key and decides.
+
+    Raises:
+        NotCarried, Unavailable, NotSent: Nothing arrived at Xero.
+        TimedOut, Lost: It may have.
+        TooLarge: It did; the reply is too large.
+    """
+    connection = await usable_connection(deps, call)
+    userid = connection.xero_userid or ""
+    access = await access_for(deps, connection, None)
+    answer = await send(deps, call, connection, access)
+    if answer.status == 401 and not lacks_scope(answer):  # noqa: PLR2004 - HTTP
+        access = await access_for(deps, connection, access.version)
+        answer = await send(deps, call, connection, access)
+    if answer.status in {401, 403} and not lacks_scope(answer):
+        present = await check_tenants(deps, userid)
+        if present is not None and connection.tenant_id not in present:
+            raise NotConnected(await current(deps, call.account_id))
+    return answer
+
+
+async def usable_connection(deps: Deps, call: GatewayCall) -> Connection:
+    """The account's connection if calls may start on it. Raises NotConnected, OtherTenant."""
+    connection = await current(deps, call.account_id)
+    if not connection.usable:
+        raise NotConnected(connection)
+    if call.expected_tenant is not None and call.expected_tenant != connection.tenant_id:
+        raise OtherTenant("the account is connected to another organisation")
+    return connection
+
+
+async def current(deps: Deps, account_id: str) -> Connection:
+    """The account's connection as recorded."""
+    async with deps.pool.acquire() as conn:
+        return await connections.find(conn, account_id) or never_connected(account_id)
+
+
+async def access_for(deps: Deps, connection: Connection, stale_version: int | None) -> Access:
+    """An access token for the connection. Raises NotConnected when the grant is dead, Unavailable."""
+    try:
+        return await access_token(deps, connection.xero_userid or "", stale_version=stale_version)
+    except GrantDead:
+        raise NotConnected(await current(deps, connection.account_id)) from None
+
+
+def lacks_scope(answer: Answer) -> bool:
+    """Whether Xero refuses for a missing scope, which no new token would cure."""
+    return "insufficient_scope" in answer.headers.get("www-authenticate", "") or (
+        answer.status == 401 and b"insufficient_scope" in answer.body[:2000]  # noqa: PLR2004 - HTTP
+    )
+
+
+async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Access) -> Answer:
+    """Take a slot, send, give the slot back with what the reply teaches."""
+    tenant_id = connection.tenant_id or ""
+    slot = await slot_in_time(deps, call, connection)
+    async with returning(deps, slot, tenant_id) as ended:
+        answer = await deps.api.carry(
+            call.method,
+            call.path,
+            call.query,
+            call.headers,
+            call.body,
+            access_token=access.token,
+            tenant_id=tenant_id,
+        )
+        ended.append(answer)
+    await used(deps, call.account_id, connection.xero_userid or "")
+    log.info(
+        "xero_called",
+        account_id=call.account_id,
+        caller=call.caller,
+        method=call.method,
+        resource=call.path.partition("/")[0],
+        status=answer.status,
+        xero_correlation_id=answer.headers.get("xero-correlation-id"),
+    )
+    return answer
+
+
+async def slot_in_time(deps: Deps, call: GatewayCall, connection: Connection) -> Slot:
+    """A slot that was granted less than a moment ago. Raises NotConnected, OutOfBudget."""
+    while True:
+        try:
+            slot = await take_slot(
+                deps,
+                tenant_id=connection.tenant_id or "",
+                account_id=call.account_id,
+                caller=call.caller,
+            )
+        except _Fenced:
+            now = await usable_connection(deps, call)
+            if now.tenant_id == connection.tenant_id and now.xero_userid == connection.xero_userid:
+                continue
+            raise NotConnected(now) from None
+        if time.monotonic() - slot.granted_at <= SEND_WITHIN_SECONDS:
+            return slot
+        # Paused between commit and here (a stopped process, a stalled loop): a disconnect may have passed us by.
+        async with deps.pool.acquire() as conn:
+            await budgets.void_slot(conn, slot.id)
+
+
+async def take_slot(deps: Deps, *, tenant_id: str, account_id: str | None, caller: str) -> Slot:
+    """Wait, briefly, for one of the tenant's slots. Raises OutOfBudget, _Fenced."""
+    started = time.monotonic()
+    give_up_at = started + deps.settings.gateway_slot_wait_seconds
+    while True:
+        granted = await try_slot(deps, tenant_id=tenant_id, account_id=account_id, caller=caller)
+        if isinstance(granted, Slot):
+            metrics.SLOT_WAIT_SECONDS.labels(caller=caller).observe(time.monotonic() - started)
+            return granted
+        seconds, problem, retry_after = granted
+        pause = seconds + random.uniform(0, 0.02)  # noqa: S311 - jitter, so that replicas do not wake together
+        if time.monotonic() + pause > give_up_at:
+            raise OutOfBudget(retry_after, problem)
+        await asyncio.sleep(pause)
+
+
+async def try_slot(
+    deps: Deps, *, tenant_id: str, account_id: str | None, caller: str
+) -> Slot | tuple[float, str, int]:
+    """One look under the tenant's lock: a slot, or (seconds to wait, limit, Retry-After). Raises _Fenced."""
+    settings = deps.settings
+    everything = Limits(settings.xero_concurrent_limit, settings.xero_minute_limit)
+    # Connecting, the send window and the call itself, with room: the lease must outlive any call made under it.
+    lease = timedelta(
+        seconds=settings.gateway_connect_seconds + settings.gateway_total_seconds + 10
+    )
+    async with deps.pool.acquire() as conn, conn.transaction():
+        asked_at = time.monotonic()
+        await budgets.lock_tenant(conn, tenant_id)
+        if account_id is not None and not await budgets.usable(conn, account_id, tenant_id):
+            raise _Fenced
+        state = await budgets.standing(conn, tenant_id)
+        limits = limits_for(everything, caller, reserve_wanted=state.reserve_wanted)
+        decision = next_slot(state.calls, state.blocks, limits, state.now)
+        match decision:
+            case Granted():
+                slot_id = await budgets.take_slot(
+                    conn, tenant_id=tenant_id, account_id=account_id, caller=caller, lease=lease
+                )
+                return Slot(slot_id, asked_at)
+            case Wait(until, problem):
+                seconds = (until - state.now).total_seconds()
+                if caller in FULL_LANES and not state.blocks:
+                    await budgets.want_reserve(
+                        conn, tenant_id, min(seconds, 60.0) + RESERVE_SECONDS
+                    )
+                return seconds, problem, retry_after_seconds(until, state.now)
+
+
+@asynccontextmanager
+async def returning(deps: Deps, slot: Slot, tenant_id: str) -> AsyncIterator[list[Answer]]:
+    """Give the slot back in the way the call ended; the list takes its reply.
+
+    A call with unknown end keeps its slot until the lease runs out: Xero may still be working on it, and counts it.
+    """
+    ended: list[Answer] = []
+    try:
+        yield ended
+    except NotSent:
+        await settle(deps, slot, tenant_id, None, sent=False)
+        raise
+    except Lost:
+        await settle(deps, slot, tenant_id, None, sent=True)
+        raise
+    except TimedOut:
+        raise
+    await settle(deps, slot, tenant_id, ended[0] if ended else None, sent=True)
+
+
+async def settle(
+    deps: Deps, slot: Slot, tenant_id: str, answer: Answer | None, *, sent: bool
+) -> None:
+    """Record a call's end. When the database is away, the reply still goes out and the lease ends the slot."""
+    try:
+        async with deps.pool.acquire() as conn:
+            if not sent:
+                await budgets.void_slot(conn, slot.id)
+            elif answer is None:
+                await budgets.shorten_slot(conn, slot.id, AFTER_LOST_SECONDS)
+            else:
+                await budgets.remember(conn, tenant_id, learn(answer.status, dict(answer.headers)))
+                await budgets.finish_slot(conn, slot.id)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        log.warning("slot_not_settled", error=type(error).__name__)
+
+
+async def used(deps: Deps, account_id: str, xero_userid: str) -> None:
+    """Note that the account's tokens are in use, which keeps them warm."""
+    try:
+        async with deps.pool.acquire() as conn:
+            await token_sets.mark_used(conn, account_id, xero_userid)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        log.warning("use_not_noted", error=type(error).__name__)
+
+
+async def ask_organisation(deps: Deps, tenant_id: str, token: str) -> Answer | None:
+    """The Organisation of a tenant that is being connected, under its limits; None when that cannot be had now."""
+    try:
+        slot = await take_slot(deps, tenant_id=tenant_id, account_id=None, caller="connector")
+    except OutOfBudget:
+        return None
+    try:
+        async with returning(deps, slot, tenant_id) as ended:
+            answer = await deps.api.organisation(token, tenant_id)
+            ended.append(answer)
+    except (NotSent, Lost, TimedOut):
+        return None
+    return answer

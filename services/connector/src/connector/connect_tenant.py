@@ -1,0 +1,343 @@
+"""Connect an account to a Xero organisation: from the click, through consent at Xero, to a bound connection.
+
+Dying between any two steps leaves nothing that needs a hand: the state is used up or expires, stored tokens without a
+connection are revoked later, and the person presses the button again.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import asyncpg
+import structlog
+
+from connector import metrics
+from connector.call_xero import ask_organisation
+from connector.clients.bounded import ExchangeFailed
+from connector.clients.xero_api import organisation_facts
+from connector.deps import Deps
+from connector.disconnect_tenant import record_disconnect
+from connector.domain import authorization
+from connector.domain.authorization import (
+    CHOICE_LIFETIME,
+    STATE_LIFETIME,
+    Choose,
+    ConnectOne,
+    Identity,
+    NoOrganisation,
+    TakenElsewhere,
+    Tenant,
+    UntrustedToken,
+    WrongOrganisation,
+)
+from connector.domain.connection import (
+    Actor,
+    Connected,
+    Organisation,
+    never_connected,
+    next_connection,
+)
+from connector.domain.failures import Failure
+from connector.domain.refresh import ClientRefused, GrantRefused, NoAnswer, Pair, next_renewal
+from connector.domain.sealing import SealingError
+from connector.record_change import record_change
+from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
+from connector.store import cleanups, connections, oauth_states, token_sets
+from connector.store.oauth_states import Flow
+from pipeline_messaging.connection import Connection as Db
+from pipeline_messaging.failpoints import failpoint
+
+log = structlog.get_logger(__name__)
+
+CLEANUP_WAIT_SECONDS: Final = 15.0
+KEEP_CHOICE: Final = CHOICE_LIFETIME + timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class MustChoose:
+    """Several organisations: the person chooses on the next page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Not connected; the page says why."""
+
+    failure: Failure
+
+
+Ending = Bound | MustChoose | Failed
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Callback:
+    """What Xero's redirect carried, and the browser session it came in."""
+
+    state: str
+    code: str
+    error: str
+    session: str
+    account_id: str
+    by: Actor
+
+
+async def begin_connect(deps: Deps, account_id: str, by: Actor, session: str) -> str:
+    """Remember an attempt and return the address at Xero to send the browser to."""
+    flow = authorization.new_flow()
+    async with deps.pool.acquire() as conn:
+        await oauth_states.add(
+            conn,
+            deps.ring,
+            flow,
+            account_id=account_id,
+            by=by,
+            session=session,
+            lifetime=STATE_LIFETIME,
+        )
+    log.info("connect_begun", account_id=account_id, actor=by.user_id)
+    settings = deps.settings
+    return authorization.url(
+        settings.xero_login_url, settings.xero_client_id, settings.redirect_uri, flow
+    )
+
+
+async def finish_connect(deps: Deps, callback: Callback) -> Ending:
+    """Take Xero's answer: use the state up, exchange the code, store the tokens, find the organisation, bind it."""
+    ending = await _finish(deps, callback)
+    outcome = ending.failure.value if isinstance(ending, Failed) else type(ending).__name__
+    metrics.CONNECT_ATTEMPTS.labels(outcome=outcome).inc()
+    log.info("connect_ended", account_id=callback.account_id, outcome=outcome)
+    return ending
+
+
+async def _finish(  # noqa: PLR0911 - one return per way it can end
+    deps: Deps, callback: Callback
+) -> Ending:
+    if not callback.state:
+        return Failed(Failure.STATE_MISSING)
+    try:
+        async with deps.pool.acquire() as conn:
+            flow = await oauth_states.use(
+                conn,
+                deps.ring,
+                state=callback.state,
+                session=callback.session,
+                user_id=callback.by.user_id,
+                account_id=callback.account_id,
+            )
+            if flow is None:
+                return Failed(await why_unusable(conn, callback))
+    except SealingError:
+        return Failed(Failure.STATE_UNKNOWN)
+    failpoint("connect:after_state")
+    if callback.error:
+        cancelled = callback.error == "access_denied"
+        return Failed(Failure.CANCELLED if cancelled else Failure.XERO_REFUSED)
+    if not callback.code:
+        return Failed(Failure.STATE_MISSING)
+    received = await exchange_code(deps, flow, callback.code)
+    if isinstance(received, Failed):
+        return received
+    pair, identity = received
+    await store_consented(deps, flow, identity, pair)
+    failpoint("connect:after_tokens")
+    return await find_organisation(deps, flow, identity, pair)
+
+
+async def why_unusable(conn: Db, callback: Callback) -> Failure:
+    """Which page explains a state that did not work."""
+    known = await oauth_states.known(conn, callback.state)
+    if known is None:
+        return Failure.STATE_UNKNOWN
+    if known.session_hash != authorization.digest(callback.session):
+        return Failure.OTHER_BROWSER
+    if known.used:
+        return Failure.STATE_USED
+    return Failure.STATE_UNKNOWN if known.expired else Failure.OTHER_BROWSER
+
+
+async def exchange_code(  # noqa: PLR0911 - one return per way it can end
+    deps: Deps, flow: Flow, code: str
+) -> tuple[Pair, Identity] | Failed:
+    """Trade the code for tokens and believe them only when they prove whose they are."""
+    answer = await deps.identity.exchange_code(code, flow.verifier)
+    failpoint("connect:after_exchange")
+    match answer:
+        case GrantRefused():
+            return Failed(Failure.CODE_REJECTED)
+        case ClientRefused():
+            return Failed(Failure.CLIENT_REJECTED)
+        case NoAnswer():
+            return Failed(Failure.XERO_DOWN)
+        case Pair():
+            pair = answer
+    try:
+        identity = await deps.identity.who(pair, flow.nonce)
+    except UntrustedToken as error:
+        log.warning("tokens_not_trusted", why=str(error))
+        return Failed(Failure.UNTRUSTED)
+    except ExchangeFailed:
+        return Failed(Failure.XERO_DOWN)
+    # RFC 6749 §5.1: a reply without `scope` grants exactly what was asked.
+    if pair.scopes and authorization.missing_scopes(pair.scopes):
+        return Failed(Failure.SCOPES_MISSING)
+    return pair, identity
+
+
+async def store_consented(deps: Deps, flow: Flow, identity: Identity, pair: Pair) -> None:
+    """Store the tokens, sealed, before anything is done with them."""
+    userid = identity.xero_userid
+    give_up_at = time.monotonic() + CLEANUP_WAIT_SECONDS
+    while True:
+        async with deps.pool.acquire() as conn, conn.transaction():
+            now = await conn.fetchval("SELECT clock_timestamp()")
+            renew_after = next_renewal(now + pair.lifetime, pair.lifetime, 0.5)
+            await cleanups.spare_grant(conn, userid, KEEP_CHOICE)
+            # A revocation under way would take the new consent too; let it end before the pair is relied on.
+            if time.monotonic() >= give_up_at or not await cleanups.under_way(conn, userid):
+                old = await token_sets.lock(conn, userid)
+                if old is None:
+                    await token_sets.insert_consented(conn, deps.ring, userid, pair, renew_after)
+                else:
+                    await token_sets.replace_consented(conn, deps.ring, old, pair, renew_after)
+                    await token_sets.forget_orphans(conn, userid)
+                await oauth_states.attach_user(conn, flow.state_hash, userid, KEEP_CHOICE)
+                return
+        await asyncio.sleep(0.1)
+
+
+async def find_organisation(deps: Deps, flow: Flow, identity: Identity, pair: Pair) -> Ending:
+    """Ask Xero what was granted, and bind, offer a choice, or say why neither."""
+    try:
+        listed = await deps.api.connections(pair.access_token)
+    except (ExchangeFailed, UntrustedToken):
+        listed = None
+    if listed is None:
+        return Failed(Failure.XERO_DOWN)
+    async with deps.pool.acquire() as conn:
+        old = await connections.find(conn, flow.account_id)
+        taken = await connections.taken_tenants(
+            conn, flow.account_id, [t.tenant_id for t in listed]
+        )
+    decision = authorization.decide(
+        listed,
+        authentication_event_id=identity.authentication_event_id,
+        bound_tenant_id=old.tenant_id if old else None,
+        taken_tenant_ids=taken,
+    )
+    match decision:
+        case ConnectOne(tenant):
+            return await bind(deps, flow, identity.xero_userid, tenant, pair.access_token)
+        case Choose(found):
+            async with deps.pool.acquire() as conn, conn.transaction():
+                await oauth_states.offer(conn, flow.state_hash, found, taken)
+                await oauth_states.await_choice(conn, flow.state_hash)
+            return MustChoose()
+        case NoOrganisation():
+            return await refuse(deps, flow, Failure.NO_ORGANISATION, None)
+        case TakenElsewhere(chosen):
+            return await refuse(deps, flow, Failure.TAKEN, chosen)
+        case WrongOrganisation(chosen):
+            return await refuse(
+                deps, flow, Failure.WRONG_ORGANISATION, chosen, identity.xero_userid
+            )
+
+
+async def refuse(
+    deps: Deps, flow: Flow, failure: Failure, chosen: Tenant | None, xero_userid: str | None = None
+) -> Failed:
+    """Note how the attempt ended, for its page; a connection nobody will use is removed at Xero later."""
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await oauth_states.finish(
+            conn, flow.state_hash, failure.value, chosen.tenant_name if chosen else None
+        )
+        if chosen is not None and xero_userid is not None:
+            await cleanups.add(
+                conn,
+                kind="connection",
+                xero_userid=xero_userid,
+                tenant_id=chosen.tenant_id,
+                delay=KEEP_CHOICE,
+            )
+    return Failed(failure)
+
+
+async def choose_organisation(deps: Deps, flow_of: Callback, tenant_id: str) -> Ending:
+    """Bind the organisation chosen from the list this session was offered."""
+    async with deps.pool.acquire() as conn:
+        choice = await oauth_states.open_choice(
+            conn, account_id=flow_of.account_id, user_id=flow_of.by.user_id, session=flow_of.session
+        )
+    offered = next((o for o in choice.offers if o.tenant_id == tenant_id), None) if choice else None
+    if choice is None or offered is None:
+        return Failed(Failure.CHOICE_EXPIRED)
+    try:
+        access = await access_token(deps, choice.xero_userid)
+    except GrantDead:
+        return Failed(Failure.CHOICE_EXPIRED)
+    except CannotRefresh:
+        return Failed(Failure.XERO_DOWN)
+    flow = Flow(choice.state_hash, flow_of.account_id, flow_of.by, "", "")
+    tenant = Tenant("", offered.tenant_id, offered.tenant_name, "ORGANISATION", None)
+    return await bind(deps, flow, choice.xero_userid, tenant, access.token, chosen=True)
+
+
+async def bind(
+    deps: Deps, flow: Flow, xero_userid: str, tenant: Tenant, token: str, *, chosen: bool = False
+) -> Ending:
+    """Make the organisation the account's, and announce it, in one transaction."""
+    # Asked before the transaction: no row lock is held across HTTP, and one event carries everything.
+    answer = await ask_organisation(deps, tenant.tenant_id, token)
+    short_code, base_currency = organisation_facts(answer) if answer else (None, None)
+    organisation = Organisation(tenant.tenant_id, tenant.tenant_name, short_code, base_currency)
+    # A disconnect that was begun comes first, or it would undo this connection when it is resumed.
+    await record_disconnect(deps, flow.account_id, cleanup_delay=KEEP_CHOICE)
+    failpoint("connect:before_bind")
+    try:
+        async with deps.pool.acquire() as conn, conn.transaction():
+            ending = await _bind(conn, flow, xero_userid, organisation, chosen=chosen)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "connections_tenant":
+            raise
+        ending = Failed(Failure.TAKEN)
+    if isinstance(ending, Failed):
+        return await refuse(deps, flow, ending.failure, tenant) if not chosen else ending
+    deps.wake()
+    failpoint("connect:after_bind")
+    return ending
+
+
+async def _bind(
+    conn: Db,
+    flow: Flow,
+    xero_userid: str,
+    organisation: Organisation,
+    *,
+    chosen: bool,
+) -> Bound | Failed:
+    await connections.lock_account(conn, flow.account_id)
+    old = await connections.lock(conn, flow.account_id) or never_connected(flow.account_id)
+    if old.tenant_id is not None and old.tenant_id != organisation.tenant_id:
+        return Failed(Failure.WRONG_ORGANISATION)
+    if chosen and not await oauth_states.settle_choice(conn, flow.state_hash):
+        return Failed(Failure.CHOICE_EXPIRED)
+    now = await conn.fetchval("SELECT clock_timestamp()")
+    new = next_connection(
+        replace(old, fenced_at=None),
+        Connected(organisation, xero_userid, flow.by),
+        now=now,
+        actor=flow.by,
+    )
+    if new is None:
+        raise AssertionError("a consent always changes the connection")
+    await cleanups.forget_tenant(conn, xero_userid, organisation.tenant_id)
+    await record_change(conn, old, new, flow.by)
+    await connections.clear_fencer(conn, flow.account_id)
+    await oauth_states.finish(conn, flow.state_hash, "connected", organisation.tenant_name)
+    return Bound()

@@ -1,0 +1,28 @@
+"""What the verbs need, built once in `app.py` and passed down."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from connector.clients.identity import XeroIdentity
+from connector.clients.xero_api import XeroApi
+from connector.domain.sealing import KeyRing
+from connector.settings import Settings
+from pipeline_service_defaults.database import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The connector's ports: database, Xero, keys. `tasks` are refreshes under way, which a shutdown waits for."""
+
+    settings: Settings
+    pool: Pool
+    http: httpx.AsyncClient
+    identity: XeroIdentity
+    api: XeroApi
+    ring: KeyRing
+    tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    wake: Callable[[], None] = lambda: None
+    """Called after an event was committed to the outbox, so that the relay need not find it by polling."""

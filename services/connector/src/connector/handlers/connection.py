@@ -1,0 +1,69 @@
+"""A connection's status for programs, and for people's own pages."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from connector.domain.connection import Connection, Status, never_connected
+from connector.handlers.browser import deps_of
+from connector.store import connections
+from pipeline_service_defaults.auth import Principal, require_access
+
+router = APIRouter(tags=["connection"])
+
+Reader = Annotated[
+    Principal,
+    Depends(require_access("viewer", "invoice-sync", "payment-ingest", "pipeline-backend")),
+]
+
+
+class ConnectionView(BaseModel):
+    """An account's connection to Xero."""
+
+    model_config = ConfigDict(frozen=True)
+
+    account_id: str
+    status: Status = Field(description="CONNECTED, TOKEN_EXPIRED or DISCONNECTED")
+    reason: str = Field(description="why, as a stable word")
+    since: datetime | None = Field(description="since when; null if never connected")
+    changed_by: str | None = Field(
+        description="the person who brought this about; null for Xero or the system"
+    )
+    message: str = Field(description="what happened, for people")
+    hint: str = Field(description="the next step, for people")
+    can_refresh: bool = Field(description="whether Refresh Token can work")
+    tenant_id: str | None
+    tenant_name: str | None
+    short_code: str | None
+    base_currency: str | None
+    sequence: int = Field(description="number of the last change")
+
+
+def view(connection: Connection) -> ConnectionView:
+    """The connection as shown."""
+    return ConnectionView(
+        account_id=connection.account_id,
+        status=connection.status,
+        reason=connection.reason.value,
+        since=connection.since,
+        changed_by=connection.changed_by,
+        message=connection.words.message,
+        hint=connection.words.hint,
+        can_refresh=connection.can_refresh,
+        tenant_id=connection.tenant_id,
+        tenant_name=connection.tenant_name,
+        short_code=connection.short_code,
+        base_currency=connection.base_currency,
+        sequence=connection.sequence,
+    )
+
+
+@router.get("/v1/accounts/{account_id}/connection", summary="The connection's status")
+async def connection_status(request: Request, account_id: str, _: Reader) -> ConnectionView:
+    """Status, reason, organisation. An account that was never connected is DISCONNECTED, NEVER_CONNECTED."""
+    async with deps_of(request).pool.acquire() as conn:
+        found = await connections.find(conn, account_id)
+    return view(found or never_connected(account_id))

@@ -1,0 +1,362 @@
+"""Keep token pairs alive: one refresh at a time across all replicas, and nothing received is ever thrown away.
+
+The order of events, each committed before the next begins: T1 claims the row with a lease; the token endpoint is asked,
+with a deadline shorter than the lease; T3 stores the answer if version and lease are still ours, else keeps it as an
+orphan. Dying anywhere leaves a row whose refresh token Xero still takes: the stored one for 30 minutes after a rotation
+whose reply was lost.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+
+from connector import metrics
+from connector.clients.bounded import ExchangeFailed
+from connector.deps import Deps
+from connector.domain.authorization import UntrustedToken
+from connector.domain.connection import (
+    Actor,
+    Disconnected,
+    Reason,
+    Refused,
+    Renewed,
+    Status,
+    next_connection,
+)
+from connector.domain.refresh import (
+    ClientRefused,
+    GrantRefused,
+    NoAnswer,
+    Pair,
+    next_renewal,
+    refusal_reason,
+    retry_delay,
+)
+from connector.domain.sealing import SealingError
+from connector.record_change import record_change
+from connector.store import connections, token_sets
+from connector.store.token_sets import TokenSet
+from pipeline_messaging.connection import Connection as Db
+from pipeline_messaging.failpoints import failpoint
+
+log = structlog.get_logger(__name__)
+
+USABLE_FOR: Final = timedelta(seconds=60)
+"""An access token with less life than this is renewed before use."""
+
+LAST_SECONDS: Final = timedelta(seconds=5)
+WAIT_SECONDS: Final = 20.0
+POLL_SECONDS: Final = 0.05
+STORE_RETRY_SECONDS: Final = 0.2
+
+
+class CannotRefresh(Exception):  # noqa: N818 - reads as what happened
+    """No usable access token.
+
+    CannotRefresh
+    ├── GrantDead      Xero refuses every refresh token there is: a person has to connect again
+    └── Unavailable    Xero, the app's credentials or our keys stand in the way: it may work later
+    """
+
+
+class GrantDead(CannotRefresh):
+    """Xero refuses every refresh token there is."""
+
+
+class Unavailable(CannotRefresh):
+    """It may work later; the message is for logs."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Access:
+    """An access token ready for use, and the version of its row."""
+
+    token: str
+    version: int
+
+
+async def access_token(deps: Deps, xero_userid: str, *, stale_version: int | None = None) -> Access:
+    """A usable access token of this Xero user, refreshed first if it must be.
+
+    Args:
+        deps: The connector's ports.
+        xero_userid: Whose tokens.
+        stale_version: The version whose token was just refused by Xero: anything newer will do.
+
+    Raises:
+        GrantDead, Unavailable: There is none to be had.
+    """
+    give_up_at = time.monotonic() + WAIT_SECONDS
+    while True:
+        async with deps.pool.acquire() as conn:
+            tokens = await token_sets.find(conn, xero_userid)
+        if tokens is None or tokens.rejected_at is not None:
+            raise GrantDead("no grant")
+        left = tokens.access_expires_at - tokens.now
+        if tokens.version != stale_version and left > USABLE_FOR:
+            return opened(deps, tokens)
+        got = await renewed(deps, tokens, stale_version=stale_version, left=left)
+        if got is not None:
+            return got
+        if time.monotonic() >= give_up_at:
+            raise Unavailable("somebody else's refresh takes too long")
+        await asyncio.sleep(POLL_SECONDS * (1 + random.random()))  # noqa: S311 - jitter
+
+
+def opened(deps: Deps, tokens: TokenSet) -> Access:
+    """The stored access token. Raises Unavailable when its key is missing."""
+    try:
+        return Access(tokens.access_token(deps.ring), tokens.version)
+    except SealingError as error:
+        log.error(  # noqa: TRY400 - the trace would add nothing but frames
+            "token_unreadable", error=type(error).__name__
+        )
+        raise Unavailable(type(error).__name__) from error
+
+
+async def renewed(
+    deps: Deps, tokens: TokenSet, *, stale_version: int | None, left: timedelta
+) -> Access | None:
+    """Try to renew; the still living token when that fails; None to look again in a moment."""
+    living = tokens.version != stale_version and left > LAST_SECONDS
+    if tokens.leased:
+        return opened(deps, tokens) if living else None
+    if tokens.refresh_failures and tokens.refresh_after > tokens.now:
+        # Asked a moment ago without an answer: do not make every caller wait for the same outage.
+        if living:
+            return opened(deps, tokens)
+        raise Unavailable("Xero did not answer a moment ago")
+    try:
+        return await refresh(deps, tokens)
+    except Unavailable:
+        if living:
+            return opened(deps, tokens)
+        raise
+
+
+async def refresh(deps: Deps, tokens: TokenSet) -> Access | None:
+    """One refresh of the row as read, not to be interrupted; None when somebody else is ahead.
+
+    It runs as a task of its own: a caller that goes away must not take an answer with it.
+    """
+    task = asyncio.create_task(_refresh(deps, tokens), name="refresh-token")
+    deps.tasks.add(task)
+    task.add_done_callback(deps.tasks.discard)
+    return await asyncio.shield(task)
+
+
+def lease(deps: Deps) -> timedelta:
+    """Longer than everything done under it: up to four refresh tokens tried, and the storing."""
+    return timedelta(seconds=4 * deps.settings.identity_seconds + 15)
+
+
+async def _refresh(deps: Deps, tokens: TokenSet) -> Access | None:
+    lease_id = uuid4()
+    failpoint("refresh:before_claim")
+    async with deps.pool.acquire() as conn:
+        claimed = await token_sets.claim(
+            conn, tokens.xero_userid, tokens.version, lease_id, lease(deps)
+        )
+    if claimed is None:
+        return None
+    failpoint("refresh:after_claim")
+    try:
+        answer, used = await ask(deps, claimed)
+    except SealingError as error:
+        await give_back(deps, claimed, lease_id, type(error).__name__, Reason.KEY_UNAVAILABLE)
+        raise Unavailable(type(error).__name__) from error
+    metrics.REFRESHES.labels(outcome=type(answer).__name__).inc()
+    match answer:
+        case None:
+            return None
+        case Pair():
+            failpoint("refresh:after_answer")
+            return await keep(deps, claimed, lease_id, answer, used)
+        case GrantRefused():
+            return await give_up(deps, claimed, lease_id)
+        case ClientRefused(refused):
+            await give_back(deps, claimed, lease_id, refused, Reason.CLIENT_REJECTED)
+            raise Unavailable(refused)
+        case NoAnswer(problem):
+            await give_back(deps, claimed, lease_id, problem, None)
+            raise Unavailable(problem)
+
+
+async def ask(
+    deps: Deps, tokens: TokenSet
+) -> tuple[Pair | GrantRefused | ClientRefused | NoAnswer | None, str]:
+    """Ask Xero with the stored refresh token; refused, with orphans and with the previous one inside its grace.
+
+    Returns the decisive answer and the token it was given for; None when a newer pair was stored meanwhile. Only when
+    every one was definitely refused is the answer GrantRefused; one without an answer might have been the good one.
+    Raises SealingError.
+    """
+    current = tokens.refresh_token(deps.ring)
+    answer = await deps.identity.refresh(current)
+    if not isinstance(answer, GrantRefused):
+        return answer, current
+    async with deps.pool.acquire() as conn:
+        newest = await token_sets.find(conn, tokens.xero_userid)
+        others = [
+            token for _, token in await token_sets.orphans(conn, deps.ring, tokens.xero_userid)
+        ]
+    if newest is None or newest.version != tokens.version:
+        # A new consent arrived meanwhile; its pair is the one that counts.
+        return None, current
+    previous = tokens.previous_token(deps.ring)
+    for candidate in [*others[:2], *([previous] if previous else [])]:
+        answer = await deps.identity.refresh(candidate)
+        if not isinstance(answer, GrantRefused):
+            return answer, candidate
+    return answer, current
+
+
+async def keep(
+    deps: Deps, claimed: TokenSet, lease_id: UUID, pair: Pair, used: str
+) -> Access | None:
+    """T3: store the pair, or keep it as an orphan when the row moved on. Tries on while the database is away."""
+    expires_at = claimed.now + pair.lifetime
+    renew_after = next_renewal(expires_at, pair.lifetime, random.random())  # noqa: S311 - jitter
+    give_up_at = time.monotonic() + lease(deps).total_seconds()
+    while True:
+        try:
+            async with deps.pool.acquire() as conn, conn.transaction():
+                stored = await token_sets.store_rotated(
+                    conn,
+                    deps.ring,
+                    claimed,
+                    lease_id,
+                    pair,
+                    used_token=used,
+                    expires_at=expires_at,
+                    renew_after=renew_after,
+                )
+                if not stored:
+                    await token_sets.add_orphan(
+                        conn, deps.ring, claimed.xero_userid, uuid4(), pair.refresh_token
+                    )
+                    return None
+                await token_sets.forget_orphans(conn, claimed.xero_userid)
+                await announce(deps, conn, claimed.xero_userid, Renewed(), None)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            if time.monotonic() >= give_up_at:
+                raise
+            log.warning("refreshed_tokens_not_stored_yet", error=type(error).__name__)
+            await asyncio.sleep(STORE_RETRY_SECONDS)
+        else:
+            failpoint("refresh:after_store")
+            return Access(pair.access_token, claimed.version + 1)
+
+
+async def give_up(deps: Deps, claimed: TokenSet, lease_id: UUID) -> Access | None:
+    """Every token was refused: the connections that live on this grant expire. Raises GrantDead."""
+    async with deps.pool.acquire() as conn, conn.transaction():
+        if not await token_sets.reject(conn, claimed, lease_id):
+            return None
+        reason = refusal_reason(claimed.refreshed_at, claimed.now)
+        await announce(deps, conn, claimed.xero_userid, Refused(reason), None)
+    raise GrantDead(reason.value)
+
+
+async def give_back(
+    deps: Deps, claimed: TokenSet, lease_id: UUID, problem: str, reason: Reason | None
+) -> None:
+    """No refresh this time. With a definite `reason` and no life left in the access token, say so; an outage stays silent."""
+    delay = retry_delay(claimed.refresh_failures, random.random())  # noqa: S311 - jitter
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await token_sets.release(conn, claimed, lease_id, retry_in=delay, problem=problem)
+        if reason is not None and claimed.access_expires_at <= claimed.now:
+            await announce(deps, conn, claimed.xero_userid, Refused(reason), None)
+    log.warning("refresh_without_result", problem=problem)
+
+
+async def announce(
+    deps: Deps,
+    conn: Db,
+    xero_userid: str,
+    happening: Refused | Renewed,
+    actor: Actor | None,
+) -> None:
+    """Apply one happening to every connection of a Xero user, in the caller's transaction."""
+    for old in await connections.lock_of_user(conn, xero_userid):
+        now = await conn.fetchval("SELECT clock_timestamp()")
+        new = next_connection(old, happening, now=now, actor=actor)
+        if new is not None:
+            await record_change(conn, old, new, actor)
+            deps.wake()
+
+
+async def refresh_now(deps: Deps, account_id: str, actor: Actor) -> None:
+    """What Refresh Token does: renew at once, whatever the schedule. Raises GrantDead, Unavailable."""
+    log.info("refresh_asked_for", account_id=account_id, actor=actor.user_id)
+    async with deps.pool.acquire() as conn:
+        connection = await connections.find(conn, account_id)
+        userid = connection.xero_userid if connection else None
+        tokens = await token_sets.find(conn, userid) if userid else None
+    if connection is None or tokens is None or tokens.rejected_at is not None:
+        raise GrantDead("no grant")
+    give_up_at = time.monotonic() + WAIT_SECONDS
+    asked = tokens.version
+    while tokens is not None and tokens.version == asked:
+        if await refresh(deps, tokens) is not None:
+            break
+        if time.monotonic() >= give_up_at:
+            raise Unavailable("somebody else's refresh takes too long")
+        await asyncio.sleep(POLL_SECONDS)
+        async with deps.pool.acquire() as conn:
+            tokens = await token_sets.find(conn, connection.xero_userid or "")
+    await check_tenants(deps, connection.xero_userid or "")
+
+
+async def check_tenants(deps: Deps, xero_userid: str) -> frozenset[str] | None:
+    """Ask Xero which organisations the user still has connected, and mark those of ours that are gone.
+
+    Returns the tenants found, None when Xero did not say. Source: xero-platform, disconnecting inside Xero: refreshing
+    goes on working, /connections omits the tenant.
+    """
+    async with deps.pool.acquire() as conn:
+        asked_at = await conn.fetchval("SELECT clock_timestamp()")
+    try:
+        access = await access_token(deps, xero_userid)
+        listed = await deps.api.connections(access.token)
+    except (CannotRefresh, ExchangeFailed, UntrustedToken) as error:
+        log.warning("connections_not_checked", error=type(error).__name__)
+        return None
+    if listed is None:
+        return None
+    present = frozenset(tenant.tenant_id for tenant in listed)
+    async with deps.pool.acquire() as conn, conn.transaction():
+        for old in await connections.lock_of_user(conn, xero_userid):
+            # Connected after the question was asked: the answer says nothing about it.
+            recent = old.connected_at is None or old.connected_at > asked_at
+            if old.status is Status.DISCONNECTED or old.tenant_id in present or recent:
+                continue
+            now = await conn.fetchval("SELECT clock_timestamp()")
+            new = next_connection(old, Disconnected(Reason.REVOKED_IN_XERO), now=now, actor=None)
+            if new is not None:
+                await record_change(conn, old, new, None)
+                deps.wake()
+    return present
+
+
+async def refresh_due(deps: Deps) -> int:
+    """Renew what is due now, and look whether its organisations are still connected; returns how many were tried."""
+    async with deps.pool.acquire() as conn:
+        await token_sets.erase_expired(conn)
+        userids = await token_sets.due(conn, 50)
+    for userid in userids:
+        async with deps.pool.acquire() as conn:
+            tokens = await token_sets.find(conn, userid)
+        try:
+            if tokens is not None and await refresh(deps, tokens) is not None:
+                await check_tenants(deps, userid)
+        except CannotRefresh as error:
+            log.info("refresh_due_failed", error=type(error).__name__)
+    return len(userids)

@@ -1,0 +1,227 @@
+"""Attempts to connect: one row per click, recognised by the hash of its state, usable once."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from connector.domain.authorization import FlowSecrets, Tenant, digest
+from connector.domain.connection import Actor
+from connector.domain.sealing import KeyRing, place, seal, unseal
+from pipeline_messaging.connection import Connection as Db
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Flow:
+    """An attempt whose state was just used up."""
+
+    state_hash: bytes
+    account_id: str
+    by: Actor
+    verifier: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known about a state that could not be used."""
+
+    account_id: str
+    session_hash: bytes
+    used: bool
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One organisation to choose from."""
+
+    tenant_id: str
+    tenant_name: str
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An attempt that waits for a choice of organisation."""
+
+    state_hash: bytes
+    xero_userid: str
+    offers: tuple[Offer, ...]
+
+
+async def add(
+    conn: Db,
+    ring: KeyRing,
+    flow: FlowSecrets,
+    *,
+    account_id: str,
+    by: Actor,
+    session: str,
+    lifetime: timedelta,
+) -> None:
+    """Remember an attempt; the state only by its hash, verifier and nonce sealed to it."""
+    hashed = digest(flow.state)
+    await conn.execute(
+        """
+        INSERT INTO oauth_states (state_hash, account_id, user_id, user_name, session_hash, verifier, nonce, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8)
+        """,
+        hashed,
+        account_id,
+        by.user_id,
+        by.name,
+        digest(session),
+        seal(ring, flow.verifier, place("oauth_states", hashed.hex(), "verifier")),
+        seal(ring, flow.nonce, place("oauth_states", hashed.hex(), "nonce")),
+        lifetime,
+    )
+
+
+async def use(
+    conn: Db,
+    ring: KeyRing,
+    *,
+    state: str,
+    session: str,
+    user_id: str,
+    account_id: str,
+) -> Flow | None:
+    """Use a state up, if it is unused, in time, and this browser session, person and account began it.
+
+    A foreign session cannot burn it: the row only changes when everything matches. Raises SealingError.
+    """
+    row = await conn.fetchrow(
+        """
+        UPDATE oauth_states SET used_at = clock_timestamp()
+         WHERE state_hash = $1 AND session_hash = $2 AND user_id = $3 AND account_id = $4
+           AND used_at IS NULL AND expires_at > clock_timestamp()
+        RETURNING state_hash, account_id, user_id, user_name, verifier, nonce
+        """,
+        digest(state),
+        digest(session),
+        user_id,
+        account_id,
+    )
+    if row is None:
+        return None
+    hashed: bytes = row["state_hash"]
+    return Flow(
+        hashed,
+        row["account_id"],
+        Actor(row["user_id"], row["user_name"]),
+        unseal(ring, row["verifier"], place("oauth_states", hashed.hex(), "verifier")),
+        unseal(ring, row["nonce"], place("oauth_states", hashed.hex(), "nonce")),
+    )
+
+
+async def known(conn: Db, state: str) -> Known | None:
+    """What is known about a state, to tell a person why it did not work."""
+    row = await conn.fetchrow(
+        """
+        SELECT account_id, session_hash, used_at IS NOT NULL AS used, expires_at <= clock_timestamp() AS expired
+          FROM oauth_states WHERE state_hash = $1
+        """,
+        digest(state),
+    )
+    return (
+        Known(row["account_id"], row["session_hash"], row["used"], row["expired"]) if row else None
+    )
+
+
+async def attach_user(conn: Db, state_hash: bytes, xero_userid: str, lifetime: timedelta) -> None:
+    """Note whose tokens an attempt brought, which keeps them while it goes on."""
+    await conn.execute(
+        """
+        UPDATE oauth_states SET xero_userid = $2, choice_until = clock_timestamp() + $3 WHERE state_hash = $1
+        """,
+        state_hash,
+        xero_userid,
+        lifetime,
+    )
+
+
+async def finish(conn: Db, state_hash: bytes, outcome: str, name: str | None) -> None:
+    """Note how an attempt ended, and the organisation it was about."""
+    await conn.execute(
+        "UPDATE oauth_states SET outcome = $2, outcome_name = $3, choice_until = NULL WHERE state_hash = $1",
+        state_hash,
+        outcome,
+        name,
+    )
+
+
+async def last_outcome_name(conn: Db, *, account_id: str, session: str, outcome: str) -> str | None:
+    """The organisation of this session's latest attempt that ended so."""
+    found: str | None = await conn.fetchval(
+        """
+        SELECT outcome_name FROM oauth_states WHERE account_id = $1 AND session_hash = $2 AND outcome = $3
+         ORDER BY expires_at DESC LIMIT 1
+        """,
+        account_id,
+        digest(session),
+        outcome,
+    )
+    return found
+
+
+async def offer(
+    conn: Db, state_hash: bytes, tenants: tuple[Tenant, ...], taken: frozenset[str]
+) -> None:
+    """Store the organisations to choose from."""
+    await conn.executemany(
+        """
+        INSERT INTO offered_organisations (state_hash, tenant_id, tenant_name, taken)
+        VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+        """,
+        [(state_hash, t.tenant_id, t.tenant_name, t.tenant_id in taken) for t in tenants],
+    )
+
+
+async def open_choice(conn: Db, *, account_id: str, user_id: str, session: str) -> Choice | None:
+    """The newest attempt of this session that waits for a choice."""
+    rows = await conn.fetch(
+        """
+        WITH newest AS (
+            SELECT state_hash, xero_userid FROM oauth_states
+             WHERE account_id = $1 AND user_id = $2 AND session_hash = $3 AND outcome = 'choose'
+               AND expires_at > clock_timestamp() - interval '1 day'
+               AND used_at > clock_timestamp() - interval '15 minutes'
+             ORDER BY used_at DESC LIMIT 1
+        )
+        SELECT n.state_hash, n.xero_userid, o.tenant_id, o.tenant_name, o.taken
+          FROM newest n JOIN offered_organisations o USING (state_hash)
+         ORDER BY lower(o.tenant_name), o.tenant_id
+        """,
+        account_id,
+        user_id,
+        digest(session),
+    )
+    if not rows:
+        return None
+    offers = tuple(Offer(row["tenant_id"], row["tenant_name"], row["taken"]) for row in rows)
+    return Choice(rows[0]["state_hash"], rows[0]["xero_userid"], offers)
+
+
+async def await_choice(conn: Db, state_hash: bytes) -> None:
+    """Mark an attempt as waiting for a choice."""
+    await conn.execute(
+        "UPDATE oauth_states SET outcome = 'choose' WHERE state_hash = $1", state_hash
+    )
+
+
+async def settle_choice(conn: Db, state_hash: bytes) -> bool:
+    """Use the choice up; False when another tab was first."""
+    done = await conn.fetchval(
+        """
+        UPDATE oauth_states SET outcome = 'chosen', choice_until = NULL
+         WHERE state_hash = $1 AND outcome = 'choose' RETURNING true
+        """,
+        state_hash,
+    )
+    return bool(done)
+
+
+async def forget_old(conn: Db) -> None:
+    """Delete attempts a day after they ended; until then they explain themselves to whoever returns late."""
+    await conn.execute(
+        "DELETE FROM oauth_states WHERE expires_at < clock_timestamp() - interval '1 day'"
+    )
