@@ -3,6 +3,8 @@
 import asyncio
 import json
 import secrets
+import textwrap
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -67,6 +69,18 @@ async def test_every_event_is_published_as_its_schema_says_and_read_back(kafka, 
         assert envelope.event == event(type(envelope.event))
         assert envelope.source == "contracts-test"
     assert len(records) == len(EVENT_TYPES)
+
+
+async def test_the_five_lines_of_the_readme_do_what_they_say(kafka, topic):
+    readme = Path(__file__).parents[3] / "libs" / "contracts" / "README.md"
+    lines = readme.read_text("utf-8").split("```python\n")[1].split("```")[0]
+    program = "async def run():\n" + textwrap.indent(lines.replace("kafka:9092", kafka), "    ")
+    space = {}
+    exec(program, space)  # noqa: S102 - the text is our own README
+    await space["run"]()
+    (record,) = await everything(kafka, topic)
+    sent = decode(key=record.key, value=record.value, headers=record.headers).event
+    assert (sent.invoice_id, str(sent.total)) == ("inv-1001", "200.00")
 
 
 async def test_versions_of_one_invoice_stay_in_order_on_one_partition(kafka, topic):

@@ -221,6 +221,13 @@ def test_the_trace_of_the_last_hop_wins():
     assert read(record(), traceparent=hop.encode()).traceparent == hop
 
 
+@pytest.mark.parametrize("name", ["traceparent", "ce_traceparent"])
+def test_two_traces_are_no_contradiction(name):
+    written = record()
+    headers = (*written.headers, (name, TRACE.replace("-01", "-00").encode()))
+    assert decode(key=written.key, value=written.value, headers=headers).traceparent == TRACE
+
+
 def test_an_unknown_type_is_named():
     with pytest.raises(
         UnknownEventType, match=r'ce_type: "pipeline\.invoice\.created\.v2"'

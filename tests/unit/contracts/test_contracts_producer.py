@@ -153,7 +153,18 @@ async def test_a_producer_that_does_not_stop_holds_nobody_up(wire, monkeypatch, 
 
 
 async def test_many_publishes_at_once_share_one_producer(wire):
-    open_publisher = publisher()
-    await asyncio.gather(*(open_publisher.publish(event(version=n)) for n in range(1, 20)))
+    async with publisher() as open_publisher:
+        await asyncio.gather(*(open_publisher.publish(event(version=n)) for n in range(1, 20)))
     assert wire.started == 1
     assert len(wire.sent) == 19
+
+
+async def test_outside_its_block_it_opens_nothing(wire):
+    closed = publisher()
+    with pytest.raises(RuntimeError, match="async with"):
+        await closed.publish(event())
+    async with closed:
+        pass
+    with pytest.raises(RuntimeError, match="async with"):
+        await closed.publish(event())
+    assert wire.started == wire.stopped == 1

@@ -230,7 +230,8 @@ def _headers(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, bytes]:
         name = raw_name.lower()
         if name not in _READ or value is None:
             continue
-        if found.setdefault(name, value) != value and name != "traceparent":
+        # A hop may add a trace of its own; which of two is shown matters to nobody's invoice.
+        if found.setdefault(name, value) != value and not name.endswith("traceparent"):
             raise HeaderInvalid(
                 f"{name}: given twice with different values; send it once", field=name
             )

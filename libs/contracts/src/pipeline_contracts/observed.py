@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from pipeline_contracts import topics
 from pipeline_contracts.event import Event, Value
-from pipeline_contracts.fields import Day, Id, LongText, ShortText, Timestamp, Word
+from pipeline_contracts.fields import Code, Day, Id, LongText, ShortText, Timestamp, Word
 from pipeline_contracts.invoice import MAX_LINES, MAX_TRACKING, AmountsAre, TrackingOption
 from pipeline_contracts.money import Money, Quantity
 
@@ -19,11 +19,11 @@ class ObservedLine(Value):
     quantity: Quantity | None = Field(default=None, description="Quantity.")
     unit_amount: Money | None = Field(default=None, description="UnitAmount.")
     discount_rate: Quantity | None = Field(default=None, description="DiscountRate in percent.")
-    account_code: Word | None = Field(default=None, description="Xero's account code.")
-    tax_type: Word | None = Field(default=None, description="Xero's tax type.")
+    account_code: Code | None = Field(default=None, description="Xero's account code.")
+    tax_type: Code | None = Field(default=None, description="Xero's tax type.")
     tax_amount: Money | None = Field(default=None, description="TaxAmount.")
     line_amount: Money | None = Field(default=None, description="LineAmount.")
-    item_code: Word | None = Field(default=None, description="Xero's item code.")
+    item_code: Code | None = Field(default=None, description="Xero's item code.")
     tracking: tuple[TrackingOption, ...] = Field(
         default=(), max_length=MAX_TRACKING, description="Tracking options."
     )

@@ -40,6 +40,8 @@ class EventPublisher:
     Args:
         bootstrap_servers: `host:port`, several joined by commas.
         source: the publishing service, the CloudEvents `source`.
+        enable_idempotence: leave it on; off only for a demo broker that cannot do it, where a retry within
+            the producer may then be written twice (with the same id).
         timeout: seconds to wait for Kafka's acknowledgement, and for the first connection.
         now: the clock for `ce_time`.
         kafka_options: passed to aiokafka as they are, e.g. `security_protocol` and `ssl_context`.
@@ -50,6 +52,7 @@ class EventPublisher:
         bootstrap_servers: str,
         *,
         source: str,
+        enable_idempotence: bool = True,
         timeout: float = 30.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         **kafka_options: Any,
@@ -59,11 +62,13 @@ class EventPublisher:
         self._options = {
             "bootstrap_servers": bootstrap_servers,
             "client_id": source,
+            "enable_idempotence": enable_idempotence,
         } | kafka_options
         self._source = source
         self._timeout = timeout
         self._now = now
         self._producer: AIOKafkaProducer | None = None
+        self._open = False
         self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -72,6 +77,7 @@ class EventPublisher:
         Raises:
             PublishUnconfirmed: Kafka cannot be reached within the timeout.
         """
+        self._open = True
         await self._started()
         return self
 
@@ -81,6 +87,7 @@ class EventPublisher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._open = False
         producer, self._producer = self._producer, None
         if producer is not None:
             await _stop(producer)
@@ -108,6 +115,7 @@ class EventPublisher:
         Raises:
             NotEncodable: the event breaks the contract; nothing was sent.
             PublishUnconfirmed: see there; call again with the same event.
+            RuntimeError: outside `async with`.
         """
         record = encode(
             event,
@@ -136,9 +144,11 @@ class EventPublisher:
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
+            if not self._open:
+                raise RuntimeError("EventPublisher is closed: publish inside `async with`")
             if self._producer is not None:
                 return self._producer
-            producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **self._options)
+            producer = AIOKafkaProducer(acks="all", **self._options)
             try:
                 async with asyncio.timeout(self._timeout):
                     await producer.start()
