@@ -1,0 +1,222 @@
+"""The service put together: what starts, in which order it stops, and the one ASGI callable."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import asyncpg
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from payment_ingest import metrics
+from payment_ingest.accept_delivery import DeliveryWriter
+from payment_ingest.follow_connections import follow_connections
+from payment_ingest.handlers import deliveries as delivery_routes
+from payment_ingest.handlers import payments as payment_routes
+from payment_ingest.handlers.webhooks import AsgiApp, WebhookGate, describe
+from payment_ingest.link_invoices import link_invoices
+from payment_ingest.process_account import Deps, process_account
+from payment_ingest.publish_movements import SOURCE
+from payment_ingest.read_invoices import InvoiceReader
+from payment_ingest.ring_doorbells import DoorbellRinger
+from payment_ingest.settings import Settings
+from payment_ingest.store import deliveries, doorbells, ledger
+from payment_ingest.sweep_account import SweepTimes
+from pipeline_contracts import topics
+from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
+from pipeline_messaging.relay import Relay
+from pipeline_messaging.subscriber import subscribe
+from pipeline_messaging.worker import AccountWorker
+from pipeline_service_defaults.api import create_api
+from pipeline_service_defaults.auth import Authenticator, TokenMinter
+from pipeline_service_defaults.database import check_database, create_pool, require_schema
+from pipeline_service_defaults.migrate import versions
+from pipeline_xero.client import GatewayClient
+
+log = structlog.get_logger(__name__)
+
+_GAUGES_SECONDS = 5.0
+_WRITER_CONNECTION = {
+    "application_name": "delivery-writer",
+    "timezone": "UTC",
+    # Xero waits five seconds: a commit that takes two is answered 503 and comes again.
+    "statement_timeout": "2000",
+}
+
+
+@dataclass(slots=True)
+class _Running:
+    """What exists only between start and stop."""
+
+    pool: asyncpg.Pool
+    writing: asyncio.Task[None]
+
+
+def create_app(settings: Settings) -> AsgiApp:
+    """The service as one ASGI application: the webhook gate, and FastAPI behind it."""
+
+    def wake_ringer() -> None:
+        # Looked up late: the ringer exists once the application has started, and so do deliveries.
+        api.state.wake_ringer()
+
+    writer = DeliveryWriter(partial(_connect_writer, settings), on_stored=wake_ringer)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            running = await _start(app, settings, writer, stack)
+            app.state.pool = running.pool
+            app.state.running = running
+            yield
+
+    api = create_api(
+        title="payment-ingest",
+        description="Turns what Xero tells about payments into PaymentRecorded and PaymentReversed, each once.",
+        authenticator=Authenticator.from_file(
+            settings.auth_issuers_file,
+            service_name=SOURCE,
+            max_service_token_seconds=settings.auth_max_service_token_seconds,
+        ),
+        lifespan=lifespan,
+        # Kafka is no part of being ready: webhooks must be accepted while it is away.
+        checks=lambda: {
+            "database": lambda: check_database(api.state.pool),
+            "delivery writer": lambda: _check_writer(api),
+        },
+    )
+    api.include_router(payment_routes.router)
+    api.include_router(delivery_routes.router)
+    describe(api)
+    return WebhookGate(api, settings.webhook_keys, writer.accept)
+
+
+async def _start(
+    app: FastAPI, settings: Settings, writer: DeliveryWriter, stack: AsyncExitStack
+) -> _Running:
+    """Start everything; the stack stops it in the opposite order: intake first, the database last."""
+    pool = await create_pool(settings)
+    stack.push_async_callback(pool.close)
+    await require_schema(pool, versions("payment_ingest"))
+    http = await stack.enter_async_context(
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=50))
+    )
+    kafka = _kafka(settings)
+    relay = await stack.enter_async_context(Relay(settings.database_url.get_secret_value(), kafka))
+    reader = InvoiceReader(GatewayClient(http, settings.connector_url, _token(settings)), _clock)
+    deps = Deps(pool, reader, _sweep_times(settings), _clock, on_told=relay.wake)
+    worker = AccountWorker(
+        pool, partial(process_account, deps), concurrency=settings.account_concurrency
+    )
+    await _run(stack, worker.run(), worker.stop)
+    ringer = DoorbellRinger(pool, on_rung=worker.wake)
+    app.state.wake_ringer = ringer.wake
+    await _run(stack, ringer.run(), ringer.stop)
+    await _run(stack, _measure(pool), None)
+    writing = await _run(stack, writer.run(), writer.stop)
+    broker = make_broker(kafka)
+
+    def linked() -> None:
+        relay.wake()
+        worker.wake()
+
+    subscribe(
+        broker,
+        topics.CONNECTIONS.name,
+        group_id=SOURCE,
+        pool=pool,
+        handle=follow_connections,
+        on_committed=linked,
+    )
+    subscribe(
+        broker,
+        topics.SYNC.name,
+        group_id=SOURCE,
+        pool=pool,
+        handle=partial(link_invoices, clock=_clock),
+        on_committed=linked,
+    )
+    await stack.enter_async_context(consuming(broker))
+    return _Running(pool, writing)
+
+
+async def _run(
+    stack: AsyncExitStack, work: Coroutine[Any, Any, None], stop: Callable[[], None] | None
+) -> asyncio.Task[None]:
+    """Run `work` beside the service; at its end `stop` it gracefully, or cancel it if there is no such way."""
+    task = asyncio.create_task(work)
+
+    async def finish() -> None:
+        if stop is None:
+            task.cancel()
+        else:
+            stop()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(finish)
+    return task
+
+
+async def _connect_writer(settings: Settings) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        settings.database_url.get_secret_value(), timeout=2, server_settings=_WRITER_CONNECTION
+    )
+
+
+async def _check_writer(api: FastAPI) -> None:
+    running: _Running = api.state.running
+    if running.writing.done():
+        raise RuntimeError("the delivery writer has ended")
+
+
+async def _measure(pool: asyncpg.Pool) -> None:
+    while True:
+        try:
+            async with pool.acquire() as conn:
+                metrics.OLDEST_UNPROCESSED.set(await deliveries.oldest_unprocessed_age(conn))
+                metrics.OLDEST_DOORBELL.set(await doorbells.oldest_ring_age(conn))
+                metrics.UNMATCHED.set(await ledger.count_unmatched(conn))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("not_measured", error=type(error).__name__)
+        await asyncio.sleep(_GAUGES_SECONDS)
+
+
+def _kafka(settings: Settings) -> KafkaSettings:
+    password = settings.kafka_sasl_password
+    ca_file = settings.kafka_ssl_ca_file
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=SOURCE,
+        enable_idempotence=settings.kafka_enable_idempotence,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=str(ca_file) if ca_file else None,
+    )
+
+
+def _token(settings: Settings) -> Callable[[], str]:
+    minter = TokenMinter(
+        SOURCE,
+        settings.service_key_file.read_bytes(),
+        lifetime_seconds=min(300, settings.auth_max_service_token_seconds),
+    )
+    return minter.for_audience("connector")
+
+
+def _sweep_times(settings: Settings) -> SweepTimes:
+    return SweepTimes(
+        interval=timedelta(seconds=settings.sweep_interval_seconds),
+        overlap=timedelta(seconds=settings.sweep_overlap_seconds),
+        pause=timedelta(seconds=settings.sweep_pause_seconds),
+    )
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)

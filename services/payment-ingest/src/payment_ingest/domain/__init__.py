@@ -1,0 +1,1 @@
+"""Rules about signatures, deliveries and payments: values in, values out, no I/O."""

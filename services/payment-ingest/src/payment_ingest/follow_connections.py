@@ -1,0 +1,36 @@
+"""Follow which account is connected to which organisation, and take up what waited for it."""
+
+from datetime import timedelta
+
+from payment_ingest.store import connections
+from payment_ingest.store.connections import CONNECTED, AccountConnection
+from pipeline_contracts.connection import ConnectionStatusChanged
+from pipeline_contracts.envelope import Envelope
+from pipeline_messaging import worker
+from pipeline_messaging.connection import Connection
+
+
+async def follow_connections(conn: Connection, envelopes: list[Envelope]) -> None:
+    """Handle a batch of the connections topic in its transaction.
+
+    A connected account is swept at once (a webhook may have been missed while it was away) and its waiting doorbells
+    are answered. The first sweep of an organisation looks back to the moment it was connected: nothing of Pipeline's
+    was in it before.
+    """
+    for envelope in envelopes:
+        event = envelope.event
+        if not isinstance(event, ConnectionStatusChanged):
+            continue
+        tenant_id = event.tenant_id.lower() if event.tenant_id else None
+        told = AccountConnection(event.account_id, tenant_id, event.status, event.since)
+        if not await connections.remember(conn, told, event.sequence) or event.status != CONNECTED:
+            continue
+        now_known = await connections.connection_of(conn, event.account_id)
+        if now_known is not None and now_known.tenant_id is not None:
+            await connections.request_sweep(
+                conn, now_known.tenant_id, event.since - _BEFORE_CONNECTING
+            )
+            await worker.mark_due(conn, [event.account_id])
+
+
+_BEFORE_CONNECTING = timedelta(hours=1)

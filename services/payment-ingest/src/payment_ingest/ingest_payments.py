@@ -1,0 +1,146 @@
+"""Take invoices as read from Xero into the ledger, and tell what changed.
+
+The one way in for payments, however they were found: by a doorbell, by a sweep, or by whatever comes later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from payment_ingest import metrics
+from payment_ingest.domain.ledger import (
+    Change,
+    Movement,
+    Observation,
+    difference,
+    is_stale,
+    observation_id,
+)
+from payment_ingest.domain.observation import fingerprint, snapshot
+from payment_ingest.publish_movements import SOURCE, publish_movements
+from payment_ingest.store import ledger, xero_invoices
+from payment_ingest.store.ledger import Provenance, Step
+from payment_ingest.store.xero_invoices import KnownInvoice
+from pipeline_contracts.envelope import Record, encode
+from pipeline_contracts.errors import NotEncodable
+from pipeline_messaging import outbox
+from pipeline_messaging.connection import Connection
+from pipeline_xero.wire import XeroInvoice
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenInvoice:
+    """An invoice as read from Xero: whole, reduced to its balance, and how it came to be read."""
+
+    invoice: XeroInvoice
+    observation: Observation
+    how: Provenance
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What became of a read: the events told, and invoices that must be read again before anything is reversed."""
+
+    told: list[Step] = field(default_factory=list)
+    incomplete: set[str] = field(default_factory=set)
+
+
+async def ingest_payments(
+    conn: Connection,
+    *,
+    account_id: str,
+    tenant_id: str,
+    seen: Sequence[SeenInvoice],
+    observed_at: datetime,
+    now: datetime,
+) -> Ingested:
+    """Compare each invoice with the ledger, write down what is new or gone, and put the events into the outbox.
+
+    Args:
+        conn: The caller's transaction; it has verified its lease.
+        account_id: Through whose connection the invoices were read.
+        tenant_id: The organisation they are in.
+        seen: The invoices, none twice.
+        observed_at: Xero's clock at the read.
+        now: Time of the events.
+    """
+    result = Ingested()
+    if not seen:
+        return result
+    ids = [one.observation.xero_invoice_id for one in seen]
+    await xero_invoices.know(conn, tenant_id, ids)
+    known = await xero_invoices.lock(conn, tenant_id, ids)
+    # A newer version was already recorded through another account or a faster read: this one says nothing new.
+    seen = [
+        one
+        for one in seen
+        if not is_stale(
+            one.observation.updated_at, known[one.observation.xero_invoice_id].updated_at
+        )
+    ]
+    result.incomplete = {
+        one.observation.xero_invoice_id for one in seen if not one.observation.complete
+    }
+    metrics.INCOMPLETE.inc(len(result.incomplete))
+    await _write_movements(conn, tenant_id, seen, now)
+    links = {one: invoice.link for one, invoice in known.items() if invoice.link is not None}
+    result.told = await publish_movements(conn, tenant_id, links, now)
+    await _tell_snapshots(conn, account_id, tenant_id, seen, known, observed_at)
+    return result
+
+
+async def _write_movements(
+    conn: Connection, tenant_id: str, seen: Sequence[SeenInvoice], now: datetime
+) -> None:
+    payments = await ledger.payments_of(
+        conn, tenant_id, [one.observation.xero_invoice_id for one in seen]
+    )
+    movements: list[tuple[Observation, Movement, Provenance]] = [
+        (one.observation, movement, one.how)
+        for one in seen
+        for movement in difference(payments[one.observation.xero_invoice_id], one.observation)
+    ]
+    if not movements:
+        return
+    await ledger.add_payments(conn, [(seen_as, movement) for seen_as, movement, _ in movements])
+    await ledger.mark_reversed(
+        conn,
+        [movement.payment_id for _, movement, _ in movements if movement.change is Change.REVERSED],
+    )
+    await ledger.add_movements(conn, movements, now)
+
+
+async def _tell_snapshots(
+    conn: Connection,
+    account_id: str,
+    tenant_id: str,
+    seen: Sequence[SeenInvoice],
+    known: dict[str, KnownInvoice],
+    observed_at: datetime,
+) -> None:
+    """Tell how each invoice looks, if that differs from what was told last; remember what was seen."""
+    records: list[Record] = []
+    rows: list[tuple[Observation, bytes, int]] = []
+    for one in seen:
+        before = known[one.observation.xero_invoice_id]
+        hashed, count = before.snapshot_hash or b"", before.observations
+        owner = before.link.account_id if before.link else account_id
+        event = snapshot(owner, tenant_id, one.invoice, observed_at)
+        if event is None:
+            metrics.SNAPSHOTS_LEFT_OUT.inc()
+        elif fingerprint(event) != before.snapshot_hash:
+            hashed, count = fingerprint(event), count + 1
+            identity = observation_id(tenant_id, one.observation.xero_invoice_id, count)
+            try:
+                records.append(encode(event, id=str(identity), source=SOURCE, time=observed_at))
+            except NotEncodable:
+                # An invoice of thousands of lines is larger than an event may be; its payments still count.
+                metrics.SNAPSHOTS_LEFT_OUT.inc()
+                log.warning("snapshot_left_out", xero_invoice_id=before.xero_invoice_id)
+        rows.append((one.observation, hashed, count))
+    await outbox.add(conn, *records)
+    await xero_invoices.record_observations(conn, rows, observed_at)

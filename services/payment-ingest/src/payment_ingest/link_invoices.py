@@ -1,0 +1,52 @@
+"""Learn which Xero invoice is which Pipeline invoice, and release the payments that waited for it."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from payment_ingest import metrics
+from payment_ingest.publish_movements import publish_movements
+from payment_ingest.store import xero_invoices
+from payment_ingest.store.xero_invoices import Link
+from pipeline_contracts.envelope import Envelope
+from pipeline_contracts.sync import InvoiceSynced
+from pipeline_messaging.connection import Connection
+
+log = structlog.get_logger(__name__)
+
+
+async def link_invoices(
+    conn: Connection, envelopes: list[Envelope], clock: Callable[[], datetime]
+) -> None:
+    """Handle a batch of the sync topic in its transaction; events other than InvoiceSynced do not concern us.
+
+    Payments already in the ledger are told at once, from what was read then: Xero is not asked again.
+    """
+    by_tenant: dict[str, dict[str, Link]] = {}
+    for envelope in envelopes:
+        event = envelope.event
+        if isinstance(event, InvoiceSynced):
+            links = by_tenant.setdefault(event.tenant_id.lower(), {})
+            links.setdefault(
+                event.xero_invoice_id.lower(), Link(event.account_id, event.invoice_id)
+            )
+    for tenant_id, links in sorted(by_tenant.items()):
+        await _link(conn, tenant_id, links, clock())
+
+
+async def _link(conn: Connection, tenant_id: str, links: dict[str, Link], now: datetime) -> None:
+    # The row is made and locked before the link is written: an ingest of the same invoice either committed its
+    # movements before this lock, and they are told here, or sees the link after it and tells them itself.
+    await xero_invoices.know(conn, tenant_id, links)
+    known = await xero_invoices.lock(conn, tenant_id, links)
+    new: dict[str, Link] = {}
+    for xero_invoice_id, link in links.items():
+        before = known[xero_invoice_id].link
+        if before is None:
+            await xero_invoices.link(conn, tenant_id, xero_invoice_id, link)
+            new[xero_invoice_id] = link
+        elif before != link:
+            metrics.LINK_CONFLICTS.inc()
+            log.error("link_conflict", xero_invoice_id=xero_invoice_id, invoice_id=link.invoice_id)
+    await publish_movements(conn, tenant_id, new, now)

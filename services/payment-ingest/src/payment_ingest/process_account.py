@@ -1,0 +1,93 @@
+"""One turn of one account's work: answer its doorbells, then go on with its sweep.
+
+Called by the account worker under the account's lease; nothing here waits or sleeps. Whatever keeps us from Xero is
+answered with the time to come back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+import structlog
+
+from payment_ingest import metrics
+from payment_ingest.answer_doorbells import answer_doorbells
+from payment_ingest.read_invoices import InvoiceReader
+from payment_ingest.store import connections, doorbells
+from payment_ingest.sweep_account import SweepTimes, sweep_account
+from pipeline_messaging.connection import Connection
+from pipeline_messaging.worker import Lease
+from pipeline_xero.errors import (
+    NotConnected,
+    NotSent,
+    RateLimited,
+    TenantChanged,
+    XeroError,
+    XeroUnavailable,
+)
+
+log = structlog.get_logger(__name__)
+
+_UNSTATED_LIMIT = timedelta(seconds=2)
+"""Xero gives no Retry-After for its limit of concurrent calls: a short pause is enough."""
+_UNREACHABLE = timedelta(seconds=5)
+_UNTIL_TOLD = timedelta(minutes=5)
+"""A ConnectionStatusChanged wakes the account at once; this bounds the wait should the gateway know better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the work needs of the outside."""
+
+    pool: asyncpg.Pool
+    reader: InvoiceReader
+    sweep: SweepTimes
+    clock: Callable[[], datetime]
+    on_told: Callable[[], None]
+
+
+async def process_account(deps: Deps, lease: Lease) -> datetime | None:
+    """Do what is due for the account; returns when to come back, None for "when something happens".
+
+    Raises:
+        LeaseLost: Another replica took over; nothing was written.
+    """
+    async with deps.pool.acquire() as conn:
+        connection = await connections.connection_of(conn, lease.account_id)
+    if (
+        connection is None
+        or connection.tenant_id is None
+        or connection.status != connections.CONNECTED
+    ):
+        return None
+    tenant_id = connection.tenant_id
+    try:
+        await answer_doorbells(deps.pool, deps.reader, lease, tenant_id, deps.clock, deps.on_told)
+        await sweep_account(
+            deps.pool, deps.reader, lease, tenant_id, deps.sweep, deps.clock, deps.on_told
+        )
+    except XeroError as error:
+        metrics.FETCHES.labels("account", type(error).__name__).inc()
+        log.info("xero_not_read", account_id=lease.account_id, error=type(error).__name__)
+        return deps.clock() + _pause_after(error)
+    async with deps.pool.acquire() as conn:
+        return await _next_time(conn, tenant_id)
+
+
+def _pause_after(error: XeroError) -> timedelta:
+    match error:
+        case RateLimited():
+            return error.retry_after or _UNSTATED_LIMIT
+        case NotConnected() | TenantChanged():
+            return _UNTIL_TOLD
+        case NotSent() | XeroUnavailable():
+            return _UNREACHABLE
+        case _:
+            raise error
+
+
+async def _next_time(conn: Connection, tenant_id: str) -> datetime | None:
+    sweep = await connections.sweep_of(conn, tenant_id)
+    times = [await doorbells.next_time(conn, tenant_id), sweep.next_at if sweep else None]
+    return min((at for at in times if at is not None), default=None)

@@ -1,0 +1,113 @@
+"""Read stored deliveries and ring for the invoices they name."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+import structlog
+
+from payment_ingest import metrics
+from payment_ingest.domain.delivery import Reading, Ring, read
+from payment_ingest.domain.ledger import FoundBy
+from payment_ingest.store import connections, deliveries, doorbells
+from payment_ingest.store.deliveries import StoredDelivery
+from pipeline_messaging import worker
+from pipeline_messaging.connection import Connection
+from pipeline_messaging.failpoints import failpoint
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 200
+_IDLE_SECONDS = 1.0
+_BACKOFF_SECONDS = 2.0
+_PAUSE_BETWEEN_SWEEPS = timedelta(minutes=1)
+
+
+async def ring_doorbells(conn: Connection, limit: int = _BATCH) -> int:
+    """Take the oldest unread deliveries to their doorbells, in one transaction; returns how many there were.
+
+    Any replica may do it at any time, and doing it again for the same delivery only makes us look once more.
+    """
+    async with conn.transaction():
+        claimed = await deliveries.claim_unprocessed(conn, limit)
+        if not claimed:
+            return 0
+        failpoint("doorbell:after_claim")
+        readings = [(delivery, read(delivery.body)) for delivery in claimed]
+        rings = _first_rings(readings)
+        look_around = {tenant for _, reading in readings for tenant in reading.look_around}
+        await doorbells.ring(
+            conn, [(ring, at, delivery) for ring, (at, delivery) in rings.items()], FoundBy.WEBHOOK
+        )
+        await connections.hurry_sweeps(conn, look_around, _PAUSE_BETWEEN_SWEEPS)
+        # Doorbells of a tenant nobody is known for stay until its account connects.
+        tenants = {ring.tenant_id for ring in rings} | look_around
+        await worker.mark_due(conn, await connections.accounts_of(conn, tenants))
+        await deliveries.finish(
+            conn, [(delivery.body_hash, reading) for delivery, reading in readings]
+        )
+        failpoint("doorbell:before_commit")
+    for _, reading in readings:
+        metrics.READINGS.labels(reading.outcome.value).inc()
+        metrics.NOT_UNDERSTOOD.inc(reading.not_understood)
+    return len(claimed)
+
+
+def _first_rings(
+    readings: Sequence[tuple[StoredDelivery, Reading]],
+) -> dict[Ring, tuple[datetime, bytes]]:
+    first: dict[Ring, tuple[datetime, bytes]] = {}
+    for delivery, reading in readings:
+        for ring in reading.rings:
+            first.setdefault(ring, (delivery.received_at, delivery.body_hash))
+    return first
+
+
+class DoorbellRinger:
+    """Keeps ringing as deliveries come in; woken by the writer, and looking by itself every second.
+
+    Args:
+        pool: The service's database.
+        on_rung: Called when something was rung, to wake the account worker.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, on_rung: Callable[[], None]) -> None:
+        self._pool = pool
+        self._on_rung = on_rung
+        self._more = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """There are new deliveries."""
+        self._more.set()
+
+    def stop(self) -> None:
+        """Finish the running batch and no more."""
+        self._stopping = True
+        self._more.set()
+
+    async def run(self) -> None:
+        """Ring until stopped; a database that is away is waited for."""
+        while not self._stopping:
+            self._more.clear()
+            try:
+                async with self._pool.acquire() as conn:
+                    handled = await ring_doorbells(conn)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("doorbells_not_rung", error=type(error).__name__)
+                await self._wait(_BACKOFF_SECONDS)
+                continue
+            if handled:
+                self._on_rung()
+            else:
+                await self._wait(_IDLE_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        if self._stopping:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._more.wait()
+        except TimeoutError:
+            return

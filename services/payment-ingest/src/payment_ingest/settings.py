@@ -1,0 +1,53 @@
+"""Settings of payment-ingest, each from the environment variable of the same name."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from pipeline_service_defaults.settings import ReadableFile, ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """What payment-ingest needs to know beside what every service does."""
+
+    connector_url: str = Field(
+        pattern=r"^https?://[^\s/]+",
+        description="address of the connector, such as http://localhost:8001",
+    )
+    xero_webhook_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        min_length=1,
+        description="Xero's webhook keys, comma-separated: the one in use and, while it is replaced, the other",
+    )
+    service_key_file: ReadableFile = Field(
+        description="path of this service's Ed25519 private key (PEM); the connector is called with it"
+    )
+    account_concurrency: int = Field(
+        8, ge=1, le=200, description="accounts worked on at once, 1 to 200"
+    )
+    sweep_interval_seconds: int = Field(
+        900, ge=1, le=86_400, description="seconds between two sweeps of a tenant, 1 to 86400"
+    )
+    sweep_overlap_seconds: int = Field(
+        600,
+        ge=0,
+        le=86_400,
+        description="seconds each sweep reaches back behind the last, 0 to 86400",
+    )
+    sweep_pause_seconds: int = Field(
+        60, ge=1, le=86_400, description="shortest time between two sweeps of a tenant, 1 to 86400"
+    )
+
+    @field_validator("xero_webhook_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if not isinstance(value, str):
+            return value
+        return tuple(key.strip() for key in value.split(",") if key.strip())
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The keys as Xero uses them: the text of each, not decoded."""
+        return tuple(key.get_secret_value().encode() for key in self.xero_webhook_keys)

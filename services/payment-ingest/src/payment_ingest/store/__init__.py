@@ -1,0 +1,1 @@
+"""SQL of payment-ingest: one statement per function, the connection first."""

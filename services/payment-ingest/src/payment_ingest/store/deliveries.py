@@ -1,0 +1,116 @@
+"""Webhook bodies as received, and what became of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from payment_ingest.domain.delivery import Reading
+from pipeline_messaging.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A genuine webhook body: its SHA-256, its bytes, and which key had signed it."""
+
+    body_hash: bytes
+    body: bytes
+    key_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A delivery waiting to be read."""
+
+    body_hash: bytes
+    body: bytes
+    received_at: datetime
+
+
+async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
+    """Store every body not stored before; the same body twice is one row."""
+    await conn.execute(
+        """
+        INSERT INTO deliveries (body_hash, body, key_position)
+        SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[])
+        ON CONFLICT (body_hash) DO NOTHING
+        """,
+        [one.body_hash for one in deliveries],
+        [one.body for one in deliveries],
+        [one.key_position for one in deliveries],
+    )
+
+
+async def claim_unprocessed(conn: Connection, limit: int) -> list[StoredDelivery]:
+    """Lock the oldest unread deliveries that no other replica is reading."""
+    rows = await conn.fetch(
+        """
+        SELECT body_hash, body, received_at FROM deliveries
+        WHERE processed_at IS NULL
+        ORDER BY received_at
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED
+        """,
+        limit,
+    )
+    return [StoredDelivery(**row) for row in rows]
+
+
+async def finish(conn: Connection, readings: Sequence[tuple[bytes, Reading]]) -> None:
+    """Mark deliveries as read, with what they turned out to be."""
+    await conn.execute(
+        """
+        UPDATE deliveries
+        SET processed_at = now(), outcome = read.outcome, events = read.events,
+            not_understood = read.not_understood, first_sequence = read.first_sequence,
+            last_sequence = read.last_sequence
+        FROM unnest($1::bytea[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::bigint[])
+            AS read (body_hash, outcome, events, not_understood, first_sequence, last_sequence)
+        WHERE deliveries.body_hash = read.body_hash
+        """,
+        [body_hash for body_hash, _ in readings],
+        [reading.outcome.value for _, reading in readings],
+        [reading.events for _, reading in readings],
+        [reading.not_understood for _, reading in readings],
+        [reading.first_sequence for _, reading in readings],
+        [reading.last_sequence for _, reading in readings],
+    )
+
+
+async def body_of(conn: Connection, body_hash: bytes) -> bytes | None:
+    """The stored bytes of one delivery; None when there is no such delivery."""
+    body: bytes | None = await conn.fetchval(
+        "SELECT body FROM deliveries WHERE body_hash = $1", body_hash
+    )
+    return body
+
+
+async def mark_unprocessed(conn: Connection, body_hash: bytes) -> None:
+    """Let a delivery be read again."""
+    await conn.execute("UPDATE deliveries SET processed_at = NULL WHERE body_hash = $1", body_hash)
+
+
+async def record_replay(
+    conn: Connection, body_hash: bytes, requested_by: str, account_id: str | None
+) -> datetime:
+    """Write down who asked for a replay; returns when, by the database's clock."""
+    at: datetime = await conn.fetchval(
+        """
+        INSERT INTO delivery_replays (body_hash, requested_by, account_id) VALUES ($1, $2, $3)
+        RETURNING requested_at
+        """,
+        body_hash,
+        requested_by,
+        account_id,
+    )
+    return at
+
+
+async def oldest_unprocessed_age(conn: Connection) -> float:
+    """Seconds since the oldest unread delivery arrived; 0 when all are read."""
+    age: float = await conn.fetchval(
+        """
+        SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8
+        FROM deliveries WHERE processed_at IS NULL
+        """
+    )
+    return age

@@ -1,0 +1,121 @@
+"""Invoices in Xero: their link to a Pipeline invoice, and what was last seen of them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from payment_ingest.domain.ledger import Observation
+from pipeline_messaging.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The Pipeline invoice a Xero invoice was made from."""
+
+    account_id: str
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInvoice:
+    """A Xero invoice as far as it is known, locked until the transaction ends."""
+
+    xero_invoice_id: str
+    link: Link | None
+    observations: int
+    snapshot_hash: bytes | None
+    updated_at: datetime | None
+
+
+async def know(conn: Connection, tenant_id: str, xero_invoice_ids: Collection[str]) -> None:
+    """Have a row for each invoice, so that it can be locked."""
+    # Sorted, here and in `lock`: two transactions meeting on several invoices must not deadlock.
+    await conn.execute(
+        """
+        INSERT INTO xero_invoices (tenant_id, xero_invoice_id)
+        SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
+        """,
+        tenant_id,
+        sorted(xero_invoice_ids),
+    )
+
+
+async def lock(
+    conn: Connection, tenant_id: str, xero_invoice_ids: Collection[str]
+) -> dict[str, KnownInvoice]:
+    """Lock the invoices' rows and read them."""
+    rows = await conn.fetch(
+        """
+        SELECT xero_invoice_id, account_id, invoice_id, observations, snapshot_hash, updated_at
+        FROM xero_invoices WHERE tenant_id = $1 AND xero_invoice_id = ANY($2::text[])
+        ORDER BY xero_invoice_id FOR UPDATE
+        """,
+        tenant_id,
+        list(xero_invoice_ids),
+    )
+    return {
+        row["xero_invoice_id"]: KnownInvoice(
+            xero_invoice_id=row["xero_invoice_id"],
+            link=Link(row["account_id"], row["invoice_id"]) if row["invoice_id"] else None,
+            observations=row["observations"],
+            snapshot_hash=row["snapshot_hash"],
+            updated_at=row["updated_at"],
+        )
+        for row in rows
+    }
+
+
+async def link(conn: Connection, tenant_id: str, xero_invoice_id: str, to: Link) -> None:
+    """Write down whose invoice this is; the caller holds the row and saw that it had no link."""
+    await conn.execute(
+        """
+        UPDATE xero_invoices SET account_id = $3, invoice_id = $4, linked_at = now()
+        WHERE tenant_id = $1 AND xero_invoice_id = $2
+        """,
+        tenant_id,
+        xero_invoice_id,
+        to.account_id,
+        to.invoice_id,
+    )
+
+
+async def record_observations(
+    conn: Connection,
+    seen: Sequence[tuple[Observation, bytes, int]],
+    observed_at: datetime,
+) -> None:
+    """Write down what was read of invoices: (observation, hash of the snapshot, snapshots so far)."""
+    await conn.executemany(
+        """
+        UPDATE xero_invoices
+        SET snapshot_hash = $3, observations = $4, updated_at = $5, observed_at = $6, status = $7,
+            currency = $8, amount_paid = $9, amount_due = $10, amount_credited = $11
+        WHERE tenant_id = $1 AND xero_invoice_id = $2
+        """,
+        [
+            (
+                one.tenant_id,
+                one.xero_invoice_id,
+                snapshot_hash,
+                observations,
+                one.updated_at,
+                observed_at,
+                one.status,
+                one.currency,
+                one.amount_paid,
+                one.amount_due,
+                one.amount_credited,
+            )
+            for one, snapshot_hash, observations in seen
+        ],
+    )
+
+
+async def is_known(conn: Connection, account_id: str, invoice_id: str) -> bool:
+    """Whether the account has such an invoice in Xero."""
+    found = await conn.fetchval(
+        "SELECT true FROM xero_invoices WHERE account_id = $1 AND invoice_id = $2 LIMIT 1",
+        account_id,
+        invoice_id,
+    )
+    return found is not None

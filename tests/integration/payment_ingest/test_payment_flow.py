@@ -1,0 +1,389 @@
+"""From doorbell to payment, on real Postgres."""
+
+import asyncio
+import json
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from pipeline_contracts.payment import PaymentRecorded, PaymentReversed
+from pipeline_messaging.worker import LeaseLost
+
+OBSERVED = "pipeline.xero_invoice.observed.v1"
+
+
+async def test_a_payment_becomes_one_event(service):
+    invoice = service.xero.add("100.00")
+    await service.link(invoice, "inv-1")
+    payment = service.xero.pay(invoice, "40.00", "Bank transfer")
+    await service.ring(invoice)
+    await service.turn()
+
+    (envelope,) = await service.told()
+    event = envelope.event
+    assert isinstance(event, PaymentRecorded)
+    assert envelope.source == "payment-ingest"
+    assert envelope.subject == event.invoice_id == "inv-1"
+    assert (event.account_id, event.tenant_id) == (service.account_id, service.xero.tenant_id)
+    assert (event.xero_invoice_id, event.xero_payment_id) == (invoice, payment)
+    assert (event.kind, event.amount, event.currency) == ("payment", Decimal("40.00"), "NZD")
+    assert (event.amount_paid, event.amount_due) == (Decimal("40.00"), Decimal("60.00"))
+    assert (event.invoice_status, event.reference) == ("AUTHORISED", "Bank transfer")
+    assert (event.found_by, event.sequence) == ("webhook", 1)
+    assert event.paid_on.isoformat() == "2026-11-22"
+    assert await service.doorbells() == 0
+
+
+async def test_many_doorbells_for_many_invoices_are_one_call(service):
+    invoices = [service.xero.add() for _ in range(50)]
+    for number, invoice in enumerate(invoices):
+        await service.link(invoice, f"inv-{number}")
+        service.xero.pay(invoice, "1.00")
+    for invoice in invoices:
+        await service.ring(invoice)
+        await service.ring(invoice)
+    await service.turn()
+    assert len(service.xero.calls) == 1
+    assert len(await service.told()) == 50
+
+
+async def test_more_than_one_call_holds_come_back_at_once(service):
+    for _ in range(60):
+        invoice = service.xero.add()
+        service.xero.pay(invoice, "1.00")
+        await service.ring(invoice)
+    assert await service.turn() <= datetime.now(UTC)
+    assert await service.doorbells() == 10
+    await service.turn()
+    assert await service.doorbells() == 0
+
+
+async def test_the_same_delivery_and_the_same_state_again_say_nothing(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    for _ in range(3):
+        await service.ring(invoice)
+        await service.turn()
+    assert len(await service.told()) == 1
+    assert len(await service.told(OBSERVED)) == 1
+
+
+async def test_part_payments_deletion_credit_note_and_back(service):
+    invoice = service.xero.add("100.00")
+    await service.link(invoice, "inv-1")
+
+    async def look():
+        await service.ring(invoice)
+        await service.turn()
+
+    first = service.xero.pay(invoice, "30.00")
+    await look()
+    service.xero.pay(invoice, "30.00")
+    service.xero.allocate(invoice, "40.00")
+    await look()
+    service.xero.unpay(invoice, first)
+    await look()
+    service.xero.allocate(invoice, "20.00", "Prepayment")
+    service.xero.allocate(invoice, "10.00", "Overpayment")
+    await look()
+
+    events = [one.event for one in await service.told()]
+    assert [one.sequence for one in events] == [1, 2, 3, 4, 5, 6]
+    assert sorted(one.kind for one in events[1:3]) == ["credit_note", "payment"]
+    assert events[2].invoice_status == "PAID"
+    assert isinstance(events[3], PaymentReversed)
+    assert (events[3].payment_id, events[3].amount) == (events[0].payment_id, Decimal("30.00"))
+    assert (events[3].amount_due, events[3].invoice_status) == (Decimal("30.00"), "AUTHORISED")
+    assert events[3].paid_on == events[0].paid_on
+    assert await service.payments_sum() == Decimal("100.00")
+
+
+async def test_an_invoice_paid_by_credit_note_alone(service):
+    invoice = service.xero.add("100.00")
+    await service.link(invoice, "inv-1")
+    service.xero.allocate(invoice, "100.00")
+    await service.ring(invoice)
+    await service.turn()
+    (envelope,) = await service.told()
+    event = envelope.event
+    assert (event.kind, event.invoice_status) == ("credit_note", "PAID")
+    assert (event.amount_paid, event.amount_due) == (Decimal(0), Decimal(0))
+
+
+async def test_a_payment_waits_for_its_invoice_and_needs_no_second_call(service):
+    invoice = service.xero.add()
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    await service.turn()
+    service.xero.pay(invoice, "20.00")
+    await service.ring(invoice)
+    await service.turn()
+    assert await service.told() == []
+    calls = len(service.xero.calls)
+
+    await service.link(invoice, "inv-1")
+    events = [one.event for one in await service.told()]
+    assert [(one.sequence, one.amount) for one in events] == [(1, Decimal(10)), (2, Decimal(20))]
+    assert [one.amount_due for one in events] == [Decimal(90), Decimal(70)]
+    assert len(service.xero.calls) == calls
+    await service.link(invoice, "inv-1")
+    assert len(await service.told()) == 2
+
+
+async def test_link_and_payment_at_the_same_time_never_miss_each_other(service):
+    for number in range(20):
+        invoice = service.xero.add()
+        service.xero.pay(invoice, "10.00")
+        await service.ring(invoice)
+        await asyncio.gather(service.turn(), service.link(invoice, f"inv-{number}"))
+        assert len(await service.told()) == number + 1
+
+
+async def test_a_payment_of_an_unknown_invoice_is_kept_and_not_told(service):
+    invoice = service.xero.add()
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    await service.turn()
+    assert await service.told() == []
+    assert await service.pool.fetchval("SELECT count(*) FROM payments") == 1
+    assert await service.doorbells() == 0
+
+
+async def test_a_bill_is_none_of_our_business(service):
+    invoice = service.xero.add(Type="ACCPAY")
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    await service.turn()
+    assert await service.doorbells() == 0
+    assert await service.pool.fetchval("SELECT count(*) FROM payments") == 0
+    assert await service.told(OBSERVED) == []
+
+
+async def test_a_ring_during_the_fetch_is_not_lost(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+
+    async def paid_again_meanwhile():
+        service.xero.before_answer = None
+        service.xero.pay(invoice, "20.00")
+        await service.ring(invoice)
+
+    service.xero.before_answer = paid_again_meanwhile
+    await service.turn()
+    assert len(await service.told()) == 1
+    assert await service.doorbells() == 1
+    await service.turn()
+    assert await service.payments_sum() == Decimal(30)
+    assert await service.doorbells() == 0
+
+
+async def test_a_tenant_not_known_yet_keeps_its_doorbells_until_it_connects(pool, service):
+    stranger = type(service)(pool, service.xero, service.deps)
+    await pool.execute("DELETE FROM connections")
+    invoice = service.xero.add()
+    service.xero.pay(invoice, "10.00")
+    await stranger.ring(invoice)
+    assert await stranger.turn() is None
+    assert service.xero.calls == []
+
+    await stranger.connect()
+    assert await pool.fetchval(
+        "SELECT due_at IS NOT NULL FROM account_leases WHERE account_id = $1", stranger.account_id
+    )
+    await stranger.turn()
+    await stranger.link(invoice, "inv-1")
+    (envelope,) = await stranger.told()
+    assert (envelope.event.found_by, envelope.event.account_id) == ("webhook", stranger.account_id)
+
+
+async def test_a_disconnected_account_makes_no_call_and_is_swept_on_return(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    await service.connect("DISCONNECTED")
+    service.xero.pay(invoice, "10.00")
+    assert await service.turn() is None
+    assert service.xero.calls == []
+    await service.connect()
+    await service.turn()
+    (envelope,) = await service.told()
+    assert envelope.event.found_by == "sweep"
+
+
+async def test_an_old_word_about_a_connection_does_not_undo_a_newer(service):
+    await service.connect("DISCONNECTED")
+    await service.connect("CONNECTED")
+    service.sequence -= 2
+    await service.connect("DISCONNECTED")
+    assert await service.pool.fetchval("SELECT status FROM connections") == "CONNECTED"
+
+
+@pytest.mark.parametrize(
+    ("answer", "least", "most"),
+    [
+        ((429, {"retry-after": "26", "x-rate-limit-problem": "minute"}, b""), 24, 28),
+        ((429, {"x-rate-limit-problem": "concurrent"}, b""), 0.5, 10),
+        ((503, {}, b"The Xero API is currently offline for maintenance"), 1, 60),
+        (
+            (
+                409,
+                {"x-gateway-error": "NOT_CONNECTED", "content-type": "application/problem+json"},
+                b'{"code":"NOT_CONNECTED","status_name":"TOKEN_EXPIRED","reason":"R","message":"m","hint":"h"}',
+            ),
+            60,
+            600,
+        ),
+        ((502, {"x-gateway-error": "XERO_UNREACHABLE"}, b'{"outcome":"not_sent"}'), 1, 60),
+    ],
+)
+async def test_what_keeps_us_from_xero_parks_the_account_and_loses_nothing(
+    service, answer, least, most
+):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    service.xero.answers.append(answer)
+    back = await service.turn()
+    assert least <= (back - datetime.now(UTC)).total_seconds() <= most
+    assert await service.doorbells() == 1
+    await service.turn()
+    assert len(await service.told()) == 1
+
+
+async def test_one_invoice_xero_refuses_does_not_hold_up_the_others(service):
+    invoices = [service.xero.add() for _ in range(7)]
+    for number, invoice in enumerate(invoices):
+        await service.link(invoice, f"inv-{number}")
+        service.xero.pay(invoice, "10.00")
+    service.xero.refused_ids = {invoices[3]}
+    await service.ring(*invoices)
+    await service.turn()
+    assert len(await service.told()) == 6
+    assert await service.doorbells() == 1
+    assert await service.pool.fetchval("SELECT attempts FROM doorbells") == 1
+
+
+async def test_an_invoice_that_cannot_be_read_does_not_hold_up_the_others(service):
+    good, bad = service.xero.add(), service.xero.add()
+    for number, invoice in enumerate((good, bad)):
+        await service.link(invoice, f"inv-{number}")
+        service.xero.pay(invoice, "10.00")
+    service.xero.invoices[bad]["Payments"][0]["PaymentID"] = "not-an-id"
+    await service.ring(good, bad)
+    await service.turn()
+    assert [one.event.xero_invoice_id for one in await service.told()] == [good]
+    assert await service.doorbells() == 1
+
+
+async def test_an_invoice_xero_does_not_know_is_looked_for_a_while(service):
+    await service.ring("44aa0707-f718-4f1c-8d53-f2da9ca59533")
+    for _ in range(10):
+        await service.turn()
+        await service.pool.execute("UPDATE doorbells SET next_at = now()")
+    assert await service.doorbells() == 1
+    await service.turn()
+    assert await service.doorbells() == 0
+
+
+async def test_an_answer_without_its_payments_reverses_nothing(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    await service.turn()
+    payments = service.xero.invoices[invoice]["Payments"]
+    service.xero.invoices[invoice]["Payments"] = []
+    await service.ring(invoice)
+    await service.turn()
+    assert len(await service.told()) == 1
+    assert await service.doorbells() == 1
+    service.xero.invoices[invoice]["Payments"] = payments
+    await service.pool.execute("UPDATE doorbells SET next_at = now()")
+    await service.turn()
+    assert len(await service.told()) == 1
+    assert await service.doorbells() == 0
+
+
+async def test_an_older_version_read_late_says_nothing(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    payment = service.xero.pay(invoice, "10.00")
+    old = dict(service.xero.invoices[invoice])
+    service.xero.unpay(invoice, payment)
+    await service.ring(invoice)
+    await service.turn()
+    service.xero.invoices[invoice] = old
+    await service.ring(invoice)
+    await service.turn()
+    assert await service.told() == []
+
+
+async def test_what_xero_says_with_odd_characters_is_kept(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00", "nul \x00 lone \ud800 emoji \U0001f600 " + "x" * 3000)
+    await service.ring(invoice)
+    await service.turn()
+    (envelope,) = await service.told()
+    assert envelope.event.reference.startswith("nul  lone ? emoji \U0001f600 xxx")
+
+
+async def test_the_same_read_is_also_told_as_a_snapshot(service):
+    invoice = service.xero.add("100.00")
+    service.xero.pay(invoice, "40.00")
+    await service.ring(invoice)
+    await service.turn()
+    (first,) = await service.told(OBSERVED)
+    assert first.subject == first.event.xero_invoice_id == invoice
+    assert (first.event.invoice.total, first.event.invoice.amount_paid) == (
+        Decimal(100),
+        Decimal(40),
+    )
+    assert first.event.invoice.lines[0].description == "Work"
+    assert first.event.observed_at == service.xero.now
+    service.xero.pay(invoice, "60.00")
+    await service.ring(invoice)
+    await service.turn()
+    second = (await service.told(OBSERVED))[1]
+    assert second.event.invoice.status == "PAID"
+    assert second.id != first.id
+
+
+async def test_a_credit_note_event_brings_the_sweep_forward(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.allocate(invoice, "10.00")
+    await service.hear(rung_for_credit_note(service.xero.tenant_id))
+    pause = await service.pool.fetchval("SELECT extract(epoch FROM next_at - now()) FROM sweeps")
+    assert 30 < pause <= 60  # the last sweep ended a moment ago: at most one a minute
+    await service.pool.execute("UPDATE sweeps SET next_at = now()")
+    await service.turn()
+    (envelope,) = await service.told()
+    assert (envelope.event.kind, envelope.event.found_by) == ("credit_note", "sweep")
+
+
+def rung_for_credit_note(tenant_id):
+    event = {"resourceId": str(uuid.uuid4()), "tenantId": tenant_id, "eventCategory": "CREDITNOTE"}
+    return json.dumps({"events": [event]}).encode()
+
+
+async def test_lease_lost_during_the_fetch_writes_nothing(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+
+    async def taken_over():
+        service.xero.before_answer = None
+        await service.pool.execute("UPDATE account_leases SET epoch = epoch + 1")
+
+    service.xero.before_answer = taken_over
+    with pytest.raises(LeaseLost):
+        await service.turn()
+    assert await service.told() == []
+    assert await service.doorbells() == 1
