@@ -1,0 +1,1 @@
+"""The resources of the Accounting API, one module each."""
