@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 HIDDEN = "[redacted]"
+LONGEST_TEXT = 16_384
 
 _PATTERNS = (
     # A JWT, also one cut short.
@@ -18,10 +19,11 @@ _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]+-----[\s\S]*?(?:-----END [A-Z ]+-----|\Z)"),
 )
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
-# name=value, "name": "value", name: value; for the names secrets go by.
+# name=value, "name": "value", name: value; for the names secrets go by. Every repetition is bounded: an attacker
+# may choose the text, and an open one would let a long line hold up the whole process.
 _NAMED = re.compile(
-    r"(?i)(\b[\w-]*(?:secret|passw(?:or)?d|token|authorization|api[_-]?key|private[_-]?key|verifier|cookie)"
-    r"[\w-]*[\"']?\s*[:=]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&}\])]+)"
+    r"(?i)((?:secret|passw(?:or)?d|token|authorization|api[_-]?key|private[_-]?key|verifier|cookie)"
+    r"[\w-]{0,30}[\"']?\s{0,3}[:=]\s{0,3})(?:\"[^\"]{0,4096}\"|'[^']{0,4096}'|[^\s,;&}\])]+)"
 )
 # OAuth answers carry code and state in a query string.
 _IN_QUERY = re.compile(r"(?i)([?&](?:code|state|nonce|session_state)=)[^&\s\"']+")
@@ -32,7 +34,9 @@ _OPAQUE = re.compile(
 
 
 def redact_text(text: str) -> str:
-    """The text with everything that looks like a secret replaced."""
+    """The text with everything that looks like a secret replaced, cut to a length a log line should have."""
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}…"
     for pattern in _PATTERNS:
         text = pattern.sub(HIDDEN, text)
     text = _USER_INFO.sub(f"{HIDDEN}@", text)
