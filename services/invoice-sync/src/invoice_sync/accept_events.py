@@ -1,0 +1,64 @@
+"""Take in events: desired states of invoices and customers, and the state of connections. One transaction a batch.
+
+Every transaction of this service locks in one order: the account's lease row, the account, customers, invoices.
+Marking accounts due therefore comes first; the other way round, a batch and a worker's result would wait for each
+other.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from invoice_sync.domain.intake import reduce_batch
+from invoice_sync.store import accounts, customers, intents, invoices, timeline
+from pipeline_contracts.connection import ConnectionStatusChanged
+from pipeline_contracts.customer import Customer
+from pipeline_contracts.envelope import Envelope
+from pipeline_contracts.event import Event
+from pipeline_messaging.connection import Connection
+from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.worker import mark_due
+
+EventT = TypeVar("EventT", bound=Event)
+
+
+async def accept_invoices(conn: Connection, envelopes: Sequence[Envelope]) -> None:
+    """Store what Pipeline wants of these invoices, and mark their accounts due."""
+    batch = reduce_batch(envelopes)
+    await mark_due(conn, batch.accounts)
+    failpoint("accept:before_store")
+    await invoices.want(conn, batch.states)
+    await timeline.add_arrivals(conn, batch.arrivals)
+    failpoint("accept:after_store")
+
+
+async def accept_customers(conn: Connection, envelopes: Sequence[Envelope]) -> None:
+    """Store these customers; those without a contact in Xero are due to become one."""
+    newest: dict[tuple[str, str], Customer] = {}
+    for event in _of(Customer, envelopes):
+        key = (event.account_id, event.customer_id)
+        if key not in newest or event.version > newest[key].version:
+            newest[key] = event
+    if not newest:
+        return
+    await mark_due(conn, sorted({account_id for account_id, _ in newest}))
+    await customers.want(conn, [newest[key] for key in sorted(newest)])
+
+
+async def track_connections(conn: Connection, envelopes: Sequence[Envelope]) -> None:
+    """Take over connection states and release exactly what waited for a connection that is there now."""
+    newest: dict[str, ConnectionStatusChanged] = {}
+    for event in _of(ConnectionStatusChanged, envelopes):
+        known = newest.get(event.account_id)
+        if known is None or event.sequence > known.sequence:
+            newest[event.account_id] = event
+    if not newest:
+        return
+    await mark_due(conn, sorted(newest))
+    changed = await accounts.apply_status(conn, [newest[key] for key in sorted(newest)])
+    await customers.release_for_connection(conn, changed)
+    await invoices.release_for_connection(conn, changed)
+    await intents.wake(conn, changed)
+
+
+def _of(kind: type[EventT], envelopes: Iterable[Envelope]) -> Iterable[EventT]:
+    return (envelope.event for envelope in envelopes if isinstance(envelope.event, kind))

@@ -1,0 +1,191 @@
+"""The service put together: what starts, in which order it stops, and the one ASGI application."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import asyncpg
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from invoice_sync import metrics
+from invoice_sync.accept_events import accept_customers, accept_invoices, track_connections
+from invoice_sync.deps import Deps
+from invoice_sync.domain.mapping import WriteSettings
+from invoice_sync.handlers import contact_mappings, failures, sync_status
+from invoice_sync.observe_invoices import observe_invoices
+from invoice_sync.settings import InvoiceSyncSettings
+from invoice_sync.store.steps import SOURCE
+from invoice_sync.sync_account import sync_account
+from pipeline_contracts import topics
+from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
+from pipeline_messaging.relay import Relay
+from pipeline_messaging.subscriber import Handle, Subscription, subscribe
+from pipeline_messaging.worker import AccountWorker
+from pipeline_service_defaults.api import create_api
+from pipeline_service_defaults.auth import Authenticator, TokenMinter
+from pipeline_service_defaults.database import check_database, create_pool, require_schema
+from pipeline_service_defaults.migrate import versions
+from pipeline_xero.client import GatewayClient
+
+log = structlog.get_logger(__name__)
+
+_GAUGES_SECONDS = 15.0
+_HANDLERS: tuple[tuple[topics.Topic, Handle], ...] = (
+    (topics.CONNECTIONS, track_connections),
+    (topics.CUSTOMERS, accept_customers),
+    (topics.INVOICES, accept_invoices),
+    (topics.CHANGES, observe_invoices),
+)
+
+
+def create_app(settings: InvoiceSyncSettings) -> FastAPI:
+    """The service as one ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await _start(app, settings, stack)
+            yield
+
+    api = create_api(
+        title="invoice-sync",
+        description=(
+            "Brings Pipeline's invoices to Xero, and says of each one that is not there why not and whose move it is."
+        ),
+        authenticator=Authenticator.from_file(
+            settings.auth_issuers_file,
+            service_name=SOURCE,
+            max_service_token_seconds=settings.auth_max_service_token_seconds,
+        ),
+        lifespan=lifespan,
+        # Kafka is no part of being ready: questions about invoices are answered while it is away.
+        checks=lambda: {
+            "database": lambda: check_database(api.state.deps.pool),
+            "worker": lambda: _check_worker(api.state.worker),
+        },
+    )
+    api.include_router(sync_status.router)
+    api.include_router(failures.router)
+    api.include_router(contact_mappings.router)
+    return api
+
+
+async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitStack) -> None:
+    """Start everything; the stack stops it in the opposite order: intake first, the database last."""
+    pool = await create_pool(settings)
+    stack.push_async_callback(pool.close)
+    await require_schema(pool, versions("invoice_sync"))
+    http = await stack.enter_async_context(
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=2 * settings.worker_concurrency + 10))
+    )
+    kafka = _kafka(settings)
+    relay = await stack.enter_async_context(
+        Relay(
+            settings.database_url.get_secret_value(),
+            kafka,
+            inbox_keep=timedelta(days=settings.retention_days),
+        )
+    )
+    gateway = GatewayClient(http, settings.connector_url, _token(settings))
+    deps = Deps(
+        pool=pool,
+        gateway=gateway,
+        write=WriteSettings(settings.pipeline_web_url, settings.default_account_code),
+        xero_web_url=settings.xero_web_url,
+        batch_size=settings.batch_size,
+        on_recorded=relay.wake,
+    )
+    worker = AccountWorker(
+        pool,
+        partial(sync_account, deps),
+        concurrency=settings.worker_concurrency,
+        lease_seconds=settings.worker_lease_seconds,
+        poll_seconds=settings.worker_poll_seconds,
+    )
+    app.state.deps, app.state.worker = deps, worker
+    await _run(stack, worker.run(), worker.stop)
+    await _run(stack, _measure(pool), None)
+    broker = make_broker(kafka)
+    app.state.subscriptions = [
+        _subscribe(broker, topic, handle, settings, pool, worker) for topic, handle in _HANDLERS
+    ]
+    await stack.enter_async_context(consuming(broker))
+
+
+def _subscribe(
+    broker: Any,
+    topic: topics.Topic,
+    handle: Handle,
+    settings: InvoiceSyncSettings,
+    pool: asyncpg.Pool,
+    worker: AccountWorker,
+) -> Subscription:
+    return subscribe(
+        broker,
+        topic.name,
+        group_id=settings.consumer_group,
+        pool=pool,
+        handle=handle,
+        on_committed=worker.wake,
+    )
+
+
+async def _run(
+    stack: AsyncExitStack, work: Coroutine[Any, Any, None], stop: Callable[[], None] | None
+) -> None:
+    """Run `work` beside the service; at its end `stop` it gracefully, or cancel it if there is no such way."""
+    task = asyncio.create_task(work)
+
+    async def finish() -> None:
+        if stop is None:
+            task.cancel()
+        else:
+            stop()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(finish)
+
+
+async def _check_worker(worker: AccountWorker) -> None:
+    if problem := worker.problem():
+        raise RuntimeError(problem)
+
+
+async def _measure(pool: asyncpg.Pool) -> None:
+    while True:
+        try:
+            async with pool.acquire() as conn:
+                await metrics.measure(conn)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("not_measured", error=type(error).__name__)
+        await asyncio.sleep(_GAUGES_SECONDS)
+
+
+def _kafka(settings: InvoiceSyncSettings) -> KafkaSettings:
+    password = settings.kafka_sasl_password
+    ca_file = settings.kafka_ssl_ca_file
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=SOURCE,
+        enable_idempotence=settings.kafka_enable_idempotence,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=str(ca_file) if ca_file else None,
+    )
+
+
+def _token(settings: InvoiceSyncSettings) -> Callable[[], str]:
+    minter = TokenMinter(
+        SOURCE,
+        settings.service_key_file.read_bytes(),
+        lifetime_seconds=min(300, settings.auth_max_service_token_seconds),
+    )
+    return minter.for_audience("connector")

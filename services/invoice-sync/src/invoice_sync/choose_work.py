@@ -1,0 +1,217 @@
+"""What to do next for an account: one transaction that looks, decides, and commits the intent of what is to be sent."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from invoice_sync.deps import Deps
+from invoice_sync.domain import contacts, lifecycle, mapping
+from invoice_sync.domain.plan import Compare, Create, Known, Stop, decide, unconnected
+from invoice_sync.domain.state import (
+    Account,
+    Customer,
+    Intent,
+    IntentRef,
+    Invoice,
+    State,
+    Step,
+)
+from invoice_sync.store import (
+    accounts,
+    contact_mappings,
+    customers,
+    intents,
+    invoice_links,
+    invoices,
+    steps,
+)
+from pipeline_messaging.connection import Connection
+from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.worker import Lease
+
+# Xero takes bodies up to about 3.5 MB; what does not fit goes with the next call.
+MAX_BODY_BYTES = 3_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do before ``until`` (None: before something new comes)."""
+
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Writes whose outcome is not known come first: what they carried may be in Xero already."""
+
+    account: Account
+    open_intents: tuple[Intent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A write is recorded and to be sent now, for the first time."""
+
+    account: Account
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class CompareInXero:
+    """Invoices that are in Xero already: each is read there and compared."""
+
+    account: Account
+    rows: tuple[Invoice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookOn:
+    """Something was recorded without a call; there may be more."""
+
+
+Work = Rest | Resume | Send | CompareInXero | LookOn
+
+
+async def choose_work(deps: Deps, lease: Lease) -> Work:
+    """Choose the next work of the leased account.
+
+    Raises:
+        LeaseLost: Another worker has the account; nothing was written.
+    """
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        account, now = await accounts.find(conn, lease.account_id)
+        if not account.is_connected:
+            return await _park(conn, account, now, limit=10 * deps.batch_size)
+        if account.paused_until is not None and account.paused_until > now:
+            return Rest(account.paused_until)
+        if open_intents := await intents.due(conn, account.account_id):
+            return Resume(account, tuple(open_intents))
+        if due := await customers.lock_due(conn, account.account_id, limit=deps.batch_size):
+            return await _contacts(conn, account, due)
+        if rows := await invoices.lock_due(conn, account.account_id, limit=deps.batch_size):
+            return await _invoices(conn, deps, account, rows, now)
+        return Rest(await invoices.next_due(conn, account.account_id))
+
+
+async def _park(conn: Connection, account: Account, now: datetime, *, limit: int) -> Work:
+    """No usable connection: what is due waits for one, and says so once."""
+    due = await customers.lock_due(conn, account.account_id, limit=limit)
+    why = unconnected(account)
+    await customers.save(conn, [contacts.waits(customer, why) for customer in due])
+    rows = await invoices.lock_due(conn, account.account_id, limit=limit)
+    parked = [lifecycle.waits(row, State.WAITING_FOR_CONNECTION, why) for row in rows]
+    await steps.save(conn, parked, now)
+    return LookOn() if len(rows) == limit or len(due) == limit else Rest(None)
+
+
+async def _contacts(conn: Connection, account: Account, due: Sequence[Customer]) -> Work:
+    """Customers that are to become contacts: up to a batch in one call, one that failed before alone."""
+    tenant_id = account.tenant_id or ""
+    mapped = await contact_mappings.mappings_of(
+        conn, account.account_id, tenant_id, [each.customer_id for each in due]
+    )
+    settled = [contacts.settled(each) for each in due if each.customer_id in mapped]
+    await customers.save(conn, settled)
+    open_ones = [each for each in due if each.customer_id not in mapped]
+    if not open_ones:
+        return LookOn()
+    batch = (
+        open_ones[:1]
+        if open_ones[0].attempts
+        else [each for each in open_ones if not each.attempts]
+    )
+    body = contacts.contacts_body([contacts.to_xero(each) for each in batch])
+    failpoint("contacts:before_intent")
+    intent = await intents.add(
+        conn,
+        account_id=account.account_id,
+        tenant_id=tenant_id,
+        kind="contacts",
+        method="PUT",
+        path="Contacts",
+        body=body,
+        idempotency_key=f"contacts-{uuid.uuid4().hex}",
+    )
+    await customers.save(
+        conn,
+        [contacts.sending(each, intent.id, place, tenant_id) for place, each in enumerate(batch)],
+    )
+    failpoint("contacts:after_intent")
+    return Send(account, intent)
+
+
+async def _invoices(
+    conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice], now: datetime
+) -> Work:
+    known = await _known(conn, deps, account, rows)
+    decisions = [decide(row, known) for row in rows]
+    stops: list[Step] = [each.step for each in decisions if isinstance(each, Stop)]
+    await steps.save(conn, stops, now)
+    if creates := _batch([each for each in decisions if isinstance(each, Create)]):
+        return await _send_new(conn, account, creates, now)
+    compares = tuple(each.row for each in decisions if isinstance(each, Compare))
+    return CompareInXero(account, compares) if compares else LookOn()
+
+
+async def _known(conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice]) -> Known:
+    account_id, tenant_id = account.account_id, account.tenant_id or ""
+    customer_ids = sorted({row.customer_id for row in rows if row.customer_id is not None})
+    mapped = await contact_mappings.mappings_of(conn, account_id, tenant_id, customer_ids)
+    unmapped = [each for each in customer_ids if each not in mapped]
+    # A link exists exactly for what was synced once; most due invoices are new.
+    in_xero = [row.invoice_id for row in rows if row.synced_version is not None]
+    return Known(
+        account=account,
+        mappings=mapped,
+        customers=await customers.customers_of(conn, account_id, unmapped) if unmapped else {},
+        links=await invoice_links.links_of(conn, account_id, in_xero) if in_xero else {},
+        settings=deps.write,
+    )
+
+
+def _batch(creates: Sequence[Create]) -> list[Create]:
+    """What goes into one call: one that must go alone, or as many as fit; never the same number twice.
+
+    Two invoices of one number in one call could not be told apart when its outcome must be looked up.
+    """
+    if creates and creates[0].row.send_alone:
+        return [creates[0]]
+    chosen: list[Create] = []
+    numbers: set[str] = set()
+    size = 0
+    for create in creates:
+        number = (create.row.invoice_number or "").strip().casefold()
+        size += len(create.row.desired or "") * 2
+        if create.row.send_alone or number in numbers:
+            continue
+        if chosen and size > MAX_BODY_BYTES:
+            break
+        numbers.add(number)
+        chosen.append(create)
+    return chosen
+
+
+async def _send_new(
+    conn: Connection, account: Account, creates: Sequence[Create], now: datetime
+) -> Work:
+    tenant_id = account.tenant_id or ""
+    failpoint("invoices:before_intent")
+    intent = await intents.add(
+        conn,
+        account_id=account.account_id,
+        tenant_id=tenant_id,
+        kind="create",
+        method="PUT",
+        path="Invoices",
+        body=mapping.invoices_body([each.element for each in creates]),
+        idempotency_key=f"invoices-{uuid.uuid4().hex}",
+    )
+    sent = [
+        lifecycle.sending(each.row, IntentRef(intent.id, place, each.row.version), tenant_id)
+        for place, each in enumerate(creates)
+    ]
+    await steps.save(conn, sent, now)
+    failpoint("invoices:after_intent")
+    return Send(account, intent)

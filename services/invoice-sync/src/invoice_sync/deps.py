@@ -1,0 +1,27 @@
+"""What the verbs of this service share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import SystemRandom
+
+import asyncpg
+
+from invoice_sync.domain.mapping import WriteSettings
+from pipeline_xero.client import GatewayClient
+
+_RANDOM = SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Database, gateway and settings, built once in ``app.py``."""
+
+    pool: asyncpg.Pool
+    gateway: GatewayClient
+    write: WriteSettings
+    xero_web_url: str = "https://go.xero.com"
+    batch_size: int = 50
+    on_recorded: Callable[[], None] = field(default=lambda: None)
+    """Called after a transaction that wrote events: wakes the relay."""
+    chance: Callable[[], float] = field(default=_RANDOM.random)
+    """A random number from 0 to 1, for jitter."""

@@ -1,0 +1,274 @@
+"""Between Pipeline's invoice and Xero's: the payload to send, and both sides as comparable snapshots."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from invoice_sync.domain.rounding import to_cents, to_unit
+from invoice_sync.domain.three_way import LIVE, STATUS, WITHDRAWN, Snapshot
+from pipeline_contracts.invoice import Invoice, InvoiceLine
+from pipeline_contracts.money import plain_quantity
+from pipeline_contracts.observed import ObservedInvoice
+from pipeline_xero.documents import XeroInvoice
+from pipeline_xero.wire import dumps
+
+LINE_AMOUNT_TYPES = {
+    "tax_exclusive": "Exclusive",
+    "tax_inclusive": "Inclusive",
+    "no_tax": "NoTax",
+}
+_AMOUNTS_ARE = {theirs.lower(): ours for ours, theirs in LINE_AMOUNT_TYPES.items()}
+_GONE = frozenset({"VOIDED", "DELETED"})
+TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSettings:
+    """What an invoice needs that its event does not say."""
+
+    pipeline_web_url: str
+    """Where Pipeline shows invoices: the root of the marker, and a link back for people."""
+    default_account_code: str
+    """Revenue account of lines that name none."""
+    status: str = "AUTHORISED"
+    """Status in which invoices are created."""
+
+
+def marker(pipeline_web_url: str, account_id: str, invoice_id: str) -> str:
+    """The ``Url`` that tells our invoice in Xero from a stranger's with the same number.
+
+    Xero requires a real URL there and lets API and people read it, so it is also a useful link back. The user's
+    own ``Reference`` stays theirs.
+    """
+    root = pipeline_web_url.rstrip("/")
+    return f"{root}/accounts/{quote(account_id, safe='')}/invoices/{quote(invoice_id, safe='')}"
+
+
+def is_ours(element: Mapping[str, Any], marker_url: str) -> bool:
+    """Whether an invoice read from Xero carries our marker."""
+    return str(element.get("Url") or "").strip().rstrip("/").lower() == marker_url.lower()
+
+
+def to_xero(
+    invoice: Invoice,
+    contact_id: str,
+    settings: WriteSettings,
+    line_item_ids: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The element to send for this invoice.
+
+    Args:
+        invoice: What Pipeline wants.
+        contact_id: Its customer's contact. Only the id is sent: any further field would edit the contact, and an
+            unknown name would create one.
+        settings: See ``WriteSettings``.
+        line_item_ids: For an update: our line ids with Xero's. A line sent without its LineItemID would be added
+            anew and the old one removed.
+    """
+    known = line_item_ids or {}
+    element: dict[str, Any] = {
+        "Type": "ACCREC",
+        "InvoiceNumber": invoice.invoice_number,
+        "Reference": invoice.reference or "",
+        "Contact": {"ContactID": contact_id},
+        "Date": invoice.issue_date,
+        "DueDate": invoice.due_date,
+        "LineAmountTypes": LINE_AMOUNT_TYPES.get(invoice.amounts_are, "Exclusive"),
+        "CurrencyCode": invoice.currency,
+        "Status": settings.status,
+        "Url": marker(settings.pipeline_web_url, invoice.account_id, invoice.invoice_id),
+        "LineItems": [_line(line, settings, known.get(line.line_id)) for line in invoice.lines],
+    }
+    if invoice.currency_rate is not None:
+        element["CurrencyRate"] = invoice.currency_rate
+    return element
+
+
+def _line(line: InvoiceLine, settings: WriteSettings, line_item_id: str | None) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "Description": line.description,
+        "Quantity": to_unit(line.quantity),
+        "UnitAmount": to_unit(line.unit_amount),
+        "AccountCode": line.account_code or settings.default_account_code,
+    }
+    optional = {
+        "LineItemID": line_item_id,
+        "DiscountRate": line.discount_rate,
+        "TaxType": line.tax_code,
+        "TaxAmount": None if line.tax_amount is None else to_cents(line.tax_amount),
+        "ItemCode": line.item_code,
+    }
+    item.update({key: value for key, value in optional.items() if value is not None})
+    if line.tracking:
+        item["Tracking"] = [
+            {"Name": each.category, "Option": each.option} for each in line.tracking
+        ]
+    return item
+
+
+def invoices_body(elements: Iterable[Mapping[str, Any]]) -> bytes:
+    """The exact bytes of a write with these invoices."""
+    return dumps({"Invoices": list(elements)})
+
+
+def pair_lines(
+    line_ids: Sequence[str], line_item_ids: Sequence[str], known: Mapping[str, str]
+) -> dict[str, str]:
+    """Which of our lines became which of Xero's.
+
+    Kept lines are recognised by their id. The others are new and stand in the order they were sent, before the
+    kept ones or after them (Xero puts them first on updates).
+    """
+    kept = {
+        ours: theirs
+        for ours, theirs in known.items()
+        if theirs in line_item_ids and ours in line_ids
+    }
+    taken = set(kept.values())
+    new_ours = [ours for ours in line_ids if ours not in kept]
+    new_theirs = [theirs for theirs in line_item_ids if theirs not in taken]
+    return kept | dict(zip(new_ours, new_theirs, strict=False))
+
+
+def desired_snapshot(invoice: Invoice, contact_id: str | None) -> Snapshot:
+    """What Pipeline wants, as a snapshot; ``None`` where Pipeline leaves the choice to Xero."""
+    snapshot: dict[str, str | None] = {
+        STATUS: LIVE,
+        "invoice_number": _text(invoice.invoice_number),
+        "reference": _text(invoice.reference),
+        "contact": contact_id.lower() if contact_id else None,
+        "issue_date": invoice.issue_date.isoformat(),
+        "due_date": invoice.due_date.isoformat(),
+        "currency": invoice.currency,
+        "amounts_are": invoice.amounts_are,
+        TOTAL: plain_quantity(to_cents(invoice.total)),
+    }
+    for position, line in enumerate(invoice.lines, 1):
+        snapshot |= _line_fields(_line_key(line.line_id, position), _desired_line(line))
+    return snapshot
+
+
+def _desired_line(line: InvoiceLine) -> dict[str, str | None]:
+    return {
+        "description": _text(line.description),
+        "quantity": plain_quantity(to_unit(line.quantity)),
+        "unit_amount": plain_quantity(to_unit(line.unit_amount)),
+        "discount_rate": plain_quantity(line.discount_rate or Decimal(0)),
+        "account_code": line.account_code,
+        "tax_type": line.tax_code,
+        "tax_amount": None
+        if line.tax_amount is None
+        else plain_quantity(to_cents(line.tax_amount)),
+        "item_code": line.item_code,
+        "tracking": _tracking((each.category, each.option) for each in line.tracking),
+    }
+
+
+def withdrawn(snapshot: Snapshot) -> Snapshot:
+    """The same document, voided."""
+    return {**snapshot, STATUS: WITHDRAWN}
+
+
+def xero_snapshot(invoice: XeroInvoice, line_item_ids: Mapping[str, str]) -> Snapshot:
+    """An invoice read from Xero as a snapshot.
+
+    Args:
+        invoice: As read, with its lines.
+        line_item_ids: Our line ids with Xero's, so that lines are compared with themselves.
+    """
+    snapshot: dict[str, str | None] = {
+        STATUS: WITHDRAWN if invoice.status in _GONE else LIVE,
+        "invoice_number": _text(invoice.invoice_number),
+        "reference": _text(invoice.reference),
+        "contact": invoice.contact.contact_id if invoice.contact else None,
+        "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
+        "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
+        "currency": invoice.currency,
+        "amounts_are": _AMOUNTS_ARE.get((invoice.line_amount_types or "").lower()),
+        TOTAL: _number(invoice.total),
+    }
+    ours = {theirs: line_id for line_id, theirs in line_item_ids.items()}
+    for position, line in enumerate(invoice.lines or (), 1):
+        theirs = line.line_item_id or ""
+        fields = {
+            "description": _text(line.description),
+            "quantity": _number(line.quantity),
+            "unit_amount": _number(line.unit_amount),
+            "discount_rate": _number(line.discount_rate) or "0",
+            "account_code": line.account_code,
+            "tax_type": line.tax_type,
+            "tax_amount": _number(line.tax_amount),
+            "item_code": line.item_code,
+            "tracking": _tracking((each.name or "", each.option or "") for each in line.tracking),
+        }
+        snapshot |= _line_fields(_line_key(ours.get(theirs, f"xero:{theirs}"), position), fields)
+    return snapshot
+
+
+def observed_snapshot(invoice: ObservedInvoice, line_item_ids: Mapping[str, str]) -> Snapshot:
+    """An invoice another service read from Xero (XeroInvoiceObserved), as a snapshot."""
+    snapshot: dict[str, str | None] = {
+        STATUS: WITHDRAWN if invoice.status in _GONE else LIVE,
+        "invoice_number": _text(invoice.invoice_number),
+        "reference": _text(invoice.reference),
+        "contact": invoice.contact_id.lower() if invoice.contact_id else None,
+        "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
+        "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
+        "currency": invoice.currency,
+        "amounts_are": invoice.amounts_are,
+        TOTAL: _number(invoice.total),
+    }
+    ours = {theirs: line_id for line_id, theirs in line_item_ids.items()}
+    for position, line in enumerate(invoice.lines, 1):
+        theirs = (line.line_item_id or "").lower()
+        fields = {
+            "description": _text(line.description),
+            "quantity": _number(line.quantity),
+            "unit_amount": _number(line.unit_amount),
+            "discount_rate": _number(line.discount_rate) or "0",
+            "account_code": line.account_code,
+            "tax_type": line.tax_type,
+            "tax_amount": _number(line.tax_amount),
+            "item_code": line.item_code,
+            "tracking": _tracking((each.category, each.option) for each in line.tracking),
+        }
+        snapshot |= _line_fields(_line_key(ours.get(theirs, f"xero:{theirs}"), position), fields)
+    return snapshot
+
+
+def in_xeros_words(pipeline: Snapshot, agreed: Snapshot, base: Snapshot) -> Snapshot:
+    """Pipeline's snapshot with every field it has not changed since the agreement as Xero rendered it then.
+
+    Xero trims texts and fills in defaults; without this, its own rendition of an unchanged field would look like
+    a change of ours. The total is never taken over: a difference there must be seen.
+    """
+    return {
+        path: base.get(path)
+        if path != TOTAL and path in agreed and agreed[path] == value
+        else value
+        for path, value in pipeline.items()
+        if not (path != TOTAL and path in agreed and agreed[path] == value and path not in base)
+    }
+
+
+def _line_key(line_id: str, position: int) -> str:
+    return f"line {line_id}" if line_id else f"line #{position}"
+
+
+def _line_fields(key: str, fields: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {f"{key}: {name}": value for name, value in fields.items()}
+
+
+def _text(value: str | None) -> str:
+    """Texts compare without the white space Xero trims, and an absent one equals an empty one."""
+    return " ".join((value or "").split())
+
+
+def _number(value: Decimal | None) -> str | None:
+    return None if value is None else plain_quantity(value)
+
+
+def _tracking(options: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(sorted(f"{category}={option}" for category, option in options))

@@ -1,0 +1,194 @@
+"""Invoices, accounts, customers and intents as values: what a row says, and what one transition changes."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from invoice_sync.domain.three_way import Snapshot
+from pipeline_contracts.event import Event
+
+
+class State(StrEnum):
+    """Where an invoice stands. Waiting is a state, not an error."""
+
+    PENDING = "pending"
+    WAITING_FOR_CONNECTION = "waiting_for_connection"
+    WAITING_FOR_CONTACT = "waiting_for_contact"
+    WAITING_FOR_BUDGET = "waiting_for_budget"
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    FAILED = "failed"
+    OUT_OF_SYNC = "out_of_sync"
+    VOIDED = "voided"
+
+
+class Operation(StrEnum):
+    """What Pipeline wants of the document."""
+
+    WRITE = "write"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why an invoice is not going on, in words for its owner."""
+
+    code: str
+    message: str
+    hint: str
+    retryable: bool
+    xero_errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRef:
+    """The write this invoice is part of: which intent, which place in its body, which version was sent."""
+
+    id: int
+    position: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A row of ``invoices``, read under its lock."""
+
+    account_id: str
+    invoice_id: str
+    state: State
+    version: int
+    operation: Operation
+    desired: str | None
+    """The event's body as JSON; None while only a void is known."""
+    invoice_number: str | None = None
+    customer_id: str | None = None
+    void_version: int | None = None
+    tenant_id: str | None = None
+    generation: int = 1
+    attempts: int = 0
+    due_at: datetime | None = None
+    block: Block | None = None
+    sequence: int = 0
+    intent: IntentRef | None = None
+    synced_version: int | None = None
+    sent: str | None = None
+    """The body as it was when the open intent was made; newer versions may have replaced ``desired`` since."""
+    send_alone: bool = False
+    """Whether it must not share a call: a batch with it failed as a whole, or its outcome was unknown."""
+    told: str | None = None
+    """Generation and code of the last SyncFailed, so that trying again in vain does not repeat it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Our invoice's counterpart in Xero, the last agreed state and the last state read."""
+
+    account_id: str
+    invoice_id: str
+    tenant_id: str
+    xero_invoice_id: str
+    xero_number: str
+    xero_status: str
+    line_item_ids: dict[str, str]
+    """Our line_id -> Xero's LineItemID."""
+    agreed: Snapshot
+    """What Pipeline wanted when both last agreed, in Pipeline's words."""
+    base: Snapshot
+    """The same moment in Xero's words: trimmed, with Xero's defaults filled in."""
+    observed: Snapshot
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of an invoice's timeline."""
+
+    kind: str
+    detail: str | None = None
+    code: str | None = None
+    version: int | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transition, complete: the new row, and what must be committed with it."""
+
+    row: Invoice
+    events: tuple[Event, ...] = ()
+    notes: tuple[Note, ...] = ()
+    link: Link | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A row of ``accounts``: the connection as last heard, and until when the account rests."""
+
+    account_id: str
+    status: str = "UNKNOWN"
+    reason: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    tenant_id: str | None = None
+    tenant_name: str | None = None
+    short_code: str | None = None
+    base_currency: str | None = None
+    sequence: int = 0
+    paused_until: datetime | None = None
+    paused_code: str | None = None
+    pause_count: int = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether work may be sent at all."""
+        return self.status == "CONNECTED" and self.tenant_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A row of ``customers``: a customer of Pipeline that becomes a contact in Xero."""
+
+    account_id: str
+    customer_id: str
+    version: int
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    tax_number: str | None = None
+    tenant_id: str | None = None
+    due_at: datetime | None = None
+    attempts: int = 0
+    block: Block | None = None
+    intent_id: int | None = None
+    intent_position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactMapping:
+    """Which contact in Xero a customer is, in which organisation, and by whose word."""
+
+    account_id: str
+    tenant_id: str
+    customer_id: str
+    contact_id: str
+    contact_name: str | None
+    mapped_by: str
+    mapped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A write that may be on its way: exact bytes and key, committed before the first sending."""
+
+    id: int
+    account_id: str
+    tenant_id: str
+    kind: str
+    method: str
+    path: str
+    body: bytes
+    idempotency_key: str
+    first_sent_at: datetime
+    must_look_up: bool
+    attempts: int
+    due_at: datetime

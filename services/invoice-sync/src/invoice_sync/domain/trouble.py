@@ -1,0 +1,111 @@
+"""What a failed call means for the work it carried. Pure: an error of the call tree in, a verdict out."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from invoice_sync.domain import retry
+from invoice_sync.domain.blocks import block
+from invoice_sync.domain.state import Block, State
+from pipeline_contracts.problems import ProblemCode
+from pipeline_xero.errors import (
+    NotAllowed,
+    NotConnected,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    RequestRejected,
+    TenantChanged,
+    UnexpectedAnswer,
+    XeroError,
+    XeroUnavailable,
+)
+
+# The connector tells of a reconnection by an event; should that have come before we began to wait, we look again.
+LOOK_AGAIN = timedelta(minutes=1)
+
+
+class Effect(Enum):
+    """What a failed call may have done in Xero."""
+
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    """Xero read the request and took nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A failed call: what it did, why in words, in which state its invoices wait and for how long the account rests."""
+
+    effect: Effect
+    block: Block
+    state: State
+    pause: timedelta | None
+    messages: tuple[str, ...] = ()
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether time alone may heal it."""
+        return self.pause is not None
+
+
+def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0911 - one return per leaf
+    """Judge a failed call.
+
+    Args:
+        error: What the gateway's client raised.
+        count: The account's failures in a row, this one included.
+        chance: A random number from 0 to 1, for jitter.
+    """
+    wait = retry.backoff(count, chance)
+    match error:
+        case RateLimited():
+            pause = retry.limit_pause(error.retry_after, chance)
+            limited = block(ProblemCode.RATE_LIMITED, retry_at=_spoken(pause))
+            return Trouble(Effect.NOTHING, limited, State.WAITING_FOR_BUDGET, pause)
+        case NotConnected():
+            reason = error.message.rstrip(".") or error.reason
+            unconnected = block(ProblemCode.NOT_CONNECTED, reason=reason)
+            return Trouble(Effect.NOTHING, unconnected, State.WAITING_FOR_CONNECTION, LOOK_AGAIN)
+        case NotFound(by_gateway=True):
+            unknown = block(ProblemCode.NOT_CONNECTED, reason="the account was never connected")
+            return Trouble(Effect.NOTHING, unknown, State.WAITING_FOR_CONNECTION, LOOK_AGAIN)
+        case TenantChanged():
+            moved = block(ProblemCode.TENANT_CHANGED)
+            return Trouble(Effect.NOTHING, moved, State.WAITING_FOR_CONNECTION, None)
+        case NotAllowed():
+            refused = block(ProblemCode.NOT_ALLOWED)
+            return Trouble(Effect.NOTHING, refused, State.PENDING, max(wait, LOOK_AGAIN))
+        case NotSent() | XeroUnavailable():
+            away = block(ProblemCode.XERO_UNAVAILABLE, retry_at=_spoken(wait))
+            return Trouble(Effect.NOTHING, away, State.PENDING, wait)
+        case RequestRejected():
+            if error.idempotency_key_reused:
+                return _unknown(wait)
+            detail = "; ".join(error.messages).rstrip(".")
+            whole = block(ProblemCode.XERO_VALIDATION, detail=detail, xero_errors=error.messages)
+            return Trouble(Effect.REFUSED, whole, State.FAILED, None, error.messages)
+        case NotFound():
+            gone = block(ProblemCode.XERO_VALIDATION, detail=str(error), xero_errors=(str(error),))
+            return Trouble(Effect.REFUSED, gone, State.FAILED, None, (str(error),))
+        case OutcomeUnknown() | UnexpectedAnswer():
+            return _unknown(wait)
+        case _:
+            return _unknown(wait)
+
+
+def _unknown(wait: timedelta) -> Trouble:
+    unclear = block(ProblemCode.OUTCOME_UNKNOWN, retry_at=_spoken(wait))
+    return Trouble(Effect.UNKNOWN, unclear, State.SYNCING, wait)
+
+
+def _spoken(wait: timedelta) -> str:
+    """A wait in words that stay true for a while after they were written."""
+    minutes = wait.total_seconds() / 60
+    if minutes < 1:
+        return "within a minute"
+    if minutes < 90:  # noqa: PLR2004 - from here on hours read better
+        return f"in about {minutes:.0f} minutes"
+    return f"in about {minutes / 60:.0f} hours"

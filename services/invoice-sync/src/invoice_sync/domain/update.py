@@ -1,0 +1,139 @@
+"""What a comparison of an invoice that is in Xero already comes to, and the payload of a change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from invoice_sync.domain import confirm, lifecycle, mapping, three_way
+from invoice_sync.domain.blocks import block
+from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
+from invoice_sync.domain.three_way import Plan, Snapshot
+from pipeline_contracts.invoice import Invoice as InvoiceBody
+from pipeline_contracts.problems import ProblemCode
+from pipeline_xero.documents import XeroInvoice
+
+# What Xero still lets change once something is paid or credited ("Invoices").
+_CHANGEABLE_HEAD = {
+    "invoice_number": "InvoiceNumber",
+    "reference": "Reference",
+    "due_date": "DueDate",
+    "contact": "Contact",
+}
+_CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Pipeline's version is to be written: the step before sending, and the link with what was read."""
+
+    step: Step
+    link: Link
+    changed: frozenset[str]
+    is_paid: bool
+
+
+def judge(
+    row: Invoice, link: Link, body: InvoiceBody, contact_id: str | None, seen: confirm.Seen
+) -> Step | Push:
+    """Judge an invoice that is in Xero.
+
+    Args:
+        row: The invoice, locked.
+        link: Its link.
+        body: What Pipeline wants (for a void: what it wanted before).
+        contact_id: The customer's contact now; None when it is mapped no more.
+        seen: The invoice as Xero just showed it.
+    """
+    observed = mapping.xero_snapshot(seen.invoice, link.line_item_ids)
+    wanted = mapping.desired_snapshot(body, contact_id or link.base.get("contact"))
+    if row.operation is Operation.VOID:
+        wanted = mapping.withdrawn({**link.agreed})
+    ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
+    compared = three_way.compare(link.base, ours, observed)
+    now_seen = replace(
+        link,
+        observed=observed,
+        observed_at=seen.now,
+        xero_status=seen.invoice.status or link.xero_status,
+        xero_number=seen.invoice.invoice_number or link.xero_number,
+    )
+    if row.operation is Operation.VOID and observed[three_way.STATUS] == three_way.WITHDRAWN:
+        return confirm.voided(row, seen, link)
+    match compared.plan:
+        case Plan.IN_SYNC:
+            agreed = replace(now_seen, agreed=wanted, base=observed)
+            return _in_sync(row, agreed, seen)
+        case Plan.KEEP_XERO:
+            return _kept(row, now_seen, seen, compared)
+        case Plan.CONFLICT:
+            told = confirm.conflict_block(now_seen.xero_number, compared.differences)
+            return lifecycle.out_of_sync(
+                row, now_seen, compared.differences, told, seen.invoice.updated_at
+            )
+        case Plan.PUSH:
+            return _push(row, now_seen, ours, seen.invoice)
+
+
+def _in_sync(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
+    first = _resumed(row, link)
+    if row.synced_version == row.version:
+        rest = replace(first.row, state=State.SYNCED, due_at=None, attempts=0, block=None)
+        return Step(rest, first.events, first.notes, link)
+    found = confirm.in_xero(link, seen)
+    return lifecycle.then(first, lifecycle.synced(first.row, found, row.version, seen.now))
+
+
+def _resumed(row: Invoice, link: Link) -> Step:
+    """SyncResumed, if there was a conflict; by whose hand is told by which side moved since."""
+    if row.state is not State.OUT_OF_SYNC:
+        return Step(row)
+    by = "pipeline_change" if row.synced_version != row.version else "xero_change"
+    return lifecycle.resumed(row, link, by)
+
+
+def _kept(row: Invoice, link: Link, seen: confirm.Seen, compared: three_way.Comparison) -> Step:
+    """Only Xero changed. That is remembered, not overwritten; a conflict it does not settle stays one."""
+    if row.state is State.OUT_OF_SYNC:
+        told = confirm.conflict_block(link.xero_number, compared.differences)
+        return lifecycle.out_of_sync(row, link, compared.differences, told, seen.invoice.updated_at)
+    if row.synced_version == row.version:
+        return lifecycle.noticed(
+            row, link, "changed in Xero; Pipeline's version is not pushed over it"
+        )
+    return lifecycle.synced(row, confirm.in_xero(link, seen), row.version, seen.now)
+
+
+def _push(row: Invoice, link: Link, ours: Snapshot, xero: XeroInvoice) -> Step | Push:
+    changed = frozenset(
+        path for path in ours.keys() | link.base.keys() if ours.get(path) != link.base.get(path)
+    )
+    is_paid = bool(xero.amount_paid or xero.amount_credited)
+    if is_paid and not all(_changeable(path) for path in changed):
+        paid = block(ProblemCode.INVOICE_HAS_PAYMENT, invoice_number=link.xero_number)
+        return replace(lifecycle.failed(row, paid), link=link)
+    first = _resumed(row, link)
+    return Push(first, link, changed, is_paid)
+
+
+def _changeable(path: str) -> bool:
+    return path in _CHANGEABLE_HEAD or path.endswith(_CHANGEABLE_OF_LINES)
+
+
+def void_element(link: Link) -> dict[str, Any]:
+    """Voiding: id and status only; Xero refuses a void that carries the rest. A draft is deleted instead."""
+    status = "DELETED" if link.xero_status in {"DRAFT", "SUBMITTED"} else "VOIDED"
+    return {"InvoiceID": link.xero_invoice_id, "Status": status}
+
+
+def update_element(
+    body: InvoiceBody, contact_id: str, settings: mapping.WriteSettings, push: Push
+) -> Mapping[str, Any]:
+    """The change to send. Of a paid invoice only what Xero still lets change goes out."""
+    element = mapping.to_xero(body, contact_id, settings, push.link.line_item_ids)
+    del element["Status"]
+    if push.is_paid:
+        keep = {_CHANGEABLE_HEAD[path] for path in push.changed if path in _CHANGEABLE_HEAD}
+        if any(path.endswith(_CHANGEABLE_OF_LINES) for path in push.changed):
+            keep.add("LineItems")
+        element = {key: value for key, value in element.items() if key in keep}
+    return {"InvoiceID": push.link.xero_invoice_id, **element}

@@ -1,0 +1,108 @@
+"""Why is this invoice not in Xero? Everything known about one invoice, in one answer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from invoice_sync.domain import three_way
+from invoice_sync.domain.blocks import block, mover_of
+from invoice_sync.domain.plan import unconnected
+from invoice_sync.domain.state import Account, Block, Invoice, Link, State
+from invoice_sync.domain.three_way import FieldDifference
+from invoice_sync.store import accounts, invoice_links, invoices, timeline
+from invoice_sync.store.timeline import TimelineEntry
+from pipeline_contracts.problems import Mover, ProblemCode
+from pipeline_messaging.connection import Connection
+from pipeline_xero.queries import invoice_link
+
+_UNDER_WAY = frozenset({State.PENDING, State.SYNCING, State.WAITING_FOR_BUDGET})
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What the invoice waits for first, in words, and whose move it is."""
+
+    block: Block
+    whose_move: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One invoice: where it stands, why, and how it came there."""
+
+    invoice: Invoice
+    state: State
+    cause: Cause | None
+    next_attempt_at: datetime | None
+    link: Link | None
+    deep_link: str | None
+    differences: tuple[FieldDifference, ...]
+    timeline: tuple[TimelineEntry, ...]
+
+
+async def explain_sync(
+    conn: Connection, account_id: str, invoice_id: str, xero_web_url: str
+) -> Explanation | None:
+    """Explain one invoice; None if this account has none of that id."""
+    invoice = await invoices.find_invoice(conn, account_id, invoice_id)
+    if invoice is None:
+        return None
+    account, now = await accounts.find(conn, account_id)
+    link = (await invoice_links.links_of(conn, account_id, [invoice_id])).get(invoice_id)
+    state, cause = _cause(invoice, account, now)
+    return Explanation(
+        invoice=invoice,
+        state=state,
+        cause=cause,
+        next_attempt_at=_next_attempt(invoice, account, now),
+        link=link,
+        deep_link=invoice_link(xero_web_url, account.short_code, link.xero_invoice_id)
+        if link
+        else None,
+        differences=_differences(link) if link and state is State.OUT_OF_SYNC else (),
+        timeline=tuple(await timeline.timeline_of(conn, account_id, invoice_id)),
+    )
+
+
+def _cause(invoice: Invoice, account: Account, now: datetime) -> tuple[State, Cause | None]:
+    """The state as a person should see it, and the first thing in its way.
+
+    An account that rests or is not connected stops all its work; that is not written on each of its rows.
+    """
+    state = invoice.state
+    if state in {State.SYNCED, State.VOIDED}:
+        return state, None
+    if state in _UNDER_WAY and not account.is_connected:
+        return State.WAITING_FOR_CONNECTION, _named(unconnected(account))
+    if state in _UNDER_WAY and account.paused_until is not None and account.paused_until > now:
+        code = ProblemCode(account.paused_code or ProblemCode.XERO_UNAVAILABLE)
+        why = _named(block(code, retry_at=f"at {account.paused_until:%H:%M} UTC"))
+        limited = code is ProblemCode.RATE_LIMITED and state is not State.SYNCING
+        return (State.WAITING_FOR_BUDGET if limited else state), why
+    if invoice.block is not None:
+        return state, _named(invoice.block)
+    if state is State.WAITING_FOR_CONTACT:
+        making = Block(
+            "CONTACT_PENDING",
+            "The customer's contact is being created in Xero.",
+            "Nothing to do: the invoice follows by itself.",
+            retryable=True,
+        )
+        return state, Cause(making, Mover.SYSTEM)
+    return state, None
+
+
+def _named(why: Block) -> Cause:
+    if why.code == "OUT_OF_SYNC":
+        return Cause(why, Mover.BOOKKEEPER)
+    return Cause(why, mover_of(why.code))
+
+
+def _next_attempt(invoice: Invoice, account: Account, now: datetime) -> datetime | None:
+    if invoice.due_at is None or not account.is_connected:
+        return None
+    return max(invoice.due_at, account.paused_until or invoice.due_at, now)
+
+
+def _differences(link: Link) -> tuple[FieldDifference, ...]:
+    """The fields in which both sides differ, with what was last agreed."""
+    return three_way.compare(link.base, link.agreed, link.observed).differences

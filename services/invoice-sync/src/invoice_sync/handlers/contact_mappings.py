@@ -1,0 +1,120 @@
+"""`GET/PUT/DELETE …/contact-mappings`."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from invoice_sync.domain.state import ContactMapping
+from invoice_sync.handlers.access import Reader, Writer, deps_of, name_of
+from invoice_sync.handlers.views import ContactMappingsView, ContactMappingView
+from invoice_sync.map_contact import map_contact, unmap_contact
+from invoice_sync.store import accounts, contact_mappings
+from pipeline_contracts.fields import Id
+from pipeline_service_defaults.problems import Problem
+
+router = APIRouter(tags=["contact mappings"])
+_PATH = "/v1/accounts/{account_id}/contact-mappings"
+_GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+_UNMAPPED: dict[int | str, dict[str, Any]] = {
+    404: {"description": "The customer is not linked to a contact."}
+}
+
+
+class ContactChoice(BaseModel):
+    """The contact a customer is to be linked to."""
+
+    contact_id: str = Field(pattern=_GUID, description="Xero's ContactID (a GUID).")
+
+
+@router.get(_PATH, summary="Customers linked to contacts in Xero")
+async def list_mappings(
+    request: Request,
+    account_id: Id,
+    _: Reader,
+    after: Annotated[
+        str, Query(max_length=255, description="Customer id to continue behind.")
+    ] = "",
+    limit: Annotated[int, Query(ge=1, le=500, description="Mappings per page.")] = 100,
+) -> ContactMappingsView:
+    """A page of the mappings in the organisation the account is connected to."""
+    async with deps_of(request).pool.acquire() as conn:
+        account, _now = await accounts.find(conn, account_id)
+        found = await contact_mappings.list_mappings(
+            conn, account_id, account.tenant_id or "", after=after, limit=limit + 1
+        )
+    page = found[:limit]
+    return ContactMappingsView(
+        mappings=[_view(mapping) for mapping in page],
+        next_after=page[-1].customer_id if len(found) > limit else None,
+    )
+
+
+@router.get(_PATH + "/{customer_id}", summary="The contact of a customer", responses=_UNMAPPED)
+async def get_mapping(
+    request: Request, account_id: Id, customer_id: Id, _: Reader
+) -> ContactMappingView:
+    """The contact the customer is linked to."""
+    async with deps_of(request).pool.acquire() as conn:
+        account, _now = await accounts.find(conn, account_id)
+        found = await contact_mappings.mappings_of(
+            conn, account_id, account.tenant_id or "", [customer_id]
+        )
+    if customer_id not in found:
+        raise _unmapped()
+    return _view(found[customer_id])
+
+
+@router.put(
+    _PATH + "/{customer_id}",
+    summary="Link a customer to a contact in Xero",
+    responses={
+        409: {"description": "Not connected, or the contact is archived or was merged."},
+        422: {"description": "No such contact in the connected organisation."},
+        503: {"description": "Xero could not be asked; try again."},
+    },
+)
+async def put_mapping(
+    request: Request, account_id: Id, customer_id: Id, choice: ContactChoice, caller: Writer
+) -> ContactMappingView:
+    """Checks in Xero that the contact exists and is active; invoices that waited for it follow by themselves."""
+    mapped = await map_contact(
+        deps_of(request), account_id, customer_id, choice.contact_id, name_of(caller)
+    )
+    request.app.state.worker.wake()
+    return _view(mapped.mapping, released=mapped.released)
+
+
+@router.delete(
+    _PATH + "/{customer_id}",
+    status_code=204,
+    summary="Unlink a customer from its contact",
+    responses=_UNMAPPED,
+)
+async def delete_mapping(request: Request, account_id: Id, customer_id: Id, caller: Writer) -> None:
+    """Invoices already in Xero stay; new ones of this customer wait until it is linked again."""
+    if not await unmap_contact(deps_of(request), account_id, customer_id, name_of(caller)):
+        raise _unmapped()
+
+
+def _unmapped() -> Problem:
+    return Problem(
+        404,
+        "CONTACT_NOT_MAPPED",
+        "Not found",
+        "The customer is not linked to a contact in the connected organisation.",
+        hint="Link it with PUT on this address.",
+    )
+
+
+def _view(mapping: ContactMapping, *, released: int | None = None) -> ContactMappingView:
+    return ContactMappingView(
+        account_id=mapping.account_id,
+        customer_id=mapping.customer_id,
+        contact_id=mapping.contact_id,
+        contact_name=mapping.contact_name,
+        tenant_id=mapping.tenant_id,
+        mapped_by=mapping.mapped_by,
+        mapped_at=mapping.mapped_at,
+        released=released,
+    )

@@ -1,0 +1,141 @@
+"""What the HTTP interface answers with."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from pipeline_contracts.money import Money
+
+
+class CauseView(BaseModel):
+    """The first thing in the invoice's way."""
+
+    code: str = Field(description="Stable name of the cause.")
+    message: str = Field(description="The cause in a sentence for the invoice's owner.")
+    hint: str = Field(description="The next step.")
+    whose_move: str = Field(
+        description="`bookkeeper`, `xero_admin`, `account_admin`, `support`, or `system` when it heals by itself."
+    )
+    retryable: bool = Field(description="Whether it is tried again without anybody doing anything.")
+    xero_errors: list[str] = Field(description="Xero's own messages, unchanged.")
+
+
+class InXeroView(BaseModel):
+    """The invoice's counterpart in Xero."""
+
+    tenant_id: str = Field(description="The Xero organisation.")
+    xero_invoice_id: str = Field(description="Xero's InvoiceID.")
+    invoice_number: str = Field(description="Its number there.")
+    status: str = Field(description="Its status when last seen.")
+    deep_link: str = Field(description="Address that opens it in Xero.")
+    observed_at: datetime = Field(description="When it was last seen.")
+
+
+class DifferenceView(BaseModel):
+    """A field on which Pipeline and Xero differ."""
+
+    field: str
+    base: str | None = Field(description="What both last agreed on.")
+    pipeline: str | None
+    xero: str | None
+
+
+class TimelineView(BaseModel):
+    """One thing that happened to the invoice."""
+
+    at: datetime
+    kind: str = Field(
+        description="For example `InvoiceCreated`, `sync_failed`, `synced`, `adopted`, `out_of_sync`."
+    )
+    version: int | None = Field(description="The version of the invoice it concerns.")
+    code: str | None = Field(description="The cause, where there is one.")
+    detail: str | None
+    xero_correlation_id: str | None = Field(
+        description="Xero's name for the call, for its support."
+    )
+
+
+class SyncView(BaseModel):
+    """Where one invoice stands on its way to Xero, why, and how it came there."""
+
+    account_id: str
+    invoice_id: str
+    state: str = Field(
+        description="`pending`, `waiting_for_connection`, `waiting_for_contact`, `waiting_for_budget`, `syncing`, "
+        "`synced`, `failed`, `out_of_sync` or `voided`."
+    )
+    version: int = Field(description="Newest version of Pipeline's invoice.")
+    synced_version: int | None = Field(description="Newest version that Xero held.")
+    generation: int = Field(description="How often the work was started afresh.")
+    cause: CauseView | None = Field(
+        description="What it waits for first; null when nothing is in the way."
+    )
+    next_attempt_at: datetime | None = Field(description="When it is tried again by itself.")
+    in_xero: InXeroView | None = Field(description="Its counterpart in Xero, once there is one.")
+    differences: list[DifferenceView] = Field(
+        description="Where both sides differ, while out of sync."
+    )
+    timeline: list[TimelineView] = Field(
+        description="What happened, oldest first; the newest 200 entries."
+    )
+
+
+class RetryView(BaseModel):
+    """What a retry started."""
+
+    released: int = Field(description="How many invoices are taken up again.")
+
+
+class MoneyView(BaseModel):
+    """A sum in one currency."""
+
+    currency: str
+    total: Money
+
+
+class FailureView(BaseModel):
+    """The invoices one cause keeps from Xero."""
+
+    code: str = Field(description="The cause.")
+    customer_id: str | None = Field(
+        description="The customer without a usable contact, where that is the cause."
+    )
+    message: str
+    hint: str
+    whose_move: str
+    invoices: int = Field(description="How many invoices.")
+    totals: list[MoneyView] = Field(description="How much money, by currency.")
+    waiting_since: datetime
+    sample: list[str] = Field(description="Up to five of the invoices, oldest first, per currency.")
+
+
+class FailuresView(BaseModel):
+    """Everything that keeps an account's invoices from Xero, by cause."""
+
+    account_id: str
+    invoices: int
+    failures: list[FailureView]
+
+
+class ContactMappingView(BaseModel):
+    """Which contact in Xero a customer is."""
+
+    account_id: str
+    customer_id: str
+    contact_id: str = Field(description="Xero's ContactID.")
+    contact_name: str | None
+    tenant_id: str = Field(description="The Xero organisation the contact is in.")
+    mapped_by: str = Field(description="The person or service that linked them.")
+    mapped_at: datetime | None
+    released: int | None = Field(
+        default=None, description="Invoices released by making this mapping."
+    )
+
+
+class ContactMappingsView(BaseModel):
+    """A page of mappings in the order of customer ids."""
+
+    mappings: list[ContactMappingView]
+    next_after: str | None = Field(
+        description="Pass as `after` for the next page; null on the last one."
+    )

@@ -1,0 +1,173 @@
+"""Link a customer to a contact in Xero by hand, and unlink it."""
+
+from dataclasses import dataclass
+
+from invoice_sync.deps import Deps
+from invoice_sync.domain import contacts
+from invoice_sync.domain.state import Account, ContactMapping
+from invoice_sync.record_contacts import save_mappings
+from invoice_sync.store import accounts, audit, contact_mappings, customers
+from pipeline_messaging.worker import mark_due
+from pipeline_service_defaults.problems import Problem
+from pipeline_xero.errors import (
+    NotConnected,
+    NotFound,
+    RateLimited,
+    RequestRejected,
+    TenantChanged,
+    XeroError,
+)
+from pipeline_xero.wire import XeroContact, elements
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A mapping made, and how many invoices it released."""
+
+    mapping: ContactMapping
+    released: int
+
+
+async def map_contact(
+    deps: Deps, account_id: str, customer_id: str, contact_id: str, actor: str
+) -> Mapped:
+    """Link a customer to a contact, after Xero has confirmed that it exists and can be invoiced.
+
+    Raises:
+        Problem: Not connected, no such contact, archived or merged, or Xero could not be asked.
+    """
+    account = await connected_account(deps, account_id)
+    contact = await _usable_contact(deps, account, contact_id)
+    mapping = ContactMapping(
+        account_id, account.tenant_id or "", customer_id, contact_id.lower(), contact.name, actor
+    )
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await mark_due(conn, [account_id])
+        current, now = await accounts.find(conn, account_id)
+        if current.tenant_id != mapping.tenant_id:
+            raise _not_connected("the account was connected to another organisation meanwhile")
+        known = await customers.customers_of(conn, account_id, [customer_id])
+        settled = [contacts.settled(each) for each in known.values() if each.intent_id is None]
+        await customers.save(conn, settled)
+        released = await save_mappings(conn, [mapping], now)
+        await audit.add(
+            conn,
+            account_id,
+            actor=actor,
+            action="map_contact",
+            subject=customer_id,
+            detail=contact_id,
+        )
+    deps.on_recorded()
+    return Mapped(mapping, released)
+
+
+async def unmap_contact(deps: Deps, account_id: str, customer_id: str, actor: str) -> bool:
+    """Remove a customer's mapping; False if there was none. What is in Xero already stays as it is."""
+    async with deps.pool.acquire() as conn, conn.transaction():
+        account, _ = await accounts.find(conn, account_id)
+        tenant_id = account.tenant_id or ""
+        contact_id = await contact_mappings.remove(conn, account_id, tenant_id, customer_id)
+        if contact_id is None:
+            return False
+        await audit.add(
+            conn,
+            account_id,
+            actor=actor,
+            action="unmap_contact",
+            subject=customer_id,
+            detail=contact_id,
+        )
+        return True
+
+
+async def connected_account(deps: Deps, account_id: str) -> Account:
+    """The account, if it is connected.
+
+    Raises:
+        Problem: 409 NOT_CONNECTED.
+    """
+    async with deps.pool.acquire() as conn:
+        account, _ = await accounts.find(conn, account_id)
+    if not account.is_connected:
+        raise _not_connected(account.message or "the account was never connected")
+    return account
+
+
+async def _usable_contact(deps: Deps, account: Account, contact_id: str) -> XeroContact:
+    try:
+        reply = await deps.gateway.get(
+            account.account_id, f"Contacts/{contact_id}", tenant_id=account.tenant_id
+        )
+        found = [XeroContact.from_json(each) for each in elements(reply.json(), "Contacts")]
+    except XeroError as error:
+        raise _problem_of(error) from error
+    contact = next((each for each in found if each.contact_id == contact_id.lower()), None)
+    if contact is None:
+        raise _no_contact()
+    if contact.merged_to is not None:
+        raise Problem(
+            409,
+            "CONTACT_MERGED",
+            "The contact was merged",
+            "This contact was merged into another one in Xero.",
+            hint="Link the customer to the contact it was merged into.",
+            merged_to=contact.merged_to,
+        )
+    if contact.is_archived:
+        raise Problem(
+            409,
+            "CONTACT_ARCHIVED",
+            "The contact is archived",
+            "Xero takes no new invoices for an archived contact.",
+            hint="Restore the contact in Xero, or choose another one.",
+        )
+    return contact
+
+
+def _problem_of(error: XeroError) -> Problem:
+    match error:
+        case NotFound() | RequestRejected():
+            return _no_contact()
+        case NotConnected():
+            return _not_connected(error.message)
+        case TenantChanged():
+            return _not_connected("the account is connected to another organisation now")
+        case RateLimited():
+            seconds = int(error.retry_after.total_seconds()) + 1 if error.retry_after else 1
+            return Problem(
+                503,
+                "RATE_LIMITED",
+                "Xero's limit is used up",
+                "Xero accepts no more requests for this organisation at the moment.",
+                hint=f"Try again in {seconds} seconds.",
+                headers={"Retry-After": str(seconds)},
+            )
+        case _:
+            return Problem(
+                503,
+                "XERO_UNAVAILABLE",
+                "Xero cannot be reached",
+                "The contact could not be checked in Xero.",
+                hint="Try again in a minute.",
+            )
+
+
+def _no_contact() -> Problem:
+    return Problem(
+        422,
+        "CONTACT_NOT_FOUND",
+        "No such contact",
+        "The connected Xero organisation has no contact with this id.",
+        hint="Take the id from the contact's page in Xero, or create the contact first.",
+    )
+
+
+def _not_connected(reason: str) -> Problem:
+    return Problem(
+        409,
+        "NOT_CONNECTED",
+        "Not connected to Xero",
+        f"The contact cannot be checked: {reason.rstrip('.')}.",
+        hint="Connect the account to Xero first.",
+    )

@@ -1,0 +1,226 @@
+"""Send a recorded write to Xero and record what became of it."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from invoice_sync.deps import Deps
+from invoice_sync.domain import contacts, lifecycle, retry, trouble
+from invoice_sync.domain.outcome import Answer, outcome_of
+from invoice_sync.domain.retry import LookUp
+from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
+from invoice_sync.domain.trouble import Effect, Trouble
+from invoice_sync.record_contacts import record_contacts
+from invoice_sync.store import accounts, customers, intents, invoice_links, invoices, steps
+from pipeline_messaging.connection import Connection
+from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.worker import Lease
+from pipeline_xero.answers import Reply
+from pipeline_xero.errors import UnexpectedAnswer, XeroError
+from pipeline_xero.outcomes import ElementResult, element_results
+
+log = structlog.get_logger(__name__)
+
+# A write that cannot be settled now (its organisation is not the one connected) is looked at this often.
+_LOOK_AGAIN = timedelta(hours=1)
+_TELL_FROM_ATTEMPT = 3
+# unitdp=4 keeps four decimals of unit amounts; summarizeErrors=false lets 49 good invoices pass beside a bad one.
+PARAMS = {"summarizeErrors": "false", "unitdp": "4"}
+
+
+async def send_intent(
+    deps: Deps, lease: Lease, account: Account, intent: Intent, *, is_first: bool
+) -> None:
+    """Send the intent's exact bytes under its key.
+
+    Args:
+        deps: What the verbs share.
+        lease: The account's lease.
+        account: The account as read when the work was chosen.
+        intent: The committed intent.
+        is_first: Whether it certainly was never sent before. Only then does "nothing was done" settle it.
+
+    Raises:
+        LeaseLost: The outcome was not recorded; whoever has the lease now finds it out.
+    """
+    failpoint("send:before")
+    try:
+        reply = await _call(deps, intent)
+        results = _results(intent, reply)
+    except XeroError as error:
+        failpoint("send:after")
+        await record_trouble(deps, lease, account, intent, error, is_first=is_first)
+        return
+    failpoint("send:after")
+    if intent.kind == "contacts":
+        await record_contacts(deps, lease, account, intent, results)
+    else:
+        await _record_invoices(deps, lease, account, intent, reply, results)
+    failpoint("record:after")
+    deps.on_recorded()
+
+
+async def _call(deps: Deps, intent: Intent) -> Reply:
+    write = deps.gateway.put if intent.method == "PUT" else deps.gateway.post
+    params = {"summarizeErrors": "false"} if intent.kind == "contacts" else PARAMS
+    return await write(
+        intent.account_id,
+        intent.path,
+        body=intent.body,
+        idempotency_key=intent.idempotency_key,
+        params=params,
+        tenant_id=intent.tenant_id,
+    )
+
+
+def _results(intent: Intent, reply: Reply) -> tuple[ElementResult, ...]:
+    collection = "Contacts" if intent.kind == "contacts" else "Invoices"
+    results = element_results(reply.json(), collection)
+    if not results:
+        raise UnexpectedAnswer(f"{intent.path}: an answer without {collection}")
+    return results
+
+
+async def _record_invoices(
+    deps: Deps,
+    lease: Lease,
+    account: Account,
+    intent: Intent,
+    reply: Reply,
+    results: Sequence[ElementResult],
+) -> None:
+    """Record the verdict on each invoice. One whose number is taken stays open: it may be our own, to be looked up."""
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        current, now = await accounts.find(conn, intent.account_id)
+        rows = await invoices.lock_of_intent(conn, intent.id)
+        failpoint("record:before")
+        links = {}
+        if intent.kind != "create":
+            ids = [row.invoice_id for row in rows]
+            links = await invoice_links.links_of(conn, intent.account_id, ids)
+        answer = Answer(current, intent, deps.xero_web_url, now, reply.correlation_id)
+        outcomes = [
+            outcome_of(row, _at(results, row), links.get(row.invoice_id), answer) for row in rows
+        ]
+        await steps.save(conn, [each.step for each in outcomes], now)
+        if any(each.look_up for each in outcomes):
+            await intents.defer(
+                conn, intent.id, until=now, must_look_up=True, attempts=intent.attempts
+            )
+        else:
+            await intents.close(conn, intent.id)
+        if account.pause_count:
+            await accounts.resume(conn, intent.account_id)
+        failpoint("record:before_commit")
+
+
+def _at(results: Sequence[ElementResult], row: Invoice) -> ElementResult | None:
+    place = row.intent.position if row.intent else 0
+    return results[place] if place < len(results) else None
+
+
+async def record_trouble(
+    deps: Deps, lease: Lease, account: Account, intent: Intent, error: XeroError, *, is_first: bool
+) -> None:
+    """Record that a call with this intent failed: settle it if that is certain, else keep it open."""
+    found = trouble.of(error, count=account.pause_count + 1, chance=deps.chance())
+    log.warning(
+        "xero_call_failed",
+        account_id=intent.account_id,
+        kind=intent.kind,
+        code=found.block.code,
+        effect=found.effect.value,
+        error=type(error).__name__,
+    )
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        if found.pause is not None:
+            await _pause(conn, account, found)
+        if found.effect is Effect.UNKNOWN or (found.effect is Effect.NOTHING and not is_first):
+            await _keep_open(conn, intent, found)
+        elif intent.kind == "contacts":
+            await _give_back_customers(conn, intent, found)
+        else:
+            await _give_back_invoices(conn, intent, found)
+    deps.on_recorded()
+
+
+async def _pause(conn: Connection, account: Account, found: Trouble) -> None:
+    _, now = await accounts.find(conn, account.account_id)
+    await accounts.pause(
+        conn,
+        account.account_id,
+        until=now + (found.pause or timedelta(0)),
+        code=found.block.code,
+        count=account.pause_count + 1,
+    )
+
+
+async def _keep_open(conn: Connection, intent: Intent, found: Trouble) -> None:
+    _, now = await accounts.find(conn, intent.account_id)
+    attempts = intent.attempts + (1 if found.effect is Effect.UNKNOWN else 0)
+    until = now + (found.pause or _LOOK_AGAIN)
+    plan = retry.after_unknown(
+        first_sent_at=intent.first_sent_at,
+        attempts=attempts,
+        must_look_up=intent.must_look_up,
+        now=until,
+    )
+    await intents.defer(
+        conn, intent.id, until=until, must_look_up=isinstance(plan, LookUp), attempts=attempts
+    )
+    if intent.kind != "contacts":
+        tell = attempts >= _TELL_FROM_ATTEMPT
+        rows = await invoices.lock_of_intent(conn, intent.id)
+        await steps.save(
+            conn, [lifecycle.unclear(row, until, found.block, tell=tell) for row in rows], now
+        )
+
+
+async def _give_back_invoices(conn: Connection, intent: Intent, found: Trouble) -> None:
+    """Nothing was written, for certain: the invoices wait, go singly, or are refused."""
+    _, now = await accounts.find(conn, intent.account_id)
+    rows = await invoices.lock_of_intent(conn, intent.id)
+    if found.effect is Effect.REFUSED and len(rows) == 1 and _may_be_ours(found, intent):
+        await steps.save(conn, [lifecycle.taken(row, found.messages) for row in rows], now)
+        await intents.defer(conn, intent.id, until=now, must_look_up=True, attempts=intent.attempts)
+        return
+    given_back: list[Step] = []
+    for row in rows:
+        if found.effect is Effect.REFUSED and len(rows) > 1:
+            given_back.append(
+                lifecycle.again_alone(row, now, "Xero refused the whole call; sent alone")
+            )
+        elif found.effect is Effect.REFUSED:
+            given_back.append(lifecycle.refused_with(row, found.messages, now))
+        elif found.state is State.WAITING_FOR_CONNECTION:
+            at = now + found.pause if found.pause else None
+            given_back.append(lifecycle.waits(row, found.state, found.block, look_again_at=at))
+        else:
+            until = now + (found.pause or _LOOK_AGAIN)
+            given_back.append(lifecycle.postponed(row, found.state, until, found.block))
+    await steps.save(conn, given_back, now)
+    await intents.close(conn, intent.id)
+
+
+def _may_be_ours(found: Trouble, intent: Intent) -> bool:
+    return intent.kind == "create" and lifecycle.number_taken(found.messages)
+
+
+async def _give_back_customers(conn: Connection, intent: Intent, found: Trouble) -> None:
+    _, now = await accounts.find(conn, intent.account_id)
+    rows = await customers.lock_of_intent(conn, intent.id)
+    if found.effect is Effect.REFUSED and len(rows) == 1:
+        given_back = [contacts.refused(row, found.messages) for row in rows]
+    elif found.effect is Effect.NOTHING and found.pause is None:
+        given_back = [contacts.waits(row, found.block) for row in rows]
+    else:
+        until = now + (found.pause or timedelta(0))
+        is_refused = found.effect is Effect.REFUSED
+        given_back = [contacts.again(row, until, failed=is_refused) for row in rows]
+    await customers.save(conn, given_back)
+    blocked = [row.customer_id for row in given_back if row.block is not None]
+    await invoices.release_for_contacts(conn, intent.account_id, blocked)
+    await intents.close(conn, intent.id)

@@ -1,0 +1,74 @@
+"""Settings of invoice-sync, read from environment variables of the same names."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from pipeline_service_defaults.settings import ReadableFile, ServiceSettings
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("not a web address")
+    return value.rstrip("/")
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class InvoiceSyncSettings(ServiceSettings):
+    """What invoice-sync needs to know beyond what every service does."""
+
+    http_port: int = Field(
+        8002, ge=0, le=65535, description="TCP port to listen on, 0 for any free one"
+    )
+    service_key_file: ReadableFile = Field(
+        description="path of this service's Ed25519 private key (PEM), with which it calls the connector"
+    )
+    connector_url: WebAddress = Field(
+        description="web address of the connector, such as http://localhost:8001"
+    )
+    pipeline_web_url: WebAddress = Field(
+        "https://app.pipeline.example",
+        description="web address of Pipeline; invoices in Xero link back to it, and are recognised by that link",
+    )
+    xero_web_url: WebAddress = Field(
+        "https://go.xero.com",
+        description="web address of Xero, for links that open an invoice there",
+    )
+    default_account_code: str = Field(
+        "200",
+        min_length=1,
+        max_length=10,
+        description="revenue account of lines that name none, such as 200",
+    )
+    consumer_group: str = Field(
+        "invoice-sync",
+        min_length=1,
+        max_length=200,
+        description="Kafka consumer group of this service",
+    )
+    worker_concurrency: int = Field(
+        8, ge=1, le=100, description="accounts worked on at the same time by one replica, 1 to 100"
+    )
+    worker_lease_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="seconds after which another replica takes over a dead one's account",
+    )
+    worker_poll_seconds: float = Field(
+        0.5,
+        ge=0.05,
+        le=60,
+        description="seconds between looks for due accounts when nothing wakes the worker",
+    )
+    batch_size: int = Field(50, ge=1, le=50, description="invoices per call to Xero, 1 to 50")
+    retention_days: int = Field(
+        180,
+        ge=45,
+        le=3650,
+        description="days for which accepted events are remembered, more than the topics keep them",
+    )

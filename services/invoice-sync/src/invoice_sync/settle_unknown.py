@@ -1,0 +1,133 @@
+"""Settle a write whose outcome nobody knows: the same bytes again while Xero still knows the key, else look."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from invoice_sync.deps import Deps
+from invoice_sync.domain import lifecycle, mapping, retry
+from invoice_sync.domain.outcome import Answer, found_in_xero, matches
+from invoice_sync.domain.plan import read_body
+from invoice_sync.domain.retry import SendAgain
+from invoice_sync.domain.state import Account, Intent, Invoice
+from invoice_sync.record_contacts import look_up_contacts
+from invoice_sync.send_intent import record_trouble, send_intent
+from invoice_sync.store import accounts, intents, invoices, steps
+from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.worker import Lease
+from pipeline_xero.errors import XeroError
+from pipeline_xero.queries import can_be_listed, invoice_numbers, where_text
+from pipeline_xero.wire import elements
+
+# Numbers are up to 255 characters; addresses beyond a few thousand are refused on the way.
+_NUMBERS_LENGTH = 2_000
+
+
+async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Intent) -> None:
+    """Find out what became of an open intent and record it.
+
+    Raises:
+        LeaseLost: Nothing was recorded.
+    """
+    async with deps.pool.acquire() as conn:
+        _, now = await accounts.find(conn, intent.account_id)
+    plan = retry.after_unknown(
+        first_sent_at=intent.first_sent_at,
+        attempts=intent.attempts,
+        must_look_up=intent.must_look_up,
+        now=now,
+    )
+    if isinstance(plan, SendAgain):
+        await send_intent(deps, lease, account, intent, is_first=False)
+        return
+    failpoint("lookup:before")
+    try:
+        if intent.kind == "create":
+            await _look_up_invoices(deps, lease, account, intent)
+        elif intent.kind == "contacts":
+            await look_up_contacts(deps, lease, intent)
+        else:
+            await _compare_afresh(deps, lease, intent)
+    except XeroError as error:
+        await record_trouble(deps, lease, account, intent, error, is_first=False)
+        return
+    failpoint("lookup:after")
+    deps.on_recorded()
+
+
+async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: Intent) -> None:
+    async with deps.pool.acquire() as conn:
+        open_rows = await invoices.lock_of_intent(conn, intent.id)
+    found = await _find_by_number(deps, intent, sorted({_number(row) for row in open_rows}))
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        current, now = await accounts.find(conn, intent.account_id)
+        answer = Answer(current, intent, deps.xero_web_url, now)
+        rows = await invoices.lock_of_intent(conn, intent.id)
+        settled = [
+            found_in_xero(
+                row,
+                [each for each in found if matches(each, _number(row))],
+                mapping.marker(deps.write.pipeline_web_url, row.account_id, row.invoice_id),
+                answer,
+                retry_after=retry.backoff(row.attempts + 1, deps.chance()),
+            )
+            for row in rows
+        ]
+        await steps.save(conn, settled, now)
+        await intents.close(conn, intent.id)
+        if account.pause_count:
+            await accounts.resume(conn, intent.account_id)
+
+
+def _number(row: Invoice) -> str:
+    """The number under which the invoice was sent: the newest version may carry another."""
+    body = read_body(row.sent)
+    return body.invoice_number if body is not None else row.invoice_number or ""
+
+
+async def _find_by_number(
+    deps: Deps, intent: Intent, numbers: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    """Every invoice Xero has under these numbers, with lines. Numbers a list cannot carry are asked for singly."""
+    queries = [{"InvoiceNumbers": invoice_numbers(chunk)} for chunk in _chunks(numbers)]
+    queries += [
+        {"where": where_text("InvoiceNumber", number)}
+        for number in numbers
+        if not can_be_listed(number)
+    ]
+    found: list[Mapping[str, Any]] = []
+    for query in queries:
+        # Only paged lists carry line items.
+        params = {**query, "page": "1", "pageSize": "1000", "unitdp": "4"}
+        reply = await deps.gateway.get(
+            intent.account_id, "Invoices", params=params, tenant_id=intent.tenant_id
+        )
+        found += elements(reply.json(), "Invoices")
+    return found
+
+
+def _chunks(numbers: Sequence[str]) -> list[list[str]]:
+    chunks: list[list[str]] = []
+    length = 0
+    for number in filter(can_be_listed, numbers):
+        if not chunks or length + len(number) > _NUMBERS_LENGTH:
+            chunks.append([])
+            length = 0
+        chunks[-1].append(number)
+        length += len(number) + 1
+    return chunks
+
+
+async def _compare_afresh(deps: Deps, lease: Lease, intent: Intent) -> None:
+    """An update or void of unknown outcome: reading the invoice again tells, and a repeat harms nobody."""
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        _, now = await accounts.find(conn, intent.account_id)
+        rows = await invoices.lock_of_intent(conn, intent.id)
+        delay = [retry.backoff(row.attempts + 1, deps.chance()) for row in rows]
+        again = [
+            lifecycle.again_alone(row, now + wait, "outcome unknown; compared with Xero again")
+            for row, wait in zip(rows, delay, strict=True)
+        ]
+        await steps.save(conn, again, now)
+        await intents.close(conn, intent.id)

@@ -1,0 +1,90 @@
+"""Rows of ``accounts``: each account's connection as last heard, and until when it rests."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from invoice_sync.domain.state import Account
+from pipeline_contracts.connection import ConnectionStatusChanged
+from pipeline_messaging.connection import Connection
+
+_COLUMNS = """
+    account_id, status, reason, message, hint, tenant_id, tenant_name, short_code, base_currency, sequence,
+    paused_until, paused_code, pause_count
+"""
+
+
+async def find(conn: Connection, account_id: str) -> tuple[Account, datetime]:
+    """The account (an unheard-of one is UNKNOWN) and the database's time, by which everything is scheduled."""
+    row = await conn.fetchrow(
+        f"SELECT {_COLUMNS}, now() AS now FROM (SELECT $1::text AS account_id) asked LEFT JOIN accounts USING (account_id)",  # noqa: S608 - a constant list of columns
+        account_id,
+    )
+    assert row is not None  # noqa: S101 - the left side has one row
+    now: datetime = row["now"]
+    if row["status"] is None:
+        return Account(account_id), now
+    return Account(**{key: value for key, value in row.items() if key != "now"}), now
+
+
+async def apply_status(conn: Connection, events: Sequence[ConnectionStatusChanged]) -> list[str]:
+    """Take over connection states, never an older one; the accounts whose state did change.
+
+    The organisation last known is kept while disconnected, so that a reconnection to another one is noticed. A
+    new state ends the account's rest: it may well be what the rest was waiting for.
+    """
+    rows = await conn.fetch(
+        """
+        INSERT INTO accounts AS a (account_id, status, reason, message, hint, tenant_id, tenant_name, short_code,
+                                   base_currency, sequence, changed_at)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                             $8::text[], $9::text[], $10::bigint[], $11::timestamptz[])
+        ON CONFLICT (account_id) DO UPDATE
+           SET status = excluded.status, reason = excluded.reason, message = excluded.message,
+               hint = excluded.hint, tenant_id = coalesce(excluded.tenant_id, a.tenant_id),
+               tenant_name = coalesce(excluded.tenant_name, a.tenant_name),
+               short_code = coalesce(excluded.short_code, a.short_code),
+               base_currency = coalesce(excluded.base_currency, a.base_currency),
+               sequence = excluded.sequence, changed_at = excluded.changed_at,
+               paused_until = NULL, paused_code = NULL, pause_count = 0
+         WHERE excluded.sequence > a.sequence
+        RETURNING account_id
+        """,
+        [event.account_id for event in events],
+        [event.status for event in events],
+        [event.reason for event in events],
+        [event.message for event in events],
+        [event.hint for event in events],
+        [event.tenant_id for event in events],
+        [event.tenant_name for event in events],
+        [event.short_code for event in events],
+        [event.base_currency for event in events],
+        [event.sequence for event in events],
+        [event.since for event in events],
+    )
+    return [row["account_id"] for row in rows]
+
+
+async def pause(
+    conn: Connection, account_id: str, *, until: datetime, code: str, count: int
+) -> None:
+    """Let the account rest: nothing of it is sent before ``until``."""
+    await conn.execute(
+        """
+        INSERT INTO accounts (account_id, paused_until, paused_code, pause_count) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (account_id) DO UPDATE
+           SET paused_until = excluded.paused_until, paused_code = excluded.paused_code,
+               pause_count = excluded.pause_count
+        """,
+        account_id,
+        until,
+        code,
+        count,
+    )
+
+
+async def resume(conn: Connection, account_id: str) -> None:
+    """The account's last call worked: forget its rests."""
+    await conn.execute(
+        "UPDATE accounts SET paused_until = NULL, paused_code = NULL, pause_count = 0 WHERE account_id = $1",
+        account_id,
+    )

@@ -1,0 +1,143 @@
+"""Rows of ``customers``: customers of Pipeline, and where each stands on its way to being a contact in Xero."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from invoice_sync.domain.state import Block, Customer
+from pipeline_contracts.customer import Customer as CustomerEvent
+from pipeline_messaging.connection import Connection
+
+_COLUMNS = """
+    account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at, attempts, block_code,
+    block_message, block_hint, intent_id, intent_position
+"""
+
+
+async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
+    """Store customers, the highest version winning. One without a mapping is due: it is to become a contact."""
+    await conn.execute(
+        """
+        INSERT INTO customers AS c (account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at)
+        SELECT d.account_id, d.customer_id, d.version, d.name, d.email, d.phone, d.tax_number, a.tenant_id,
+               CASE WHEN m.customer_id IS NULL THEN now() END
+          FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[])
+               AS d (account_id, customer_id, version, name, email, phone, tax_number)
+          LEFT JOIN accounts a USING (account_id)
+          LEFT JOIN contact_mappings m
+            ON m.account_id = d.account_id AND m.tenant_id = a.tenant_id AND m.customer_id = d.customer_id
+        ON CONFLICT (account_id, customer_id) DO UPDATE
+           SET version = excluded.version, name = excluded.name, email = excluded.email, phone = excluded.phone,
+               tax_number = excluded.tax_number, attempts = 0, updated_at = now(),
+               due_at = CASE WHEN c.intent_id IS NULL THEN excluded.due_at END,
+               block_code = CASE WHEN c.intent_id IS NULL THEN NULL ELSE c.block_code END
+         WHERE excluded.version > c.version
+        """,
+        [event.account_id for event in events],
+        [event.customer_id for event in events],
+        [event.version for event in events],
+        [event.name for event in events],
+        [event.email for event in events],
+        [event.phone for event in events],
+        [event.tax_number for event in events],
+    )
+
+
+async def lock_due(conn: Connection, account_id: str, *, limit: int) -> list[Customer]:
+    """The account's customers that are to become contacts now, locked."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM customers WHERE account_id = $1 AND due_at <= now()
+         ORDER BY due_at, customer_id LIMIT $2 FOR UPDATE
+        """,  # noqa: S608 - a constant list of columns
+        account_id,
+        limit,
+    )
+    return [_customer(row) for row in rows]
+
+
+async def lock_of_intent(conn: Connection, intent_id: int) -> list[Customer]:
+    """The customers that went out with this intent, in the order of its body, locked."""
+    rows = await conn.fetch(
+        f"SELECT {_COLUMNS} FROM customers WHERE intent_id = $1 ORDER BY intent_position FOR UPDATE",  # noqa: S608 - as above
+        intent_id,
+    )
+    return [_customer(row) for row in rows]
+
+
+async def customers_of(
+    conn: Connection, account_id: str, customer_ids: Sequence[str]
+) -> dict[str, Customer]:
+    """The customers known of these ids."""
+    rows = await conn.fetch(
+        f"SELECT {_COLUMNS} FROM customers WHERE account_id = $1 AND customer_id = ANY($2::text[])",  # noqa: S608 - as above
+        account_id,
+        customer_ids,
+    )
+    return {row["customer_id"]: _customer(row) for row in rows}
+
+
+async def save(conn: Connection, customers: Sequence[Customer]) -> None:
+    """Write back where customers stand; the caller's transaction holds their locks."""
+    if not customers:
+        return
+    blocks = [customer.block for customer in customers]
+    await conn.execute(
+        """
+        UPDATE customers c
+           SET due_at = s.due_at, attempts = s.attempts, block_code = s.block_code, block_message = s.block_message,
+               block_hint = s.block_hint, intent_id = s.intent_id, intent_position = s.intent_position,
+               tenant_id = s.tenant_id, updated_at = now()
+          FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[],
+                      $8::bigint[], $9::int[], $10::text[])
+               AS s (account_id, customer_id, due_at, attempts, block_code, block_message, block_hint, intent_id,
+                     intent_position, tenant_id)
+         WHERE c.account_id = s.account_id AND c.customer_id = s.customer_id
+        """,
+        [customer.account_id for customer in customers],
+        [customer.customer_id for customer in customers],
+        [customer.due_at for customer in customers],
+        [customer.attempts for customer in customers],
+        [block and block.code for block in blocks],
+        [block and block.message for block in blocks],
+        [block and block.hint for block in blocks],
+        [customer.intent_id for customer in customers],
+        [customer.intent_position for customer in customers],
+        [customer.tenant_id for customer in customers],
+    )
+
+
+async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -> None:
+    """Take up the customers that waited for these accounts' connection (those without mapping, failure or write)."""
+    await conn.execute(
+        """
+        UPDATE customers c SET due_at = now(), block_code = NULL, attempts = 0
+          FROM accounts a
+         WHERE c.account_id = ANY($1::text[]) AND a.account_id = c.account_id AND a.status = 'CONNECTED'
+           AND c.due_at IS NULL AND c.intent_id IS NULL AND c.block_code IN ('NOT_CONNECTED', 'TENANT_CHANGED')
+        """,
+        account_ids,
+    )
+
+
+def _customer(row: asyncpg.Record) -> Customer:
+    block = None
+    if row["block_code"] is not None:
+        block = Block(
+            row["block_code"], row["block_message"] or "", row["block_hint"] or "", retryable=False
+        )
+    return Customer(
+        account_id=row["account_id"],
+        customer_id=row["customer_id"],
+        version=row["version"],
+        name=row["name"],
+        email=row["email"],
+        phone=row["phone"],
+        tax_number=row["tax_number"],
+        tenant_id=row["tenant_id"],
+        due_at=row["due_at"],
+        attempts=row["attempts"],
+        block=block,
+        intent_id=row["intent_id"],
+        intent_position=row["intent_position"],
+    )

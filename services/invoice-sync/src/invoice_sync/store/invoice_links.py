@@ -1,0 +1,87 @@
+"""Rows of ``invoice_links``: our invoice and Xero's, what was last agreed and what was last read."""
+
+import json
+from collections.abc import Sequence
+
+import asyncpg
+
+from invoice_sync.domain.state import Link
+from pipeline_messaging.connection import Connection
+
+_COLUMNS = """
+    account_id, invoice_id, tenant_id, xero_invoice_id, xero_number, xero_status, line_item_ids, agreed, base,
+    observed, observed_at
+"""
+
+
+async def save(conn: Connection, links: Sequence[Link]) -> None:
+    """Insert or replace links."""
+    if not links:
+        return
+    await conn.execute(
+        f"""
+        INSERT INTO invoice_links ({_COLUMNS})
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                             $8::text[], $9::text[], $10::text[], $11::timestamptz[])
+        ON CONFLICT (account_id, invoice_id) DO UPDATE
+           SET tenant_id = excluded.tenant_id, xero_invoice_id = excluded.xero_invoice_id,
+               xero_number = excluded.xero_number, xero_status = excluded.xero_status,
+               line_item_ids = excluded.line_item_ids, agreed = excluded.agreed, base = excluded.base,
+               observed = excluded.observed, observed_at = excluded.observed_at
+        """,  # noqa: S608 - a constant list of columns
+        [link.account_id for link in links],
+        [link.invoice_id for link in links],
+        [link.tenant_id for link in links],
+        [link.xero_invoice_id for link in links],
+        [link.xero_number for link in links],
+        [link.xero_status for link in links],
+        [json.dumps(link.line_item_ids) for link in links],
+        [json.dumps(link.agreed) for link in links],
+        [json.dumps(link.base) for link in links],
+        [json.dumps(link.observed) for link in links],
+        [link.observed_at for link in links],
+    )
+
+
+async def links_of(
+    conn: Connection, account_id: str, invoice_ids: Sequence[str]
+) -> dict[str, Link]:
+    """The links of these invoices by invoice_id; those never written to Xero are missing."""
+    rows = await conn.fetch(
+        f"SELECT {_COLUMNS} FROM invoice_links WHERE account_id = $1 AND invoice_id = ANY($2::text[])",  # noqa: S608 - as above
+        account_id,
+        invoice_ids,
+    )
+    return {row["invoice_id"]: _link(row) for row in rows}
+
+
+async def links_by_xero(
+    conn: Connection, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Link]:
+    """The links of these (tenant, InvoiceID) pairs; invoices that are not ours are missing."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM invoice_links
+          JOIN unnest($1::text[], $2::text[]) AS asked (tenant_id, xero_invoice_id)
+         USING (tenant_id, xero_invoice_id)
+        """,  # noqa: S608 - as above
+        [tenant_id for tenant_id, _ in keys],
+        [xero_invoice_id for _, xero_invoice_id in keys],
+    )
+    return {(row["tenant_id"], row["xero_invoice_id"]): _link(row) for row in rows}
+
+
+def _link(row: asyncpg.Record) -> Link:
+    return Link(
+        account_id=row["account_id"],
+        invoice_id=row["invoice_id"],
+        tenant_id=row["tenant_id"],
+        xero_invoice_id=row["xero_invoice_id"],
+        xero_number=row["xero_number"],
+        xero_status=row["xero_status"],
+        line_item_ids=json.loads(row["line_item_ids"]),
+        agreed=json.loads(row["agreed"]),
+        base=json.loads(row["base"]),
+        observed=json.loads(row["observed"]),
+        observed_at=row["observed_at"],
+    )

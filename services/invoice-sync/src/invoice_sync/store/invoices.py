@@ -1,0 +1,255 @@
+"""Rows of ``invoices``: what Pipeline wants of each invoice, and where it stands."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from invoice_sync.domain.intake import DesiredState
+from invoice_sync.domain.state import Block, IntentRef, Invoice, Operation, State
+from pipeline_messaging.connection import Connection
+
+_COLUMNS = """
+    account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, void_version,
+    tenant_id, generation, attempts, due_at, block_code, block_message, block_hint, block_retryable, xero_errors,
+    sequence, intent_id, intent_position, intent_version, synced_version, sent,
+    send_alone, told
+"""
+
+
+async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
+    """Store desired states; the highest version wins and never goes back.
+
+    A write in flight is left alone (its result finds the newer version), and so is a conflict, which is looked at
+    again at once because the new version may have settled it.
+    """
+    await conn.execute(
+        """
+        INSERT INTO invoices AS i (
+               account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, currency,
+               total, void_version, tenant_id, due_at)
+        SELECT d.account_id, d.invoice_id, 'pending', d.version, d.operation, d.desired, d.invoice_number,
+               d.customer_id, d.currency, d.total, d.void_version, a.tenant_id, now()
+          FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                      $9::numeric[], $10::int[])
+               AS d (account_id, invoice_id, version, operation, desired, invoice_number, customer_id, currency,
+                     total, void_version)
+          LEFT JOIN accounts a USING (account_id)
+        ON CONFLICT (account_id, invoice_id) DO UPDATE
+           SET version = excluded.version,
+               operation = excluded.operation,
+               desired = coalesce(excluded.desired, i.desired),
+               invoice_number = coalesce(excluded.invoice_number, i.invoice_number),
+               customer_id = coalesce(excluded.customer_id, i.customer_id),
+               currency = coalesce(excluded.currency, i.currency),
+               total = coalesce(excluded.total, i.total),
+               void_version = least(excluded.void_version, i.void_version),
+               state = CASE WHEN i.state IN ('syncing', 'out_of_sync') THEN i.state ELSE 'pending' END,
+               due_at = CASE WHEN i.state = 'syncing' THEN i.due_at ELSE now() END,
+               block_code = CASE WHEN i.state IN ('syncing', 'out_of_sync') THEN i.block_code END,
+               attempts = 0,
+               generation = i.generation + 1,
+               updated_at = now()
+         WHERE excluded.version > i.version
+        """,
+        [state.account_id for state in states],
+        [state.invoice_id for state in states],
+        [state.version for state in states],
+        [state.operation for state in states],
+        [state.body for state in states],
+        [state.invoice_number for state in states],
+        [state.customer_id for state in states],
+        [state.currency for state in states],
+        [state.total for state in states],
+        [state.void_version for state in states],
+    )
+
+
+async def lock_due(conn: Connection, account_id: str, *, limit: int) -> list[Invoice]:
+    """The account's invoices whose time has come, longest waiting first, locked."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM invoices
+         WHERE account_id = $1 AND due_at <= now()
+         ORDER BY due_at, ordinal LIMIT $2
+           FOR UPDATE
+        """,  # noqa: S608 - a constant list of columns
+        account_id,
+        limit,
+    )
+    return [_invoice(row) for row in rows]
+
+
+async def lock_of_intent(conn: Connection, intent_id: int) -> list[Invoice]:
+    """The invoices that went out with this intent, in the order of its body, locked."""
+    rows = await conn.fetch(
+        f"SELECT {_COLUMNS} FROM invoices WHERE intent_id = $1 ORDER BY intent_position FOR UPDATE",  # noqa: S608 - as above
+        intent_id,
+    )
+    return [_invoice(row) for row in rows]
+
+
+async def lock_invoice(conn: Connection, account_id: str, invoice_id: str) -> Invoice | None:
+    """One invoice, locked; None if this account has none of that id."""
+    row = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM invoices WHERE account_id = $1 AND invoice_id = $2 FOR UPDATE",  # noqa: S608 - as above
+        account_id,
+        invoice_id,
+    )
+    return None if row is None else _invoice(row)
+
+
+async def find_invoice(conn: Connection, account_id: str, invoice_id: str) -> Invoice | None:
+    """One invoice as it stands, without a lock."""
+    row = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM invoices WHERE account_id = $1 AND invoice_id = $2",  # noqa: S608 - as above
+        account_id,
+        invoice_id,
+    )
+    return None if row is None else _invoice(row)
+
+
+async def compare_again(conn: Connection, keys: Sequence[tuple[str, str]]) -> None:
+    """Make these invoices due for a comparison, where they rest or are in conflict."""
+    await conn.execute(
+        """
+        UPDATE invoices i SET due_at = now()
+          FROM unnest($1::text[], $2::text[]) AS asked (account_id, invoice_id)
+         WHERE i.account_id = asked.account_id AND i.invoice_id = asked.invoice_id
+           AND i.state IN ('synced', 'out_of_sync') AND i.due_at IS NULL
+        """,
+        [account_id for account_id, _ in keys],
+        [invoice_id for _, invoice_id in keys],
+    )
+
+
+async def next_due(conn: Connection, account_id: str) -> datetime | None:
+    """When anything of this account is due next: an invoice, a customer or an open intent."""
+    due: datetime | None = await conn.fetchval(
+        """
+        SELECT least(
+            (SELECT min(due_at) FROM invoices WHERE account_id = $1 AND due_at IS NOT NULL),
+            (SELECT min(due_at) FROM customers WHERE account_id = $1 AND due_at IS NOT NULL),
+            (SELECT min(due_at) FROM intents WHERE account_id = $1))
+        """,
+        account_id,
+    )
+    return due
+
+
+async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -> None:
+    """Release what waited for these accounts' connection.
+
+    Work accepted for another organisation than the one now connected stays: it never moves over silently.
+    """
+    await conn.execute(
+        """
+        UPDATE invoices i
+           SET state = 'pending', due_at = now(), generation = i.generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+          FROM accounts a
+         WHERE i.account_id = ANY($1::text[]) AND i.state = 'waiting_for_connection'
+           AND a.account_id = i.account_id AND a.status = 'CONNECTED'
+           AND (i.tenant_id IS NULL OR i.tenant_id = a.tenant_id)
+        """,
+        account_ids,
+    )
+
+
+async def release_for_contacts(
+    conn: Connection, account_id: str, customer_ids: Sequence[str]
+) -> int:
+    """Release exactly the invoices of these customers that waited for a contact; how many those were."""
+    status: str = await conn.execute(
+        """
+        UPDATE invoices
+           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+         WHERE account_id = $1 AND customer_id = ANY($2::text[]) AND state = 'waiting_for_contact'
+        """,
+        account_id,
+        customer_ids,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def release_failed(conn: Connection, account_id: str, code: str) -> int:
+    """Start every invoice stopped by this cause afresh; how many those are.
+
+    A write in flight and a conflict are not a failure to retry: they are left alone.
+    """
+    status: str = await conn.execute(
+        """
+        UPDATE invoices
+           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+         WHERE account_id = $1 AND block_code = $2
+           AND state NOT IN ('syncing', 'out_of_sync', 'synced', 'voided')
+        """,
+        account_id,
+        code,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def restart(conn: Connection, account_id: str, invoice_id: str) -> None:
+    """Start one invoice afresh, whatever it waits for; the caller holds its lock."""
+    await conn.execute(
+        """
+        UPDATE invoices
+           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+         WHERE account_id = $1 AND invoice_id = $2
+        """,
+        account_id,
+        invoice_id,
+    )
+
+
+async def compare_all_again(conn: Connection, account_id: str) -> int:
+    """Make every conflict of the account due for a comparison; how many those are."""
+    status: str = await conn.execute(
+        """
+        UPDATE invoices SET due_at = now()
+         WHERE account_id = $1 AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'
+        """,
+        account_id,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+def _invoice(row: asyncpg.Record) -> Invoice:
+    block = intent = None
+    if row["block_code"] is not None:
+        block = Block(
+            row["block_code"],
+            row["block_message"] or "",
+            row["block_hint"] or "",
+            bool(row["block_retryable"]),
+            tuple(json.loads(row["xero_errors"] or "[]")),
+        )
+    if row["intent_id"] is not None:
+        intent = IntentRef(row["intent_id"], row["intent_position"], row["intent_version"])
+    return Invoice(
+        account_id=row["account_id"],
+        invoice_id=row["invoice_id"],
+        state=State(row["state"]),
+        version=row["version"],
+        operation=Operation(row["operation"]),
+        desired=row["desired"],
+        invoice_number=row["invoice_number"],
+        customer_id=row["customer_id"],
+        void_version=row["void_version"],
+        tenant_id=row["tenant_id"],
+        generation=row["generation"],
+        attempts=row["attempts"],
+        due_at=row["due_at"],
+        block=block,
+        sequence=row["sequence"],
+        intent=intent,
+        synced_version=row["synced_version"],
+        sent=row["sent"],
+        send_alone=row["send_alone"],
+        told=row["told"],
+    )
