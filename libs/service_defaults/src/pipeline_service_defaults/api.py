@@ -8,11 +8,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline_service_defaults import auth, docs, health, problems
-from pipeline_service_defaults.middleware import BodyLimit, Observe, RequestId, SecurityHeaders
+from pipeline_service_defaults.middleware import (
+    BodyLimit,
+    LastResort,
+    Observe,
+    RequestId,
+    SecurityHeaders,
+)
 
 MAX_BODY_BYTES = 1_000_000
 
@@ -57,6 +62,7 @@ def create_api(
     add_metrics_route(app)
     # The one added last is outermost.
     app.add_middleware(BodyLimit, limit=max_body_bytes)
+    app.add_middleware(LastResort)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     app.add_middleware(RequestId)
@@ -66,7 +72,7 @@ def create_api(
 def add_metrics_route(app: FastAPI, registry: CollectorRegistry = REGISTRY) -> None:
     """Add ``/metrics`` in Prometheus' text form."""
 
-    async def metrics(_: Request) -> Response:
+    async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.add_route("/metrics", metrics, include_in_schema=False)
+    app.add_api_route("/metrics", metrics, include_in_schema=False)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 _STYLE = """
@@ -35,14 +34,14 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 def install(app: FastAPI) -> None:
     """Add ``/docs`` and ``/openapi.json``; create the application with ``docs_url=None, openapi_url=None``."""
 
-    async def page(_: Request) -> Response:
+    async def page() -> Response:
         return HTMLResponse(render(app.openapi()), headers={"Content-Security-Policy": POLICY})
 
-    async def document(_: Request) -> Response:
+    async def document() -> Response:
         return JSONResponse(app.openapi())
 
-    app.add_route("/docs", page, include_in_schema=False)
-    app.add_route("/openapi.json", document, include_in_schema=False)
+    app.add_api_route("/docs", page, include_in_schema=False)
+    app.add_api_route("/openapi.json", document, include_in_schema=False)
 
 
 def render(document: Mapping[str, Any]) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline_service_defaults.problems import Problem
+from pipeline_service_defaults.problems import from_http_error, unexpected
 
 _LOG = logging.getLogger("pipeline.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -180,6 +181,43 @@ def route_of(scope: Scope) -> str:
     return path if isinstance(path, str) else "unmatched"
 
 
+class LastResort:
+    """Answers a fault of ours with a problem that says nothing about its cause, and logs the cause once.
+
+    Stands inside the other middleware, so that this answer too has its headers, its id and its place in the figures.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        noting_send = _NotingSend(send)
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception as error:
+            # A half-sent answer cannot be taken back: the server then breaks the connection off.
+            if noting_send.answered:
+                raise
+            _LOG.exception("unexpected error", extra={"error_type": type(error).__name__})
+            await unexpected().response()(scope, receive, send)
+
+
+class _NotingSend:
+    """Passes messages on and remembers whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.answered = False
+
+    async def __call__(self, message: Message) -> None:
+        self.answered = True
+        await self._send(message)
+
+
 class BodyLimit:
     """Refuses bodies above a size, announced or streamed, before they fill the memory."""
 
@@ -194,38 +232,28 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced[:20]) > self._limit:
-            await self._refuse().response()(scope, receive, send)
+            await from_http_error(_too_large()).response()(scope, receive, send)
             return
         seen = 0
-        answered = False
 
         async def limited_receive() -> Message:
             nonlocal seen
             message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self._limit:
-                    raise self._refuse()
+            seen += len(message.get("body", b""))
+            if seen > self._limit:
+                # FastAPI turns anything but its own HTTPException, raised while it reads a body, into a 400.
+                raise _too_large()
             return message
 
-        async def noting_send(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
+        noting_send = _NotingSend(send)
         try:
             await self._app(scope, limited_receive, noting_send)
-        except Problem as problem:
-            if answered:
+        except HTTPException as error:
+            if noting_send.answered:
                 raise
-            await problem.response()(scope, receive, send)
+            await from_http_error(error).response()(scope, receive, send)
 
-    def _refuse(self) -> Problem:
-        return Problem(
-            413,
-            "BODY_TOO_LARGE",
-            "The request body is too large",
-            f"At most {self._limit} bytes are accepted here.",
-            hint="Send less in one request.",
-            headers={"Connection": "close"},
-        )
+
+def _too_large() -> HTTPException:
+    # The rest of the body is not read, so the connection cannot carry another request.
+    return HTTPException(413, headers={"Connection": "close"})

@@ -7,7 +7,6 @@ nothing of the request: values a caller sent may be secrets or markup.
 from __future__ import annotations
 
 import http
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 MEDIA_TYPE = "application/problem+json"
-_LOG = logging.getLogger(__name__)
 _MOST_ERRORS = 20
 
 
@@ -115,22 +113,39 @@ def _field(location: Sequence[Any]) -> str:
     return ".".join(str(part)[:64] for part in location) or "request"
 
 
+_HTTP_ERRORS: Mapping[int, tuple[str, str, str]] = {
+    401: ("UNAUTHENTICATED", "A valid token for this service is needed.", "Sign in again."),
+    403: ("NOT_ALLOWED", "This is not allowed.", "Ask an administrator of your account."),
+    404: (
+        "NOT_FOUND",
+        "There is nothing at this address.",
+        "/docs lists the addresses of this service.",
+    ),
+    405: (
+        "METHOD_NOT_ALLOWED",
+        "This address does not take this method.",
+        "/docs lists the methods of each address.",
+    ),
+    413: ("BODY_TOO_LARGE", "The request body is too large.", "Send less in one request."),
+}
+
+
 async def _on_http_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    codes = {
-        401: "UNAUTHENTICATED",
-        403: "NOT_ALLOWED",
-        404: "NOT_FOUND",
-        405: "METHOD_NOT_ALLOWED",
-    }
-    code = codes.get(error.status_code, f"HTTP_{error.status_code}")
-    return Problem(error.status_code, code, headers=error.headers).response()
+    return from_http_error(error).response()
+
+
+def from_http_error(error: HTTPException) -> Problem:
+    """The problem for an error raised by the framework; its own words are left out."""
+    fallback = (f"HTTP_{error.status_code}", None, None)
+    code, detail, hint = _HTTP_ERRORS.get(error.status_code, fallback)
+    return Problem(error.status_code, code, detail=detail, hint=hint, headers=error.headers)
 
 
 async def _on_unexpected(_: Request, error: Exception) -> Response:
-    # Starlette raises it on to the server after this answer; the log has the rest.
-    _LOG.debug("unexpected error", exc_info=error)
+    # Starlette raises the error on to the server after this answer, and the server logs it.
+    del error
     return unexpected().response()
 
 

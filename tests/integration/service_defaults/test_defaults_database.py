@@ -1,0 +1,152 @@
+"""Migrating and opening a real Postgres."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from pipeline_service_defaults.database import (
+    SchemaOutOfDateError,
+    check_database,
+    create_pool,
+    require_schema,
+)
+from pipeline_service_defaults.migrate import MigrationError, migrate, versions_in
+from pipeline_service_defaults.settings import ServiceSettings
+
+
+def migration(folder: Path, version: str, up: str) -> None:
+    folder.mkdir(exist_ok=True)
+    text = f"-- migrate:up\n{up}\n-- migrate:down\n"
+    (folder / f"{version}_pre_test.sql").write_text(text)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    migration(shared, "20261122000001", "CREATE TABLE one (i int); SELECT pg_sleep(0.3);")
+    migration(own, "20261122000100", "CREATE TABLE two (i int);")
+    return shared, own
+
+
+@pytest.fixture
+def settings(tmp_path, make_database):
+    issuers = tmp_path / "issuers.json"
+    issuers.write_text("{}")
+
+    def make(dsn: str, **changes) -> ServiceSettings:
+        return ServiceSettings(
+            database_url=dsn,
+            kafka_bootstrap_servers="localhost:9092",
+            http_port=0,
+            auth_issuers_file=issuers,
+            **changes,
+        )
+
+    return make
+
+
+async def applied(dsn):
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch("SELECT version FROM schema_migrations ORDER BY version")
+        await connection.execute("SELECT FROM one, two")
+    finally:
+        await connection.close()
+    return [row["version"] for row in rows]
+
+
+async def test_several_folders_share_one_table_and_replicas_may_race(make_database, folders):
+    dsn = await make_database()
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(4) as threads:
+        await asyncio.gather(
+            *(loop.run_in_executor(threads, lambda: migrate(dsn, *folders)) for _ in range(4))
+        )
+    assert await applied(dsn) == ["20261122000001", "20261122000100"]
+    migrate(dsn, *folders)
+    assert await applied(dsn) == ["20261122000001", "20261122000100"]
+
+
+async def test_a_failing_migration_leaves_nothing_of_itself(make_database, folders):
+    dsn = await make_database()
+    migration(folders[1], "20261122000101", "CREATE TABLE three (i int); CREATE NONSENSE;")
+    with pytest.raises(MigrationError, match="syntax error"):
+        migrate(dsn, *folders)
+    assert await applied(dsn) == ["20261122000001", "20261122000100"]
+    connection = await asyncpg.connect(dsn)
+    assert await connection.fetchval("SELECT to_regclass('three')") is None
+    await connection.close()
+
+
+async def test_an_error_never_quotes_the_password(make_database, folders):
+    parts = urlsplit(await make_database())
+    wrong = urlunsplit(parts._replace(netloc=f"postgres:hush-hush@{parts.hostname}:{parts.port}"))
+    missing = urlunsplit(parts._replace(path="/no_such_database"))
+    for dsn in (wrong, missing, "postgresql://u:hush-hush@127.0.0.1:1/db"):
+        with pytest.raises(MigrationError) as caught:
+            migrate(dsn, *folders, wait_seconds=0)
+        assert "hush" not in str(caught.value)
+        assert (parts.password or "hush") not in str(caught.value)
+
+
+async def test_the_command_migrates_a_service(make_database, tmp_path):
+    dsn = await make_database()
+    package = tmp_path / "a_service"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    migration(package / "migrations", "20261122000100", "CREATE TABLE one (i int);")
+    migration(package / "migrations", "20261122000101", "CREATE TABLE two (i int);")
+    command = [sys.executable, "-m", "pipeline_service_defaults.migrate", "a_service"]
+    done = subprocess.run(  # noqa: ASYNC221 - nothing else runs in this test
+        command,
+        env={**os.environ, "DATABASE_URL": dsn, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(await applied(dsn)) >= {"20261122000100", "20261122000101"}
+
+
+async def test_a_database_behind_this_release_is_refused(make_database, folders, settings):
+    dsn = await make_database()
+    pool = await create_pool(settings(dsn))
+    try:
+        expected = versions_in(*folders)
+        with pytest.raises(SchemaOutOfDateError, match=r"20261122000001, 20261122000100"):
+            await require_schema(pool, expected)
+        migrate(dsn, folders[0])
+        with pytest.raises(SchemaOutOfDateError, match=r"lacks the migrations 20261122000100; run"):
+            await require_schema(pool, expected)
+        migrate(dsn, *folders)
+        await require_schema(pool, expected)
+        # A newer release has already migrated: still fine for this one.
+        migration(folders[1], "20261122000102", "CREATE TABLE newer (i int);")
+        migrate(dsn, *folders)
+        await require_schema(pool, expected)
+    finally:
+        await pool.close()
+
+
+async def test_the_pool(make_database, settings):
+    dsn = await make_database()
+    pool = await create_pool(settings(dsn, database_pool_size=2))
+    try:
+        await check_database(pool)
+        assert pool.get_max_size() == 2
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("SHOW timezone") == "UTC"
+            assert await connection.fetchval("SHOW statement_timeout") == "1min"
+            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
+    finally:
+        await pool.close()
+    with pytest.raises(asyncpg.InterfaceError):
+        await check_database(pool)
