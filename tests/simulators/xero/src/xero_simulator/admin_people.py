@@ -183,6 +183,11 @@ def people_router(world: World) -> APIRouter:  # noqa: C901, PLR0915 -- a table 
             201,
         )
 
+    @router.get("/tenants/{tenant}/invoices/{key}")
+    async def read_invoice(tenant: str, key: str) -> Response:
+        books = _books(world, tenant)
+        return _json(ledger.invoice(books, _invoice(books, key)))
+
     @router.post("/tenants/{tenant}/invoices/{key}")
     async def edit_invoice(tenant: str, key: str, request: Request) -> Response:
         body = await _payload(request)

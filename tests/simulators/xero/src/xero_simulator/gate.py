@@ -72,7 +72,6 @@ async def _answer(world: World, http: HttpRequest, call: Call, held: list[str]) 
         return _too_many(world, refusal)
     held.append(tenant_id)
     call.in_flight = world.limits.tenant(tenant_id).in_flight
-    await asyncio.sleep(world.switches.base_latency_seconds)
     answer = await _keyed(world, http, call, path, fault)
     await _lose_reply(http, call, fault)
     return answer
@@ -132,6 +131,8 @@ async def _keyed(
     world: World, http: HttpRequest, call: Call, path: tuple[str, ...], fault: Fault | None
 ) -> Answer:
     async def run() -> Answer:
+        # Inside the keyed part: a repeat that comes meanwhile has something to wait for.
+        await asyncio.sleep(world.switches.base_latency_seconds)
         return _work(world, http, call, path, fault)
 
     key = call.idempotency_key

@@ -60,7 +60,13 @@ class Keys:
         if entry is not None and now - entry.first_call < LIFETIME_SECONDS:
             if entry.fingerprint != request:
                 raise KeyMismatch(key)
-            return await asyncio.shield(entry.answer), True
+            try:
+                return await asyncio.shield(entry.answer), True
+            except asyncio.CancelledError:
+                if not entry.answer.cancelled():
+                    raise
+                # The first call was torn down before it did anything: this one is the first now.
+                return await self.once(key, request, now, run)
         self._forget(now)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.entries[key] = _Entry(request, now, future)

@@ -1,11 +1,9 @@
 """The judge's truth: every record of an organisation in plain words, amounts as exact strings."""
 
-from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
-from typing import Any
 
-from xero_simulator.records import Allocation, Contact, Document, Payment
+from xero_simulator.records import Allocation, Contact, Document, Line, Payment
 from xero_simulator.state import Books
 from xero_simulator.wire import Json
 
@@ -83,22 +81,57 @@ def allocation(books: Books, row: Allocation) -> Json:
 
 
 def _document(books: Books, row: Document) -> Json:
-    plain: Json = {name: _plain(value) for name, value in asdict(row).items()}
-    contact_row = books.contacts.get(row.contact_id)
-    return plain | {
+    contact_row = books.contacts[row.contact_id]
+    return {
+        "kind": row.kind,
+        "document_id": row.document_id,
+        "type": row.type,
+        "number": row.number,
+        "reference": row.reference,
+        "status": row.status,
+        "contact_id": row.contact_id,
+        "contact_name": contact_row.name,
+        "contact_number": contact_row.number,
+        "date": row.date.isoformat(),
+        "due_date": _day(row.due_date),
+        "currency": row.currency,
+        "currency_rate": str(row.currency_rate),
+        "line_amount_types": row.line_amount_types,
+        "subtotal": str(row.subtotal),
+        "total_tax": str(row.total_tax),
+        "total": str(row.total),
+        "amount_paid": str(row.amount_paid),
+        "amount_credited": str(row.amount_credited),
         "amount_due": str(row.outstanding),
-        "contact_name": contact_row.name if contact_row else "",
-        "contact_number": contact_row.number if contact_row else "",
+        "url": row.url,
+        "sent_to_contact": row.sent_to_contact,
+        "fully_paid_on": _day(row.fully_paid_on),
+        "created_by_app": row.created_by_app,
+        "created": row.created.isoformat(),
+        "updated": row.updated.isoformat(),
+        "lines": [_line(line) for line in row.lines],
     }
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
+def _line(row: Line) -> Json:
+    return {
+        "line_id": row.line_id,
+        "description": row.description,
+        "quantity": _amount(row.quantity),
+        "unit_amount": _amount(row.unit_amount),
+        "discount_rate": _amount(row.discount_rate),
+        "item_code": row.item_code,
+        "account_code": row.account_code,
+        "tax_type": row.tax_type,
+        "tax_amount": str(row.tax_amount),
+        "line_amount": str(row.line_amount),
+        "tracking": [f"{choice.category}: {choice.option}" for choice in row.tracking],
+    }
+
+
+def _day(value: date | None) -> str | None:
+    return value.isoformat() if value else None
+
+
+def _amount(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
