@@ -26,6 +26,8 @@ def create_app(settings):
         yield
         logging.getLogger("t").info("down")
 
+    if settings.service_key_file:
+        auth.TokenMinter("t", settings.service_key_file.read_bytes())
     app = api.create_api(
         title="T", description="", lifespan=lifespan,
         authenticator=auth.Authenticator.from_file(settings.auth_issuers_file, service_name="t"),
@@ -156,6 +158,21 @@ async def test_a_wrong_setting_ends_the_process_with_status_2(start):
     assert status == 2
     assert "LOG_LEVEL: 'LOUD'" in err
     assert "DATABASE_URL: given, not shown" in err
+    assert "hush" not in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "content"),
+    [("AUTH_ISSUERS_FILE", '{"x": {"kind": "robot"}}'), ("SERVICE_KEY_FILE", "hush")],
+)
+async def test_an_unusable_file_is_a_wrong_setting(start, tmp_path, setting, content):
+    path = tmp_path / "given"
+    path.write_text(content)
+    service = await start(**{setting: str(path)})
+    status, err = await service.end()
+    assert status == 2
+    assert f"{setting}: {path}: " in err
+    assert err.count("\n") == 2
     assert "hush" not in err
 
 

@@ -15,6 +15,10 @@ from jwt.utils import base64url_encode
 ALGORITHM = "EdDSA"
 
 
+class UnusableKeyError(ValueError):
+    """A private key cannot be used. The message says what is expected and quotes nothing of the key."""
+
+
 def new_private_key() -> str:
     """A new Ed25519 private key as PEM text."""
     return (
@@ -32,7 +36,7 @@ def load_private_key(pem: str | bytes) -> Ed25519PrivateKey:
     """Read a PEM private key.
 
     Raises:
-        ValueError: It is not an unencrypted Ed25519 private key.
+        UnusableKeyError: It is not an unencrypted Ed25519 private key.
     """
     try:
         key = serialization.load_pem_private_key(
@@ -42,7 +46,7 @@ def load_private_key(pem: str | bytes) -> Ed25519PrivateKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         # No cause attached: a parser's error may quote key material.
-        raise ValueError("not an unencrypted Ed25519 private key in PEM form") from None  # noqa: TRY004 - about the text given, not a type
+        raise UnusableKeyError("not an unencrypted Ed25519 private key in PEM form") from None
     return key
 
 
@@ -68,7 +72,7 @@ class TokenMinter:
         clock: Seconds since the epoch.
 
     Raises:
-        ValueError: The key is not an Ed25519 private key.
+        UnusableKeyError: The key is not an Ed25519 private key.
     """
 
     # Renewed this long before its end, so that a token never expires between here and the called service.

@@ -13,7 +13,9 @@ from typing import Any, NoReturn, TypeVar
 
 import uvicorn
 
-from pipeline_service_defaults.settings import ServiceSettings
+from pipeline_service_defaults.auth import IssuersFileError
+from pipeline_service_defaults.keys import UnusableKeyError
+from pipeline_service_defaults.settings import EXIT_BAD_SETTINGS, ServiceSettings
 
 _LOG = logging.getLogger(__name__)
 EXIT_CANNOT_START = 3
@@ -32,14 +34,16 @@ def run(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> None:
         settings: Gives the address and the patience at shutdown.
 
     Raises:
-        SystemExit: Status 0 after a signal, 3 when the address is taken or the application could not start.
+        SystemExit: Status 0 after a signal, 2 when a file named by a setting cannot be used, 3 when the address is
+            taken or the application could not start.
     """
+    app = _make_app(app_factory, settings)
     listener = _listen(settings.http_host, settings.http_port)
     # uvicorn raises the signal again when it is done; without this the process would end as killed, not as finished.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _finish)
     config = uvicorn.Config(
-        app_factory(settings),
+        app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http="httptools",
         ws="none",
@@ -58,6 +62,18 @@ def run(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> None:
         server.run(sockets=[listener])
     if not server.started:
         raise SystemExit(EXIT_CANNOT_START)
+
+
+def _make_app(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> Any:
+    """Make the application; a file that cannot be used is a wrong setting, said in one line like the others."""
+    try:
+        return app_factory(settings)
+    except IssuersFileError as error:
+        complaint = f"AUTH_ISSUERS_FILE: {error}"
+    except UnusableKeyError as error:
+        complaint = f"SERVICE_KEY_FILE: {settings.service_key_file}: {error}"
+    sys.stderr.write(f"Cannot start, these settings are wrong:\n  {complaint}\n")
+    raise SystemExit(EXIT_BAD_SETTINGS)
 
 
 def _finish(_signal: int, _frame: object) -> NoReturn:
