@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import uvicorn
 
 from pipeline_service_defaults.auth import IssuersFileError
+from pipeline_service_defaults.bounded_http import BoundedHttpProtocol
 from pipeline_service_defaults.keys import UnusableKeyError
 from pipeline_service_defaults.settings import EXIT_BAD_SETTINGS, ServiceSettings
 
@@ -45,7 +46,7 @@ def run(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
