@@ -28,6 +28,7 @@ class Wire:
     """What stands where aiokafka's producer would: the network seam."""
 
     _message_accumulator = client = Quiet()
+    _sender = None
 
     def __init__(self):
         self.options, self.sent, self.started, self.stopped = [], [], 0, 0

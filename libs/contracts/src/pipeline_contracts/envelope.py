@@ -170,7 +170,7 @@ def _body(event: Event) -> bytes:
             f"{type(event).__name__}: {len(value)} bytes, more than {MAX_EVENT_BYTES}; shorten its texts"
         )
     try:
-        event.__pydantic_validator__.validate_json(value, extra="forbid", context=WRITING)
+        event.__pydantic_validator__.validate_json(value, context=WRITING)
     except ValidationError as error:
         raise NotEncodable(f"{type(event).__name__}: {_explain(error)[0]}") from error
     return value
@@ -291,8 +291,7 @@ def _moment(text: str) -> datetime | None:
         return None
     day, clock, fraction, zone = match.groups(default="")
     try:
-        # fromisoformat takes at most microseconds; other writers send nanoseconds.
-        return datetime.fromisoformat(f"{day}T{clock}{fraction[:7]}{zone.upper()}").astimezone(UTC)
+        return datetime.fromisoformat(f"{day}T{clock}{fraction}{zone.upper()}").astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

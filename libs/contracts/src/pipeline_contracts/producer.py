@@ -25,6 +25,7 @@ from pipeline_contracts.event import Event
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.02
 
 
 class PublishUnconfirmed(Exception):  # noqa: N818 - a state of knowledge, not a fault: it may be published
@@ -176,13 +177,24 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 async def _abandon(producer: AIOKafkaProducer) -> None:
     """Stop without delivering what is left: late, it would overtake what a fresh producer has sent since.
 
-    aiokafka's own `stop()` waits for every batch, and an idempotent batch never gives up; failing the
-    batches and cutting the connections first lets it end.
+    aiokafka's own `stop()` waits for every batch, and an idempotent batch never gives up. So: tell the
+    sender to end, cut the connections its requests wait on, and only then fail the batches; failed earlier,
+    a request that comes back would trip over them.
     """
-    producer._message_accumulator.fail_all(KafkaError("abandoned"))  # noqa: SLF001 - no public way to give up
+    sender = producer._sender and producer._sender.sender_task  # noqa: SLF001 - no public way to give up
     try:
         async with asyncio.timeout(_STOP_SECONDS):
+            if sender is not None:
+                sender.cancel()
             await producer.client.close()
+            while sender is not None and not sender.done():
+                # Requests that came back broken wait for news of the brokers, which a closed client
+                # never hears; without this answer they and the sender would wait for ever.
+                news = producer.client._md_update_fut  # noqa: SLF001 - as above
+                if news is not None and not news.done():
+                    news.set_result(False)
+                await asyncio.wait([sender], timeout=_POLL_SECONDS)
+            producer._message_accumulator.fail_all(KafkaError("abandoned"))  # noqa: SLF001 - as above
             await producer.stop()
     except (KafkaError, TimeoutError):
         _log.warning("Kafka producer did not stop after being abandoned", exc_info=True)
