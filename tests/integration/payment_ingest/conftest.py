@@ -85,7 +85,7 @@ async def serving(app) -> AsyncIterator[str]:
     )
     server = uvicorn.Server(config)
     serve = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait on
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -137,6 +137,21 @@ async def endpoint(dsn) -> AsyncIterator[str]:
 @pytest.fixture
 def gate_on():
     return open_gate
+
+
+@pytest.fixture
+def serve():
+    return serving
+
+
+@pytest.fixture
+def new_service():
+    return make_service
+
+
+@pytest.fixture
+def webhook_of():
+    return webhook
 
 
 @pytest.fixture(name="signed")

@@ -1,0 +1,329 @@
+"""The real simulator on both sides: its webhooks come in, its API answers behind a thin gateway."""
+
+import asyncio
+import base64
+import random
+import secrets
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from payment_ingest.accept_delivery import DeliveryWriter
+from payment_ingest.handlers.webhooks import WebhookGate
+from payment_ingest.ring_doorbells import ring_doorbells
+from xero_simulator.app import XeroSimulator
+from xero_simulator.config import Settings
+
+WEBHOOK_KEY = "simulated-webhook-key"
+REDIRECT = "http://localhost/callback"
+SCOPES = "openid profile email offline_access accounting.invoices accounting.payments.read accounting.contacts"
+
+
+class ThinGateway:
+    """What the connector adds for one tenant: the token, the tenant, and the check of the expected one."""
+
+    def __init__(self, xero: httpx.AsyncClient, token: str, tenant_id: str) -> None:
+        self.xero, self.token, self.tenant_id = xero, token, tenant_id
+        self.calls = 0
+
+    async def __call__(self, scope, receive, send) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        assert headers["x-expected-tenant"] == self.tenant_id
+        path = scope["path"].split("/xero/", 1)[1]
+        passed = {
+            name: headers[name] for name in ("accept", "if-modified-since") if name in headers
+        }
+        passed |= {"authorization": f"Bearer {self.token}", "xero-tenant-id": self.tenant_id}
+        self.calls += 1
+        answer = await self.xero.get(
+            f"/api.xro/2.0/{path}?{scope['query_string'].decode()}", headers=passed
+        )
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status_code,
+                "headers": [
+                    (name.encode(), value.encode()) for name, value in answer.headers.items()
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.content})
+
+
+class Xero:
+    """The simulator as a bookkeeper of its first organisation sees it."""
+
+    def __init__(self, simulator: XeroSimulator, http: httpx.AsyncClient, tenant_id: str) -> None:
+        self.simulator, self.http, self.tenant_id = simulator, http, tenant_id
+
+    async def act(self, method: str, path: str, **body) -> dict:
+        answer = await self.http.request(
+            method, f"/admin/tenants/{self.tenant_id}{path}", json=body or None
+        )
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    async def invoice(self, total: str) -> str:
+        contact = await self.act("POST", "/contacts", Name=secrets.token_hex(8))
+        made = await self.act(
+            "POST",
+            "/invoices",
+            Contact={"ContactID": contact["contact_id"]},
+            LineAmountTypes="NoTax",
+            LineItems=[
+                {"Description": "Work", "Quantity": 1, "UnitAmount": total, "AccountCode": "200"}
+            ],
+        )
+        return made["document_id"]
+
+    async def settled(self) -> dict[str, Decimal]:
+        """What is live on each invoice, by Xero's own ledger."""
+        books = await self.act("GET", "/ledger")
+        return {
+            row["document_id"]: sum(
+                (
+                    Decimal(one["amount"])
+                    for one in (*books["payments"], *books["allocations"])
+                    if row["document_id"] in (one.get("document_id"), one.get("invoice_id"))
+                    and one.get("status") != "DELETED"
+                ),
+                Decimal(0),
+            )
+            for row in books["invoices"]
+        }
+
+    async def disturb(self, **changes) -> None:
+        (await self.http.patch("/admin/webhooks", json=changes)).raise_for_status()
+
+    async def webhooks_are_out(self) -> None:
+        async with asyncio.timeout(20):
+            while not self.simulator.world.webhooks.idle:  # noqa: ASYNC110 - it has no event to wait on
+                await asyncio.sleep(0.01)
+
+
+async def access_token(http: httpx.AsyncClient, simulator: XeroSimulator) -> str:
+    await http.put("/admin/consent", json={"user": "demo@example.com"})
+    asked = await http.get(
+        "/identity/connect/authorize",
+        params={
+            "response_type": "code",
+            "client_id": Settings().client_id,
+            "redirect_uri": REDIRECT,
+            "scope": SCOPES,
+            "state": "s",
+        },
+    )
+    (code,) = parse_qs(urlsplit(asked.headers["location"]).query)["code"]
+    basic = base64.b64encode(f"{Settings().client_id}:{Settings().client_secret}".encode()).decode()
+    reply = await http.post(
+        "/connect/token",
+        data={"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT},
+        headers={"authorization": f"Basic {basic}"},
+    )
+    return reply.json()["access_token"]
+
+
+@asynccontextmanager
+async def endpoint_of(dsn):
+    """The endpoint as an ASGI application, with its writer running."""
+    writer = DeliveryWriter(partial(asyncpg.connect, dsn), on_stored=lambda: None)
+    writing = asyncio.create_task(writer.run())
+    yield WebhookGate(None, (b"a newer key", WEBHOOK_KEY.encode()), writer.accept)
+    writer.stop()
+    await writing
+
+
+@pytest.fixture
+async def world(dsn, pool, new_service):
+    async with endpoint_of(dsn) as endpoint:
+        simulator = XeroSimulator(
+            Settings(
+                redirect_uris=(REDIRECT,),
+                webhook_url="http://ingest.test/webhooks/xero",
+                webhook_key=WEBHOOK_KEY,
+            ),
+            webhook_transport=httpx.ASGITransport(app=endpoint),
+        )
+        async with (
+            simulator,
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
+            ) as http,
+        ):
+            # The organisation's own limits are the connector's concern, which stands aside here.
+            token = await access_token(http, simulator)
+            tenant_id = next(iter(simulator.world.books))
+            (await http.put("/admin/limits", json={"unlimited": True})).raise_for_status()
+            xero = Xero(simulator, http, tenant_id)
+            gateway = ThinGateway(http, token, tenant_id)
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
+                service = new_service(pool, xero, client)
+                await service.connect()
+                await service.turn()
+                yield service, xero, gateway
+
+
+async def take_in(service) -> None:
+    async with service.pool.acquire() as conn:
+        while await ring_doorbells(conn):
+            pass
+    await service.turn()
+
+
+async def sweep(service) -> None:
+    await service.pool.execute("UPDATE sweeps SET next_at = now()")
+    await service.turn()
+
+
+async def told_per_invoice(service) -> dict[str, Decimal]:
+    sums: dict[str, Decimal] = {}
+    for envelope in await service.told():
+        event = envelope.event
+        amount = event.amount if envelope.type == "pipeline.payment.recorded.v1" else -event.amount
+        sums[event.xero_invoice_id] = sums.get(event.xero_invoice_id, Decimal(0)) + amount
+    return sums
+
+
+async def test_intent_to_receive_passes(world):
+    _, xero, _ = world
+    answer = await xero.http.post("/admin/webhooks/intent-to-receive")
+    verdict = answer.json()
+    assert answer.is_success, answer.text
+    assert verdict["status"] == "OK", verdict
+
+
+async def test_a_payment_in_xero_becomes_an_event(world):
+    service, xero, _ = world
+    invoice = await xero.invoice("100.00")
+    await service.link(invoice, "inv-1")
+    made = await xero.act("POST", "/payments", invoice=invoice, amount="60.00", reference="Bank")
+    await xero.webhooks_are_out()
+    await take_in(service)
+    (envelope,) = await service.told()
+    event = envelope.event
+    assert (event.xero_payment_id, event.amount) == (made["payment_id"], Decimal("60.00"))
+    assert (event.amount_paid, event.amount_due) == (Decimal("60.00"), Decimal("40.00"))
+    assert (event.invoice_status, event.found_by, event.reference) == (
+        "AUTHORISED",
+        "webhook",
+        "Bank",
+    )
+    assert event.paid_on.isoformat() == made["date"]
+
+
+async def test_every_webhook_lost_the_sweep_finds_everything(world):
+    service, xero, _ = world
+    await xero.disturb(drop_probability=1.0)
+    for number in range(3):
+        invoice = await xero.invoice("100.00")
+        await service.link(invoice, f"inv-{number}")
+        await xero.act("POST", "/payments", invoice=invoice, amount="10.00")
+        await xero.act("POST", "/credits", invoice=invoice, amount="90.00")
+    await xero.webhooks_are_out()
+    await take_in(service)
+    assert await service.told() == []
+    await sweep(service)
+    events = [one.event for one in await service.told()]
+    assert len(events) == 6
+    assert {one.found_by for one in events} == {"sweep"}
+    assert {one.invoice_status for one in events} == {"PAID"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_whatever_happens_the_events_add_up_to_xero(world, seed):
+    """Pay, part-pay, delete, credit and un-credit, with webhooks lost, doubled and out of order."""
+    service, xero, _ = world
+    chance = random.Random(seed)
+    await xero.disturb(
+        drop_probability=0.3, double_probability=0.3, reorder_probability=0.5, batch_seconds=0.0
+    )
+    invoices = [await xero.invoice("1000.00") for _ in range(4)]
+    unlinked = list(invoices)
+    payments: list[str] = []
+    allocations: list[str] = []
+    for step in range(60):
+        invoice = chance.choice(invoices)
+        match chance.choice(
+            ["pay", "pay", "unpay", "credit", "uncredit", "look", "look", "link", "sweep"]
+        ):
+            case "pay":
+                made = await xero.act(
+                    "POST", "/payments", invoice=invoice, amount=str(chance.randint(1, 20))
+                )
+                payments.append(made["payment_id"])
+            case "unpay" if payments:
+                await xero.act(
+                    "DELETE", f"/payments/{payments.pop(chance.randrange(len(payments)))}"
+                )
+            case "credit":
+                kind = chance.choice(["credit_note", "prepayment", "overpayment"])
+                made = await xero.act(
+                    "POST",
+                    "/credits",
+                    invoice=invoice,
+                    kind=kind,
+                    amount=str(chance.randint(1, 20)),
+                )
+                allocations.append(made["allocation_id"])
+            case "uncredit" if allocations:
+                gone = allocations.pop(chance.randrange(len(allocations)))
+                await xero.act("DELETE", f"/allocations/{gone}")
+            case "look":
+                await take_in(service)
+            case "link" if unlinked:
+                await service.link(unlinked[-1], f"inv-{len(unlinked)}")
+                unlinked.pop()
+            case "sweep" if step % 3 == 0:
+                await sweep(service)
+            case _:
+                pass
+    while unlinked:
+        await service.link(unlinked[-1], f"inv-{len(unlinked)}")
+        unlinked.pop()
+    await xero.disturb(drop_probability=0.0)
+    await xero.webhooks_are_out()
+    await take_in(service)
+    await sweep(service)
+
+    settled = {invoice: amount for invoice, amount in (await xero.settled()).items() if amount}
+    told = {
+        invoice: amount for invoice, amount in (await told_per_invoice(service)).items() if amount
+    }
+    assert {one: told.get(one, Decimal(0)) for one in invoices} == {
+        one: settled.get(one, Decimal(0)) for one in invoices
+    }
+    envelopes = await service.told()
+    assert len({one.id for one in envelopes}) == len(envelopes)
+    by_invoice: dict[str, list[int]] = {}
+    for envelope in envelopes:
+        by_invoice.setdefault(envelope.subject, []).append(envelope.event.sequence)
+    for sequences in by_invoice.values():
+        assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_a_sweep_of_several_pages_dies_and_goes_on(world, monkeypatch):
+    service, xero, gateway = world
+    monkeypatch.setattr("payment_ingest.read_invoices.SWEEP_PAGE", 3)
+    await xero.disturb(drop_probability=1.0)
+    for number in range(8):
+        invoice = await xero.invoice("50.00")
+        await service.link(invoice, f"inv-{number}")
+        await xero.act("POST", "/payments", invoice=invoice)
+    await sweep(service)
+    assert len(await service.told()) == 3
+    before = await service.pool.fetchrow("SELECT watermark, began_at, next_page FROM sweeps")
+    assert before["next_page"] == 2
+    await service.turn()
+    await service.turn()
+    assert len(await service.told()) == 8
+    after = await service.pool.fetchrow("SELECT watermark, began_at, next_page FROM sweeps")
+    assert (after["began_at"], after["next_page"]) == (None, 1)
+    assert after["watermark"] == before["began_at"]
+    calls = gateway.calls
+    await service.turn()
+    assert gateway.calls == calls  # not due again before the interval is over

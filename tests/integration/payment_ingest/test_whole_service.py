@@ -1,0 +1,283 @@
+"""The service as one process: started, killed at each named step, and started again."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import httpx
+import pytest
+
+from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
+
+KEY = b"webhook-key-of-the-tests"
+
+# Every place between the webhook and the committed event where the process can die, in order.
+STEPS = [
+    "delivery:after_verify",
+    "delivery:before_commit",
+    "delivery:after_commit",
+    "delivery:after_answer",
+    "doorbell:after_claim",
+    "doorbell:before_commit",
+    "worker:after_claim",
+    "payment:after_claim",
+    "payment:after_fetch",
+    "payment:before_commit",
+    "payment:after_commit",
+    "worker:after_process",
+    "worker:after_release",
+]
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory):
+    """Keys of people and services as the issuers file lists them."""
+    folder = tmp_path_factory.mktemp("identities")
+    person, own, backend = new_private_key(), new_private_key(), new_private_key()
+    (folder / "issuers.json").write_text(
+        json.dumps(
+            {
+                "pipeline": {"kind": "person", "keys": [public_jwk(person)]},
+                "pipeline-backend": {"kind": "service", "keys": [public_jwk(backend)]},
+                "invoice-sync": {"kind": "service", "keys": [public_jwk(backend)]},
+            }
+        )
+    )
+    (folder / "own.pem").write_text(own)
+    return folder, person, backend
+
+
+@asynccontextmanager
+async def running(dsn, gateway, identities, *, failpoint=None):
+    """The service as a process of its own. Kafka is away: nothing here may depend on it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    folder = identities[0]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": dsn,
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "HTTP_PORT": str(port),
+        "AUTH_ISSUERS_FILE": str(folder / "issuers.json"),
+        "SERVICE_KEY_FILE": str(folder / "own.pem"),
+        "CONNECTOR_URL": gateway,
+        "XERO_WEBHOOK_KEYS": KEY.decode() + ",the-next-webhook-key",
+        "LOG_LEVEL": "WARNING",
+    }
+    if failpoint:
+        environment["FAILPOINT"] = failpoint
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "payment_ingest", env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+            await until(lambda: ready(client, process), "the service is ready")
+            yield process, client
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                raise
+
+
+async def ready(client, process) -> bool:
+    if process.returncode is not None:
+        return True
+    try:
+        return (await client.get("/health/ready")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def until(condition, what: str, seconds: float = 30) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await condition():  # noqa: ASYNC110 - the condition is another process's
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"waited {seconds} s in vain until {what}")
+
+
+@pytest.fixture
+async def world(service, serve):
+    """A connected account with one linked invoice, the gateway on a socket."""
+    await service.pool.execute("UPDATE sweeps SET next_at = now() + interval '1 hour'")
+    invoice = service.xero.add("100.00")
+    await service.link(invoice, "inv-1")
+    async with serve(service.xero) as gateway:
+        yield service, invoice, gateway
+
+
+async def post(client, body, signed) -> int | None:
+    try:
+        return (await client.post("/webhooks/xero", content=body, headers=signed(body))).status_code
+    except httpx.TransportError:
+        return None
+
+
+async def test_webhook_to_event_while_kafka_is_away_and_a_clean_end(
+    world, dsn, identities, signed, webhook_of
+):
+    service, invoice, gateway = world
+    async with running(dsn, gateway, identities) as (process, client):
+        service.xero.pay(invoice, "40.00")
+        body = webhook_of((service.xero.tenant_id, invoice))
+        assert await post(client, body, signed) == 200
+        await until(lambda: told_count(service, 1), "the payment is told")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert (
+        await service.pool.fetchval("SELECT count(*) FROM account_leases WHERE lease_until > now()")
+        == 0
+    )
+
+
+async def told_count(service, count) -> bool:
+    return len(await service.told()) >= count
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_anywhere_nothing_is_lost_and_nothing_doubled(
+    world, dsn, identities, signed, webhook_of, step
+):
+    service, invoice, gateway = world
+    service.xero.pay(invoice, "40.00")
+    body = webhook_of((service.xero.tenant_id, invoice))
+    async with running(dsn, gateway, identities, failpoint=step) as (process, client):
+        answered = await post(client, body, signed)
+        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    stored = await service.pool.fetchval("SELECT count(*) FROM deliveries")
+    if answered == 200:
+        assert stored == 1
+    # The dead holder's lease is left to run out; the test does not wait for it.
+    await service.pool.execute(
+        "UPDATE account_leases SET lease_until = now() WHERE lease_until IS NOT NULL"
+    )
+    async with running(dsn, gateway, identities) as (_, client):
+        if answered != 200:  # as Xero does
+            assert await post(client, body, signed) == 200
+        await until(lambda: told_count(service, 1), "the payment is told")
+        await until(lambda: quiet(service), "nothing is left to do")
+    (envelope,) = await service.told()
+    assert (envelope.event.amount, envelope.event.sequence) == (Decimal("40.00"), 1)
+    assert await service.pool.fetchval("SELECT count(*) FROM deliveries") == 1
+
+
+async def quiet(service) -> bool:
+    waiting = await service.pool.fetchval(
+        "SELECT count(*) FROM deliveries WHERE processed_at IS NULL"
+    )
+    return waiting == 0 and await service.doorbells() == 0
+
+
+def person_token(identities, account_id, role="viewer"):
+    from time import time
+
+    claims = {"iss": "pipeline", "aud": "pipeline-xero", "sub": "u-1", "name": "Kim", "role": role}
+    now = int(time())
+    return sign(identities[1], claims | {"account_id": account_id, "iat": now, "exp": now + 300})
+
+
+def service_token(identities, name="pipeline-backend", audience="payment-ingest"):
+    from time import time
+
+    now = int(time())
+    return sign(
+        identities[2], {"iss": name, "sub": name, "aud": audience, "iat": now, "exp": now + 300}
+    )
+
+
+def bearer(token):
+    return {"authorization": f"Bearer {token}"}
+
+
+async def test_the_story_of_a_payment_and_its_replay(world, dsn, identities, signed, webhook_of):
+    service, invoice, gateway = world
+    service.xero.pay(invoice, "40.00", "Bank transfer")
+    body = webhook_of((service.xero.tenant_id, invoice))
+    mine = f"/v1/accounts/{service.account_id}/invoices/inv-1/payments"
+    async with running(dsn, gateway, identities) as (_, client):
+        assert await post(client, body, signed) == 200
+        await until(lambda: told_count(service, 1), "the payment is told")
+
+        for headers in (
+            {},
+            bearer("x.y.z"),
+            bearer(service_token(identities, audience="connector")),
+        ):
+            answer = await client.get(mine, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["content-type"] == "application/problem+json"
+        stranger = bearer(person_token(identities, "acc-other", "admin"))
+        assert (await client.get(mine, headers=stranger)).status_code == 404
+        viewer = bearer(person_token(identities, service.account_id))
+        unknown = await client.get(mine.replace("inv-1", "inv-2"), headers=viewer)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "INVOICE_NOT_IN_XERO")
+
+        for headers in (viewer, bearer(service_token(identities))):
+            answer = await client.get(mine, headers=headers)
+            assert answer.status_code == 200
+        (payment,) = answer.json()["payments"]
+        (step,) = payment["story"]
+        (envelope,) = await service.told()
+        assert (payment["amount"], payment["reference"]) == ("40.00", "Bank transfer")
+        assert payment["payment_id"] == envelope.event.payment_id
+        assert (step["found_by"], step["event_id"], step["sequence"]) == ("webhook", envelope.id, 1)
+        assert step["rung_at"] <= step["fetched_at"] <= step["recorded_at"]
+
+        replay = f"/v1/deliveries/{step['delivery_id']}/replay"
+        assert (await client.post(replay)).status_code == 401
+        assert (await client.post(replay, headers=viewer)).status_code == 403
+        assert (await client.post(replay, headers=stranger)).status_code == 404
+        assert (await client.get(replay, headers=viewer)).status_code == 405
+        operator = bearer(person_token(identities, service.account_id, "operator"))
+        missing = await client.post(f"/v1/deliveries/{'0' * 64}/replay", headers=operator)
+        assert missing.status_code == 404
+        assert (await client.post("/v1/deliveries/x/replay", headers=operator)).status_code == 422
+        calls = len(service.xero.calls)
+        assert (await client.post(replay, headers=operator)).status_code == 202
+        assert (
+            await client.post(replay, headers=bearer(service_token(identities)))
+        ).status_code == 202
+
+        async def looked_again():
+            return len(service.xero.calls) > calls and await quiet(service)
+
+        await until(looked_again, "the replay is done")
+        assert len(await service.told()) == 1
+        audit = await service.pool.fetch(
+            "SELECT requested_by, account_id FROM delivery_replays ORDER BY id"
+        )
+        assert [tuple(row) for row in audit] == [
+            ("u-1", service.account_id),
+            ("service:pipeline-backend", None),
+        ]
+
+        document = (await client.get("/openapi.json")).json()
+        assert {"/webhooks/xero", "/v1/deliveries/{delivery_id}/replay"} <= document["paths"].keys()
+        figures = (await client.get("/metrics")).text
+        assert 'payment_ingest_deliveries_total{outcome="accepted"} 1.0' in figures
+
+
+async def test_it_ends_with_a_sentence_when_a_setting_is_missing(dsn, identities):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "payment_ingest",
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": dsn, "XERO_WEBHOOK_KEYS": " , "},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"XERO_WEBHOOK_KEYS" in said
+    assert b"CONNECTOR_URL: not set" in said
