@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import Depends, HTTPException, Request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from pydantic import BaseModel, Field
@@ -368,6 +368,7 @@ async def test_the_docs_page_shows_routes_fields_and_locks_with_markup_inert():
     assert document["info"]["title"] == "Connector"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.text(max_size=5),

@@ -1,7 +1,7 @@
 """Secrets inside texts that are allowed to be logged."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_service_defaults.keys import new_private_key, sign
@@ -59,6 +59,7 @@ def test_containers_are_walked():
     assert redact(ValueError("password=x")) == f"password={HIDDEN}"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_can_be_redacted(text):
     assert isinstance(redact_text(text), str)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_xero.answers import Reply, classify_answer, parse_http_date, retry_after
@@ -371,6 +371,7 @@ def test_retry_after_as_a_date_needs_the_answers_own_clock():
     assert retry_after(httpx.Headers()) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_header_dates_never_crash(value):
     moment = parse_http_date(value)
@@ -448,6 +449,7 @@ async def test_a_problem_document_without_the_header_is_the_gateways_too():
     assert caught.value.by_gateway
 
 
+@settings(deadline=None)
 @given(
     st.integers(200, 599),
     st.binary(max_size=60)

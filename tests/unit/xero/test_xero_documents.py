@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_xero.errors import UnexpectedAnswer
@@ -224,6 +224,7 @@ TREES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(MEMBERS, TREES, max_size=10))
 def test_reading_raises_nothing_but_the_named_error(source):
     for read in (

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_xero.errors import UnexpectedAnswer
@@ -70,12 +70,14 @@ def test_what_is_not_json_is_an_unexpected_answer(body):
         loads(body)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_loads_raises_nothing_else(body):
     with suppress(UnexpectedAnswer):
         loads(body)
 
 
+@settings(deadline=None)
 @given(EXACT_AMOUNTS)
 def test_amounts_survive_a_round_trip(amount):
     assert loads(dumps({"UnitAmount": amount}))["UnitAmount"] == amount
@@ -167,12 +169,14 @@ def test_what_is_not_a_date_is_an_unexpected_answer(written):
         parse_instant(written)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | JSON_VALUES)
 def test_parse_instant_raises_nothing_else(value):
     with suppress(UnexpectedAnswer):
         assert parse_instant(value).tzinfo is UTC
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001 - hypothesis wants naive bounds
 def test_the_millisecond_form_reads_back(moment):
     moment = moment.replace(tzinfo=UTC, microsecond=moment.microsecond // 1000 * 1000)
@@ -209,6 +213,7 @@ def test_what_is_not_a_sane_number_is_an_unexpected_answer(value):
         parse_decimal(value)
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_parse_decimal_raises_nothing_else_and_stays_in_range(value):
     with suppress(UnexpectedAnswer):

@@ -1,7 +1,7 @@
 """Verdicts of writes sent with summarizeErrors=false."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_xero.errors import UnexpectedAnswer
@@ -107,6 +107,7 @@ def test_the_elements_of_a_refusal():
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.lists(st.integers())
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(
