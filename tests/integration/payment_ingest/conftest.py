@@ -175,6 +175,7 @@ class SmallXero:
     calls: list[dict[str, list[str]]] = field(default_factory=list)
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     """Scripted answers, used up before real ones."""
+    headers: dict[str, str] = field(default_factory=dict)
     refused_ids: set[str] = field(default_factory=set)
     before_answer: object = None
 
@@ -280,7 +281,7 @@ class SmallXero:
         body = self._render(found)
         if self.before_answer is not None:
             await self.before_answer()
-        return 200, {"content-type": "application/json"}, body
+        return 200, {"content-type": "application/json", **self.headers}, body
 
     def _select(self, query, asked) -> list[dict]:
         found = sorted(self.invoices.values(), key=lambda one: one["InvoiceID"])

@@ -6,8 +6,12 @@ from datetime import datetime, timedelta
 import asyncpg
 import structlog
 
-from payment_ingest.ingest_payments import Ingested, SeenInvoice, ingest_payments
-from payment_ingest.publish_movements import count_published
+from payment_ingest.ingest_payments import (
+    Ingested,
+    SeenInvoice,
+    count_ingested,
+    ingest_payments,
+)
 from payment_ingest.read_invoices import InvoiceReader, Read
 from payment_ingest.store import doorbells
 from payment_ingest.store.doorbells import Doorbell
@@ -31,10 +35,11 @@ async def answer_doorbells(
     tenant_id: str,
     clock: Callable[[], datetime],
     on_told: Callable[[], None],
-) -> None:
+) -> int | None:
     """Answer up to one call's worth of the tenant's due doorbells.
 
     Ledger, events and the taking down of the doorbells commit together, so dying anywhere means looking again.
+    Returns how many calls Xero says are left in this minute, None when it was not asked or did not say.
 
     Raises:
         LeaseLost, and whatever of pipeline_xero.errors kept us from reading; the doorbells stay.
@@ -42,7 +47,7 @@ async def answer_doorbells(
     async with pool.acquire() as conn:
         claimed = await doorbells.due(conn, tenant_id, _PER_CALL)
     if not claimed:
-        return
+        return None
     failpoint("payment:after_claim")
     read = await reader.by_ids(
         lease.account_id, tenant_id, [one.xero_invoice_id for one in claimed]
@@ -64,8 +69,9 @@ async def answer_doorbells(
         await doorbells.postpone(conn, late)
         failpoint("payment:before_commit")
     failpoint("payment:after_commit")
-    count_published(ingested.told, now)
+    count_ingested(ingested, now)
     on_told()
+    return read.calls_left
 
 
 def _seen(read: Read, rung: dict[str, Doorbell]) -> list[SeenInvoice]:

@@ -54,7 +54,7 @@ class _Running:
     """What exists only between start and stop."""
 
     pool: asyncpg.Pool
-    writing: asyncio.Task[None]
+    tasks: tuple[asyncio.Task[None], ...]
 
 
 def create_app(settings: Settings) -> AsgiApp:
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> AsgiApp:
         # Kafka is no part of being ready: webhooks must be accepted while it is away.
         checks=lambda: {
             "database": lambda: check_database(api.state.pool),
-            "delivery writer": lambda: _check_writer(api),
+            "tasks": lambda: _check_tasks(api),
         },
     )
     api.include_router(payment_routes.router)
@@ -112,11 +112,11 @@ async def _start(
     worker = AccountWorker(
         pool, partial(process_account, deps), concurrency=settings.account_concurrency
     )
-    await _run(stack, worker.run(), worker.stop)
+    working = await _run(stack, worker.run(), worker.stop)
     ringer = DoorbellRinger(pool, on_rung=worker.wake)
     app.state.wake_ringer = ringer.wake
-    await _run(stack, ringer.run(), ringer.stop)
-    await _run(stack, _measure(pool), None)
+    ringing = await _run(stack, ringer.run(), ringer.stop)
+    measuring = await _run(stack, _measure(pool), None)
     writing = await _run(stack, writer.run(), writer.stop)
     broker = make_broker(kafka)
 
@@ -141,7 +141,7 @@ async def _start(
         on_committed=linked,
     )
     await stack.enter_async_context(consuming(broker))
-    return _Running(pool, writing)
+    return _Running(pool, (writing, ringing, working, measuring))
 
 
 async def _run(
@@ -168,10 +168,11 @@ async def _connect_writer(settings: Settings) -> asyncpg.Connection:
     )
 
 
-async def _check_writer(api: FastAPI) -> None:
+async def _check_tasks(api: FastAPI) -> None:
     running: _Running = api.state.running
-    if running.writing.done():
-        raise RuntimeError("the delivery writer has ended")
+    for task in running.tasks:
+        if task.done():
+            raise RuntimeError(f"{task.get_name()} has ended")
 
 
 async def _measure(pool: asyncpg.Pool) -> None:
@@ -181,8 +182,8 @@ async def _measure(pool: asyncpg.Pool) -> None:
                 metrics.OLDEST_UNPROCESSED.set(await deliveries.oldest_unprocessed_age(conn))
                 metrics.OLDEST_DOORBELL.set(await doorbells.oldest_ring_age(conn))
                 metrics.UNMATCHED.set(await ledger.count_unmatched(conn))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("not_measured", error=type(error).__name__)
+        except Exception as error:  # gauges must come back when the database does
+            log.warning("not_measured", error=type(error).__name__, exc_info=error)
         await asyncio.sleep(_GAUGES_SECONDS)
 
 

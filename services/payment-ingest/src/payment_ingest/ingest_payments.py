@@ -12,6 +12,7 @@ import structlog
 from payment_ingest import metrics
 from payment_ingest.domain.ledger import (
     Change,
+    FoundBy,
     Movement,
     Observation,
     difference,
@@ -43,8 +44,13 @@ class SeenInvoice:
 
 @dataclass(slots=True)
 class Ingested:
-    """What became of a read: the events told, and invoices that must be read again before anything is reversed."""
+    """What became of a read.
 
+    `written` are the movements new in the ledger, `told` those whose events are in the outbox, `incomplete` the
+    invoices that must be read again before anything of them is reversed.
+    """
+
+    written: list[tuple[Change, str]] = field(default_factory=list)
     told: list[Step] = field(default_factory=list)
     incomplete: set[str] = field(default_factory=set)
 
@@ -86,16 +92,25 @@ async def ingest_payments(
         one.observation.xero_invoice_id for one in seen if not one.observation.complete
     }
     metrics.INCOMPLETE.inc(len(result.incomplete))
-    await _write_movements(conn, tenant_id, seen, now)
+    result.written = await _write_movements(conn, tenant_id, seen, now)
     links = {one: invoice.link for one, invoice in known.items() if invoice.link is not None}
     result.told = await publish_movements(conn, tenant_id, links, now)
     await _tell_snapshots(conn, account_id, tenant_id, seen, known, observed_at)
     return result
 
 
+def count_ingested(ingested: Ingested, now: datetime) -> None:
+    """Measure what was done; called once the transaction has committed."""
+    for change, found_by in ingested.written:
+        metrics.MOVEMENTS.labels(change.value, found_by).inc()
+    for step in ingested.told:
+        if step.rung_at is not None and step.found_by == FoundBy.WEBHOOK:
+            metrics.DOORBELL_TO_EVENT.observe(max((now - step.rung_at).total_seconds(), 0.0))
+
+
 async def _write_movements(
     conn: Connection, tenant_id: str, seen: Sequence[SeenInvoice], now: datetime
-) -> None:
+) -> list[tuple[Change, str]]:
     payments = await ledger.payments_of(
         conn, tenant_id, [one.observation.xero_invoice_id for one in seen]
     )
@@ -105,13 +120,14 @@ async def _write_movements(
         for movement in difference(payments[one.observation.xero_invoice_id], one.observation)
     ]
     if not movements:
-        return
+        return []
     await ledger.add_payments(conn, [(seen_as, movement) for seen_as, movement, _ in movements])
     await ledger.mark_reversed(
         conn,
         [movement.payment_id for _, movement, _ in movements if movement.change is Change.REVERSED],
     )
     await ledger.add_movements(conn, movements, now)
+    return [(movement.change, how.found_by) for _, movement, how in movements]
 
 
 async def _tell_snapshots(

@@ -13,6 +13,7 @@ import structlog
 
 from payment_ingest import metrics
 from payment_ingest.answer_doorbells import answer_doorbells
+from payment_ingest.domain.pace import pace
 from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.store import connections, doorbells
 from payment_ingest.sweep_account import SweepTimes, sweep_account
@@ -61,18 +62,32 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
         or connection.status != connections.CONNECTED
     ):
         return None
+    if connection.not_before is not None and connection.not_before > deps.clock():
+        return connection.not_before
     tenant_id = connection.tenant_id
     try:
-        await answer_doorbells(deps.pool, deps.reader, lease, tenant_id, deps.clock, deps.on_told)
+        left = await answer_doorbells(
+            deps.pool, deps.reader, lease, tenant_id, deps.clock, deps.on_told
+        )
         await sweep_account(
             deps.pool, deps.reader, lease, tenant_id, deps.sweep, deps.clock, deps.on_told
         )
     except XeroError as error:
         metrics.FETCHES.labels("account", type(error).__name__).inc()
         log.info("xero_not_read", account_id=lease.account_id, error=type(error).__name__)
-        return deps.clock() + _pause_after(error)
+        return await _park(deps, lease, _pause_after(error))
+    if pause := pace(left):
+        return await _park(deps, lease, pause)
     async with deps.pool.acquire() as conn:
         return await _next_time(conn, tenant_id)
+
+
+async def _park(deps: Deps, lease: Lease, pause: timedelta) -> datetime:
+    until = deps.clock() + pause
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        await connections.park(conn, lease.account_id, until)
+    return until
 
 
 def _pause_after(error: XeroError) -> timedelta:

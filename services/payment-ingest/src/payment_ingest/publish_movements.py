@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from payment_ingest import metrics
-from payment_ingest.domain.ledger import Change, FoundBy
+from payment_ingest.domain.ledger import Change
 from payment_ingest.store import ledger
 from payment_ingest.store.ledger import Step
 from payment_ingest.store.xero_invoices import Link
@@ -41,14 +40,6 @@ async def publish_movements(
     await outbox.add(conn, *records)
     await ledger.mark_published(conn, numbered, now)
     return steps
-
-
-def count_published(steps: list[Step], now: datetime) -> None:
-    """Measure what was told; called once the transaction has committed."""
-    for step in steps:
-        metrics.MOVEMENTS.labels(step.change, step.found_by).inc()
-        if step.rung_at is not None and step.found_by == FoundBy.WEBHOOK:
-            metrics.DOORBELL_TO_EVENT.observe(max((now - step.rung_at).total_seconds(), 0.0))
 
 
 def _record(link: Link, step: Step, sequence: int) -> Record:

@@ -11,7 +11,7 @@ from payment_ingest import metrics
 from payment_ingest.domain.ledger import Observation
 from payment_ingest.domain.observation import RECEIVABLE, UnusableInvoiceError, observe
 from pipeline_messaging.failpoints import failpoint
-from pipeline_xero.client import GatewayClient
+from pipeline_xero.client import GatewayClient, Reply
 from pipeline_xero.errors import RequestRejected, UnexpectedAnswer
 from pipeline_xero.queries import ids
 from pipeline_xero.wire import XeroInvoice, elements
@@ -19,6 +19,9 @@ from pipeline_xero.wire import XeroInvoice, elements
 log = structlog.get_logger(__name__)
 
 SWEEP_PAGE = 100
+# With `page`, Xero sends whole invoices; without, it leaves members out. Without `unitdp=4` it shows unit amounts
+# rounded to two decimals, and every invoice with four would look changed by somebody.
+WHOLE_INVOICES = {"unitdp": "4"}
 
 
 @dataclass(slots=True)
@@ -35,6 +38,8 @@ class Read:
     settled: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
     is_last_page: bool = True
+    calls_left: int | None = None
+    """Calls Xero says are left to the tenant in this minute."""
 
 
 class InvoiceReader:
@@ -55,8 +60,12 @@ class InvoiceReader:
         If Xero refuses the whole request it is asked in halves, so that one odd invoice cannot hold up the others;
         the one that is refused alone is `unreadable`.
         """
-        # With `page`, Xero sends whole invoices; without, it leaves members out.
-        params = {"IDs": ids(xero_invoice_ids), "page": "1", "pageSize": str(len(xero_invoice_ids))}
+        params = {
+            **WHOLE_INVOICES,
+            "IDs": ids(xero_invoice_ids),
+            "page": "1",
+            "pageSize": str(len(xero_invoice_ids)),
+        }
         try:
             reply = await self._xero.get(account_id, "Invoices", params=params, tenant_id=tenant_id)
             answer = elements(reply.json(), "Invoices")
@@ -67,7 +76,8 @@ class InvoiceReader:
         metrics.FETCHES.labels("doorbell", "ok").inc()
         failpoint("payment:after_fetch")
         now = self._clock()
-        return _sorted_out(Read(reply.date or now, now), tenant_id, answer)
+        read = Read(reply.date or now, now, calls_left=_calls_left(reply))
+        return _sorted_out(read, tenant_id, answer)
 
     async def _in_halves(
         self, account_id: str, tenant_id: str, xero_invoice_ids: Sequence[str]
@@ -99,6 +109,7 @@ class InvoiceReader:
             account_id,
             "Invoices",
             params={
+                **WHOLE_INVOICES,
                 "where": f'Type=="{RECEIVABLE}"',
                 "order": "InvoiceID ASC",
                 "page": str(page),
@@ -114,6 +125,11 @@ class InvoiceReader:
         read = _sorted_out(Read(reply.date or now, now), tenant_id, answer)
         read.is_last_page = len(answer) < SWEEP_PAGE
         return read
+
+
+def _calls_left(reply: Reply) -> int | None:
+    stated = reply.headers.get("X-MinLimit-Remaining", "")
+    return int(stated) if stated.isdecimal() else None
 
 
 def since(watermark: datetime | None, overlap: timedelta) -> datetime | None:

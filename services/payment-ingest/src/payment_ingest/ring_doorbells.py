@@ -94,8 +94,8 @@ class DoorbellRinger:
             try:
                 async with self._pool.acquire() as conn:
                     handled = await ring_doorbells(conn)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("doorbells_not_rung", error=type(error).__name__)
+            except Exception as error:  # a ringer that ends is a webhook nobody reads
+                log.warning("doorbells_not_rung", error=type(error).__name__, exc_info=error)
                 await self._wait(_BACKOFF_SECONDS)
                 continue
             if handled:

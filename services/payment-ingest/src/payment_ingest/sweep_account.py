@@ -10,8 +10,7 @@ import structlog
 from payment_ingest import metrics
 from payment_ingest.domain.delivery import Ring
 from payment_ingest.domain.ledger import FoundBy
-from payment_ingest.ingest_payments import SeenInvoice, ingest_payments
-from payment_ingest.publish_movements import count_published
+from payment_ingest.ingest_payments import SeenInvoice, count_ingested, ingest_payments
 from payment_ingest.read_invoices import InvoiceReader, since
 from payment_ingest.store import connections, doorbells
 from payment_ingest.store.ledger import Provenance
@@ -94,5 +93,5 @@ async def sweep_account(
     failpoint("sweep:after_commit")
     if read.is_last_page:
         metrics.SWEEPS.inc()
-    count_published(ingested.told, now)
+    count_ingested(ingested, now)
     on_told()

@@ -17,6 +17,7 @@ class AccountConnection:
     tenant_id: str | None
     status: str
     since: datetime
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ async def remember(
         VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (account_id) DO UPDATE
         SET tenant_id = coalesce(excluded.tenant_id, connections.tenant_id), status = excluded.status,
-            since = excluded.since, sequence = excluded.sequence, heard_at = now()
+            since = excluded.since, sequence = excluded.sequence, not_before = NULL, heard_at = now()
         WHERE connections.sequence < excluded.sequence
         RETURNING true
         """,
@@ -62,10 +63,17 @@ async def remember(
 async def connection_of(conn: Connection, account_id: str) -> AccountConnection | None:
     """What is known of the account's connection; None before the connector spoke of it."""
     row = await conn.fetchrow(
-        "SELECT account_id, tenant_id, status, since FROM connections WHERE account_id = $1",
+        "SELECT account_id, tenant_id, status, since, not_before FROM connections WHERE account_id = $1",
         account_id,
     )
     return AccountConnection(**row) if row else None
+
+
+async def park(conn: Connection, account_id: str, until: datetime) -> None:
+    """Do not ask Xero for this account before `until`, however often its doorbells ring."""
+    await conn.execute(
+        "UPDATE connections SET not_before = $2 WHERE account_id = $1", account_id, until
+    )
 
 
 async def accounts_of(conn: Connection, tenant_ids: Collection[str]) -> list[str]:

@@ -112,8 +112,11 @@ async def next_time(conn: Connection, tenant_id: str) -> datetime | None:
 
 
 async def oldest_ring_age(conn: Connection) -> float:
-    """Seconds since the longest-waiting doorbell rang; 0 when none is ringing."""
+    """Seconds since the longest-waiting doorbell of a connected tenant rang; 0 when none is ringing."""
     age: float = await conn.fetchval(
-        "SELECT coalesce(extract(epoch FROM now() - min(rung_at)), 0)::float8 FROM doorbells"
+        """
+        SELECT coalesce(extract(epoch FROM now() - min(rung_at)), 0)::float8 FROM doorbells
+        WHERE tenant_id IN (SELECT tenant_id FROM connections WHERE status = 'CONNECTED')
+        """
     )
     return age

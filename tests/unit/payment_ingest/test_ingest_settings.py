@@ -1,0 +1,58 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from payment_ingest.settings import Settings
+from pipeline_service_defaults.settings import load
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path: Path):
+    key, issuers = tmp_path / "key.pem", tmp_path / "issuers.json"
+    key.write_text("k")
+    issuers.write_text("{}")
+    for name, value in {
+        "DATABASE_URL": "postgresql://u:p@h/d",
+        "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
+        "HTTP_PORT": "8003",
+        "AUTH_ISSUERS_FILE": str(issuers),
+        "SERVICE_KEY_FILE": str(key),
+        "CONNECTOR_URL": "http://localhost:8001",
+        "XERO_WEBHOOK_KEYS": "one-secret, two-secret,",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_keys_are_split_at_commas(environment):
+    settings = load(Settings)
+    assert settings.webhook_keys == (b"one-secret", b"two-secret")
+    assert "one-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XERO_WEBHOOK_KEYS", " , "),
+        ("CONNECTOR_URL", "localhost:8001"),
+        ("SERVICE_KEY_FILE", "/nowhere/key.pem"),
+        ("SWEEP_INTERVAL_SECONDS", "0"),
+        ("SWEEP_OVERLAP_SECONDS", "-1"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_no_secret_shown(environment, name, value):
+    environment.setenv(name, value)
+    said = io.StringIO()
+    with pytest.raises(SystemExit):
+        load(Settings, stream=said)
+    assert name in said.getvalue()
+    assert "one-secret" not in said.getvalue()
+
+
+def test_no_key_at_all_stops_the_start(environment):
+    environment.delenv("XERO_WEBHOOK_KEYS")
+    said = io.StringIO()
+    with pytest.raises(SystemExit):
+        load(Settings, stream=said)
+    assert "XERO_WEBHOOK_KEYS: not set" in said.getvalue()
