@@ -1,10 +1,10 @@
 """One running stack for all acceptance tests: real processes, real Kafka, real Postgres, Xero simulated."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from acceptance_support import announce_customer
 
 from pipeline_contracts import topics
 from pipeline_local_stack.connect import connect_to_xero
@@ -29,7 +29,8 @@ def xero(stack: Stack) -> XeroAdmin:
 
 @pytest.fixture(scope="session")
 async def seen(stack: Stack) -> AsyncIterator[Watcher]:
-    """Everything that comes out on the topics."""
+    """Everything that comes out on the topics; the customer of the tests' invoices is known."""
+    await announce_customer(stack.broker.bootstrap_servers)
     async with watching(stack.broker.bootstrap_servers, topics.ALL) as watcher:
         yield watcher
 
@@ -40,14 +41,3 @@ def as_admin(stack: Stack) -> Iterator[httpx.Client]:
     token = stack.identities.person_token("demo", "admin", name="Ada Admin", user_id="user-ada")
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
         yield client
-
-
-async def until(watcher: Watcher, condition, what: str, seconds: float = 60):
-    """Wait until the condition gives something; fail saying what never came."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not (found := condition()):
-        assert asyncio.get_running_loop().time() < deadline, (
-            f"never came: {what}; dead letters: {watcher.dead_letters[-3:]}"
-        )
-        await watcher.changed(0.5)
-    return found

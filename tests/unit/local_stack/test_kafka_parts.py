@@ -4,7 +4,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline_contracts import topics
 from pipeline_local_stack import java, kafka, kafka_jars
 from pipeline_local_stack.kafka_jars import Jar
 from pipeline_local_stack.paths import StackError
@@ -37,12 +36,6 @@ def test_the_broker_listens_on_loopback_and_never_creates_topics():
     text = kafka.broker_properties(1, 2, Path("/d"))
     assert "listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n" in text
     assert "auto.create.topics.enable=false" in text
-
-
-def test_connections_are_compacted_and_the_rest_kept_for_a_time():
-    assert kafka.topic_settings(topics.CONNECTIONS)["cleanup.policy"] == "compact"
-    assert "retention.ms" not in kafka.topic_settings(topics.CONNECTIONS)
-    assert int(kafka.topic_settings(topics.INVOICES)["retention.ms"]) != 0
 
 
 def _serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, handler) -> None:

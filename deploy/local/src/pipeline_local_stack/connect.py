@@ -2,11 +2,11 @@
 
 from pipeline_local_stack.browser import Browser
 from pipeline_local_stack.paths import StackError
-from pipeline_local_stack.stack import ACCOUNT, Stack
+from pipeline_local_stack.stack import Stack
 
 
-def connect_to_xero(stack: Stack) -> str:
-    """Press "Connect to Xero", allow it on Xero's page, and return the organisation's name.
+def connect_to_xero(stack: Stack) -> None:
+    """Press "Connect to Xero" on the card and allow the organisation that Xero's page offers first.
 
     Raises:
         StackError: the card does not say CONNECTED at the end; with what the page says instead.
@@ -16,8 +16,7 @@ def connect_to_xero(stack: Stack) -> str:
         browser.open(f"{stack.urls['portal']}/sign-in/admin")
         browser.press("Connect to Xero")
         page = browser.press("Allow access")
-        if "CONNECTED" not in page.text:
+        if "<strong>CONNECTED</strong>" not in page.text:
             raise StackError(f"The card does not say CONNECTED but: {page.text[-1500:]}")
     finally:
         browser.close()
-    return ACCOUNT

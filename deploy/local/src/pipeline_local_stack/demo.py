@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from decimal import ROUND_DOWN, Decimal
+from typing import TypeVar
 
 import asyncpg
 import httpx
@@ -26,6 +27,7 @@ from pipeline_contracts import topics
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
 from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.problems import ProblemCode
 from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
 from pipeline_local_stack.books import Verdict, XeroInvoice, compare_books
@@ -34,15 +36,20 @@ from pipeline_local_stack.paths import LOCAL, StackError
 from pipeline_local_stack.sales import Sale, customer_of, invoice_of, take_sales
 from pipeline_local_stack.stack import ACCOUNT, Stack, running_stack
 from pipeline_local_stack.watcher import Watcher, watching
-from pipeline_local_stack.xero_admin import XeroAdmin
+from pipeline_local_stack.xero_admin import ORGANISATION, ApiUse, XeroAdmin
 
 SALES = 200
 PAID, PAID_IN_PART = 50, 10
 HELD_BACK = 2
 """Customers announced late, so that the demo shows invoices waiting for their contact and then released."""
 PATIENCE_SECONDS = 150
+CALLS_A_MINUTE, CALLS_AT_ONCE = 60, 5
+"""Xero's limits for one organisation: developer.xero.com, OAuth 2.0 API limits."""
 REPORT_FILE = LOCAL / "demo.json"
 _CHECKED_TOPICS = [t for t in topics.ALL if t is not topics.CHANGES]
+
+
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 @dataclass(slots=True)
@@ -95,9 +102,8 @@ async def _run(stack: Stack, console: Console, kill: Kill) -> tuple[Verdict, int
     xero = XeroAdmin(stack.urls["simulator"])
     sales = take_sales(SALES)
     late = {sale.customer_id for sale in sales[-HELD_BACK:]}
-    say(
-        f"Connected to {await asyncio.to_thread(connect_to_xero, stack)} through Xero's consent page."
-    )
+    await asyncio.to_thread(connect_to_xero, stack)
+    say(f"Connected to {ORGANISATION} through Xero's consent page.")
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -120,21 +126,23 @@ async def _run(stack: Stack, console: Console, kill: Kill) -> tuple[Verdict, int
             watch = _Watch(seen, progress)
 
             def kill_while_syncing() -> None:
-                halfway = watch.count(InvoiceSynced) >= SALES // 8
+                halfway = watch.synced() >= SALES // 8
                 kill.maybe(stack, say, halfway=halfway and kill.service != "payment-ingest")
 
-            await watch.until(in_xero, InvoiceSynced, SALES - waiting, kill_while_syncing)
-            await watch.until(None, SyncFailed, waiting, kill_while_syncing)
-            say(f"{waiting} invoices wait: {_example_failure(seen)}")
+            await watch.until(in_xero, "in Xero", watch.synced, SALES - waiting, kill_while_syncing)
+            await watch.until(
+                None, "explained", lambda: len(_unmapped(seen)), waiting, kill_while_syncing
+            )
+            say(f"{waiting} invoices wait: {next(iter(_unmapped(seen).values()))}")
             await _publish(
                 stack, [s for s in sales if s.customer_id in late], set(), invoices=False
             )
-            await watch.until(in_xero, InvoiceSynced, SALES, kill_while_syncing)
+            await watch.until(in_xero, "in Xero", watch.synced, SALES, kill_while_syncing)
             await asyncio.to_thread(_forge_webhook, stack, say)
             paying = asyncio.create_task(_pay(xero, xero.invoices()))
             await watch.until(
-                recorded, PaymentRecorded, PAID,
-                lambda: kill.maybe(stack, say, halfway=watch.count(PaymentRecorded) >= PAID // 10),
+                recorded, "recorded", watch.recorded, PAID,
+                lambda: kill.maybe(stack, say, halfway=watch.recorded() >= PAID // 10),
             )  # fmt: skip
             await paying
             await _settle(stack, seen)
@@ -147,7 +155,8 @@ async def _run(stack: Stack, console: Console, kill: Kill) -> tuple[Verdict, int
         verdict.complaints.append(f"{len(seen.dead_letters)} dead letters: {seen.dead_letters[:3]}")
     if kill.service and not kill.done:
         verdict.complaints.append(f"{kill.service} was never killed: its moment did not come")
-    return verdict, xero.api_calls()
+    _check_limits(xero.api_use(), verdict)
+    return verdict, xero.api_use().calls
 
 
 async def _publish(
@@ -174,18 +183,25 @@ class _Watch:
     seen: Watcher
     progress: Progress
 
-    def count(self, event_type: type[Event]) -> int:
-        """How many invoices (or payments) such an event speaks of; repeated copies count once."""
-        return len(
-            {
-                getattr(e.event, "xero_payment_id", None) or e.subject
-                for e in self.seen.envelopes[event_type.TOPIC]
-                if isinstance(e.event, event_type)
-            }
-        )
+    def synced(self) -> int:
+        """How many invoices were announced as synced."""
+        return len({event.subject for event in self._events(InvoiceSynced)})
+
+    def recorded(self) -> int:
+        """How many payments were recorded; repeated copies count once."""
+        return len({event.xero_payment_id for event in self._events(PaymentRecorded)})
+
+    def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+        events = (envelope.event for envelope in self.seen.envelopes[kind.TOPIC])
+        return [event for event in events if isinstance(event, kind)]
 
     async def until(
-        self, task: TaskID | None, event_type: type[Event], goal: int, meanwhile: Callable[[], None]
+        self,
+        task: TaskID | None,
+        what: str,
+        count: Callable[[], int],
+        goal: int,
+        meanwhile: Callable[[], None],
     ) -> None:
         """Wait for so many of them.
 
@@ -196,21 +212,25 @@ class _Watch:
         while reached < goal:
             await self.seen.changed(1)
             meanwhile()
-            if self.count(event_type) != reached:
-                last_news, reached = time.monotonic(), self.count(event_type)
+            if count() != reached:
+                last_news, reached = time.monotonic(), count()
                 if task is not None:
                     self.progress.update(task, completed=reached)
             elif time.monotonic() - last_news > PATIENCE_SECONDS:
                 raise StackError(
-                    f"{reached} of {goal} {event_type.__name__} came, then nothing for {PATIENCE_SECONDS} s: look "
+                    f"{reached} of {goal} {what}, then nothing for {PATIENCE_SECONDS} s: look "
                     f"into .local/logs. Dead letters: {self.seen.dead_letters[:3]}"
                 )
 
 
-def _example_failure(seen: Watcher) -> str:
+def _unmapped(seen: Watcher) -> dict[str, str]:
+    """The invoices that wait for their customer, each with the sentence that says so."""
     events = (envelope.event for envelope in seen.envelopes[SyncFailed.TOPIC])
-    failure = next(event for event in events if isinstance(event, SyncFailed))
-    return f"{failure.code}: {failure.message} {failure.hint}"
+    return {
+        event.invoice_id: f"{event.message} {event.hint}"
+        for event in events
+        if isinstance(event, SyncFailed) and event.code == ProblemCode.CUSTOMER_NOT_MAPPED
+    }
 
 
 async def _pay(xero: XeroAdmin, invoices: list[XeroInvoice]) -> None:
@@ -268,6 +288,12 @@ async def _check_databases(stack: Stack, verdict: Verdict) -> None:
         verdict.complaints.append(
             f"invoice-sync believes {synced} are synced; Xero holds {verdict.in_xero}"
         )
+
+
+def _check_limits(use: ApiUse, verdict: Verdict) -> None:
+    """Xero's limits, judged by Xero's own log."""
+    if use.refused or use.most_in_a_minute > CALLS_A_MINUTE or use.most_at_once > CALLS_AT_ONCE:
+        verdict.complaints.append(f"Xero's limits were broken: {use}")
 
 
 async def _scalar(dsn: str, query: str) -> int:

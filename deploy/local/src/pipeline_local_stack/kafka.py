@@ -161,8 +161,7 @@ async def create_topics(
         StackError: the broker did not answer within the time.
     """
     wanted = [
-        NewTopic(topic.name, topic.partitions, 1, topic_configs=topic_settings(topic))
-        for topic in topics
+        NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.config) for topic in topics
     ]
     deadline = time.monotonic() + seconds
     while True:
@@ -183,14 +182,3 @@ async def create_topics(
             await asyncio.sleep(0.2)
         finally:
             await admin.close()
-
-
-def topic_settings(topic: Topic) -> dict[str, str]:
-    """Kafka's topic-level settings for a declared topic."""
-    settings = {
-        "cleanup.policy": "compact" if topic.compacted else "delete",
-        "max.message.bytes": str(topic.max_message_bytes),
-    }
-    if not topic.compacted:
-        settings["retention.ms"] = str(topic.retention_ms)
-    return settings

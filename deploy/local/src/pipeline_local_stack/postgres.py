@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,4 +107,15 @@ def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
     )  # fmt: skip
     child.start()
     wait_until_listening(child, port)
+    _wait_until_ready(binaries / "pg_isready", port)
     return Postgres(child, port, password, scratch)
+
+
+def _wait_until_ready(pg_isready: Path, port: int, seconds: float = 30) -> None:
+    """Return once the server takes queries: it listens a moment earlier and refuses with "starting up"."""
+    deadline = time.monotonic() + seconds
+    command: list[str | Path] = [pg_isready, "--host=127.0.0.1", f"--port={port}", "--quiet"]
+    while subprocess.run(command, check=False).returncode != 0:
+        if time.monotonic() > deadline:
+            raise StackError(f"Postgres did not become ready within {seconds:.0f} s.")
+        time.sleep(0.05)

@@ -1,31 +1,83 @@
 """What a person does in Xero's own screens, and what Xero's books hold: the simulator's admin API."""
 
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import httpx
 
 from pipeline_local_stack.books import XeroInvoice, XeroPayment
 
+ORGANISATION = "Demo Company (NZ)"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiUse:
+    """What one organisation's share of Xero's API was used for, by Xero's own log."""
+
+    calls: int
+    refused: int
+    most_in_a_minute: int
+    most_at_once: int
+
 
 class XeroAdmin:
-    """The simulator, seen by somebody who works in Xero."""
+    """The simulator, seen by somebody who works in one organisation."""
 
-    def __init__(self, url: str) -> None:
-        """Given the simulator's base address."""
-        self._http = httpx.Client(base_url=f"{url}/admin", timeout=30)
+    def __init__(self, url: str, organisation: str = ORGANISATION) -> None:
+        """Given the simulator's base address and the organisation's name."""
+        self.http = httpx.Client(base_url=f"{url}/admin", timeout=30)
+        self.tenant_id: str = next(
+            row["tenant_id"] for row in self._get("/organisations") if row["name"] == organisation
+        )
 
     def invoices(self) -> list[XeroInvoice]:
         """All invoices in the books."""
-        raise NotImplementedError
+        return [
+            XeroInvoice(
+                row["document_id"],
+                row["number"],
+                row["status"],
+                Decimal(row["total"]),
+                Decimal(row["amount_paid"]),
+            )
+            for row in self.ledger()["invoices"]
+        ]
 
     def payments(self) -> list[XeroPayment]:
         """All payments in the books."""
-        raise NotImplementedError
+        return [
+            XeroPayment(
+                row["payment_id"], row["document_id"], Decimal(row["amount"]), row["status"]
+            )
+            for row in self.ledger()["payments"]
+        ]
 
-    def pay(self, invoice_id: str, amount: Decimal) -> None:
-        """Record a payment of today in Xero."""
-        raise NotImplementedError
+    def ledger(self) -> dict[str, Any]:
+        """Everything in the books, as the simulator tells it."""
+        books: dict[str, Any] = self._get(f"/tenants/{self.tenant_id}/ledger")
+        return books
 
-    def api_calls(self) -> int:
-        """How many calls Xero's API has counted."""
-        raise NotImplementedError
+    def pay(self, invoice_id: str, amount: Decimal) -> str:
+        """Record a payment in Xero; its PaymentID."""
+        reply = self.http.post(
+            f"/tenants/{self.tenant_id}/payments",
+            json={"invoice": invoice_id, "amount": str(amount)},
+        )
+        reply.raise_for_status()
+        return str(reply.json()["payment_id"])
+
+    def api_use(self) -> ApiUse:
+        """How the API was used so far."""
+        row = self._get("/calls/summary")["tenants"].get(self.tenant_id, {})
+        return ApiUse(
+            calls=row.get("calls", 0),
+            refused=row.get("limited", 0),
+            most_in_a_minute=row.get("max_per_minute", 0),
+            most_at_once=row.get("max_in_flight", 0),
+        )
+
+    def _get(self, path: str) -> Any:
+        reply = self.http.get(path)
+        reply.raise_for_status()
+        return reply.json()
