@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,7 +14,7 @@ import structlog
 
 from connector import metrics
 from connector.clients.bounded import Answer, Lost, NotSent, TimedOut
-from connector.deps import Deps
+from connector.deps import Deps, Lane
 from connector.domain.budget import (
     FULL_LANES,
     SEND_WITHIN_SECONDS,
@@ -200,19 +200,43 @@ async def slot_in_time(deps: Deps, call: GatewayCall, connection: Connection) ->
 
 
 async def take_slot(deps: Deps, *, tenant_id: str, account_id: str | None, caller: str) -> Slot:
-    """Wait, briefly, for one of the tenant's slots. Raises OutOfBudget, _Fenced."""
+    """Wait, briefly and in line, for one of the tenant's slots. Raises OutOfBudget, _Fenced."""
     started = time.monotonic()
     give_up_at = started + deps.settings.gateway_slot_wait_seconds
-    while True:
-        granted = await try_slot(deps, tenant_id=tenant_id, account_id=account_id, caller=caller)
-        if isinstance(granted, Slot):
-            metrics.SLOT_WAIT_SECONDS.labels(caller=caller).observe(time.monotonic() - started)
-            return granted
-        seconds, problem, retry_after = granted
-        pause = seconds + random.uniform(0, 0.02)  # noqa: S311 - jitter, so that replicas do not wake together
-        if time.monotonic() + pause > give_up_at:
-            raise OutOfBudget(retry_after, problem)
-        await asyncio.sleep(pause)
+    lane = deps.lanes.setdefault((tenant_id, caller in FULL_LANES), Lane())
+    try:
+        # At most one caller per lane and process asks the database; a crowd of them would only queue for its row lock.
+        async with asyncio.timeout(deps.settings.gateway_slot_wait_seconds):
+            await lane.turn.acquire()
+    except TimeoutError:
+        raise OutOfBudget(1, "concurrent") from None
+    try:
+        while True:
+            lane.freed.clear()
+            granted = await try_slot(
+                deps, tenant_id=tenant_id, account_id=account_id, caller=caller
+            )
+            if isinstance(granted, Slot):
+                metrics.SLOT_WAIT_SECONDS.labels(caller=caller).observe(time.monotonic() - started)
+                return granted
+            seconds, problem, retry_after = granted
+            # Jitter, so that replicas do not wake together.
+            pause = seconds + random.uniform(0, 0.02)  # noqa: S311 - not a secret
+            if time.monotonic() + pause > give_up_at:
+                raise OutOfBudget(retry_after, problem)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await lane.freed.wait()
+    finally:
+        lane.turn.release()
+
+
+def free_lanes(deps: Deps, tenant_id: str) -> None:
+    """A slot came back in this process: whoever waits for one looks again."""
+    for preferred in (True, False):
+        lane = deps.lanes.get((tenant_id, preferred))
+        if lane is not None:
+            lane.freed.set()
 
 
 async def try_slot(
@@ -283,6 +307,7 @@ async def settle(
                 await budgets.finish_slot(conn, slot.id)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         log.warning("slot_not_settled", error=type(error).__name__)
+    free_lanes(deps, tenant_id)
 
 
 async def used(deps: Deps, account_id: str, xero_userid: str) -> None:

@@ -7,7 +7,7 @@ connection are revoked later, and the person presses the button again.
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -200,16 +200,23 @@ async def store_consented(deps: Deps, flow: Flow, identity: Identity, pair: Pair
             renew_after = next_renewal(now + pair.lifetime, pair.lifetime, 0.5)
             await cleanups.spare_grant(conn, userid, KEEP_CHOICE)
             # A revocation under way would take the new consent too; let it end before the pair is relied on.
-            if time.monotonic() >= give_up_at or not await cleanups.under_way(conn, userid):
-                old = await token_sets.lock(conn, userid)
-                if old is None:
-                    await token_sets.insert_consented(conn, deps.ring, userid, pair, renew_after)
-                else:
-                    await token_sets.replace_consented(conn, deps.ring, old, pair, renew_after)
-                    await token_sets.forget_orphans(conn, userid)
+            waiting = await cleanups.under_way(conn, userid) and time.monotonic() < give_up_at
+            if not waiting and await put_consented(conn, deps, userid, pair, renew_after):
                 await oauth_states.attach_user(conn, flow.state_hash, userid, KEEP_CHOICE)
                 return
         await asyncio.sleep(0.1)
+
+
+async def put_consented(
+    conn: Db, deps: Deps, xero_userid: str, pair: Pair, renew_after: datetime
+) -> bool:
+    """Insert or replace the user's tokens; False when two first consents of one user met: look again."""
+    old = await token_sets.lock(conn, xero_userid)
+    if old is None:
+        return await token_sets.insert_consented(conn, deps.ring, xero_userid, pair, renew_after)
+    await token_sets.replace_consented(conn, deps.ring, old, pair, renew_after)
+    await token_sets.forget_orphans(conn, xero_userid)
+    return True
 
 
 async def find_organisation(deps: Deps, flow: Flow, identity: Identity, pair: Pair) -> Ending:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -11,6 +12,14 @@ from connector.clients.xero_api import XeroApi
 from connector.domain.sealing import KeyRing
 from connector.settings import Settings
 from pipeline_service_defaults.database import Pool
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Lane:
+    """This process's queue for one tenant's slots: one caller asks the database, the others wait in line behind it."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    freed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +33,7 @@ class Deps:
     api: XeroApi
     ring: KeyRing
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    lanes: WeakValueDictionary[tuple[str, bool], Lane] = field(default_factory=WeakValueDictionary)
+    """By tenant, and by whether the caller is a preferred one; forgotten when nobody is in line."""
     wake: Callable[[], None] = lambda: None
     """Called after an event was committed to the outbox, so that the relay need not find it by polling."""

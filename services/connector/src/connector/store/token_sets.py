@@ -103,13 +103,14 @@ async def lock(conn: Db, xero_userid: str) -> TokenSet | None:
 
 async def insert_consented(
     conn: Db, ring: KeyRing, xero_userid: str, pair: Pair, renew_after: datetime
-) -> None:
-    """Store the pair of a user's first consent."""
-    await conn.execute(
+) -> bool:
+    """Store the pair of a user's first consent; False when another consent of the same user was first."""
+    done = await conn.fetchval(
         """
         INSERT INTO token_sets (xero_userid, version, access_token, access_expires_at, refresh_token, refreshed_at,
                                 scopes, refresh_after, last_used_at)
         VALUES ($1, 1, $2, clock_timestamp() + $4, $3, clock_timestamp(), $5, $6, clock_timestamp())
+        ON CONFLICT DO NOTHING RETURNING true
         """,
         xero_userid,
         seal(ring, pair.access_token, token_place(xero_userid, "access_token", 1)),
@@ -118,6 +119,7 @@ async def insert_consented(
         pair.scopes,
         renew_after,
     )
+    return bool(done)
 
 
 async def replace_consented(
