@@ -87,7 +87,12 @@ class Gateway(httpx.AsyncBaseTransport):
         tenant_id = self.tenants.get(account_id)
         if tenant_id is None:
             return problem(
-                409, "NOT_CONNECTED", status_name="DISCONNECTED", reason="REVOKED", message="Access was revoked.", hint="Connect."
+                409,
+                "NOT_CONNECTED",
+                status_name="DISCONNECTED",
+                reason="REVOKED",
+                message="Access was revoked.",
+                hint="Connect.",
             )
         if request.headers.get("x-expected-tenant", tenant_id) != tenant_id:
             return problem(409, "TENANT_CHANGED")
@@ -251,12 +256,16 @@ class Service:
 
     async def state(self, invoice_id: str) -> str:
         return await self.pool.fetchval(
-            "SELECT state FROM invoices WHERE account_id = $1 AND invoice_id = $2", self.account_id, invoice_id
+            "SELECT state FROM invoices WHERE account_id = $1 AND invoice_id = $2",
+            self.account_id,
+            invoice_id,
         )
 
     async def row(self, invoice_id: str):
         return await self.pool.fetchrow(
-            "SELECT * FROM invoices WHERE account_id = $1 AND invoice_id = $2", self.account_id, invoice_id
+            "SELECT * FROM invoices WHERE account_id = $1 AND invoice_id = $2",
+            self.account_id,
+            invoice_id,
         )
 
     async def told(self, invoice_id: str | None = None) -> list:

@@ -56,7 +56,9 @@ async def test_what_is_wrong_with_the_invoice_itself_costs_no_call(ready, line_o
         ready.invoice("currency", currency="XXQ"),
     )
     await ready.turn()
-    codes = {each.invoice_id: each.code for each in await ready.told() if isinstance(each, SyncFailed)}
+    codes = {
+        each.invoice_id: each.code for each in await ready.told() if isinstance(each, SyncFailed)
+    }
     assert codes == {
         "negative": "QUANTITY_NEGATIVE",
         "total": "TOTAL_MISMATCH",
@@ -123,7 +125,9 @@ async def test_an_unmapped_customer_is_told_at_once_and_the_contact_releases_the
 
     await service.know("cust-9")
     await service.turn()
-    (contact,) = [each for each in (await service.books.ledger())["contacts"] if each["number"] == "cust-9"]
+    (contact,) = [
+        each for each in (await service.books.ledger())["contacts"] if each["number"] == "cust-9"
+    ]
     assert contact["name"] == "Customer cust-9"
     assert await service.kinds("inv-1") == ["SyncFailed", "InvoiceSynced"]
     (mapped,) = [each for each in await service.told() if isinstance(each, ContactMapped)]
@@ -152,7 +156,9 @@ async def test_a_contact_whose_creation_timed_out_is_found_by_its_number(service
     await service.know("cust-7")
     await service.want(service.invoice("inv-1", customer_id="cust-7"))
     await service.settle(10)
-    contacts = [each for each in (await service.books.ledger())["contacts"] if each["number"] == "cust-7"]
+    contacts = [
+        each for each in (await service.books.ledger())["contacts"] if each["number"] == "cust-7"
+    ]
     assert len(contacts) == 1
     assert await service.state("inv-1") == "synced"
 
@@ -218,7 +224,9 @@ async def test_out_of_budget_the_account_rests_as_long_as_xero_says(ready):
 async def test_a_total_that_xero_computes_differently_is_named_to_the_cent(ready, line_of):
     """Pipeline says 115.01 with the tax included in its total; Xero's 15 % come to 115.00."""
     lines = [line_of("1", quantity="1", unit_amount="100.00", tax_code="OUTPUT2")]
-    await ready.want(ready.invoice("inv-1", lines=lines, amounts_are="tax_exclusive", total="115.01"))
+    await ready.want(
+        ready.invoice("inv-1", lines=lines, amounts_are="tax_exclusive", total="115.01")
+    )
     await ready.turn()
     synced, conflict = await ready.told("inv-1")
     assert synced.total == Decimal("115.00")

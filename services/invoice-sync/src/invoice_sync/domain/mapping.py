@@ -36,6 +36,19 @@ class WriteSettings:
     """Status in which invoices are created."""
 
 
+def amounts_are(invoice: Invoice) -> str:
+    """How the invoice's amounts relate to tax, as Xero is to understand it.
+
+    Amounts "before tax" of an invoice that names no tax anywhere carry none. Left to Xero, each line would get the
+    default tax of its account on top, and the customer would owe more than Pipeline's total.
+    """
+    if invoice.amounts_are == "tax_exclusive" and not any(
+        line.tax_code or line.tax_amount is not None for line in invoice.lines
+    ):
+        return "no_tax"
+    return invoice.amounts_are
+
+
 def marker(pipeline_web_url: str, account_id: str, invoice_id: str) -> str:
     """The ``Url`` that tells our invoice in Xero from a stranger's with the same number.
 
@@ -75,7 +88,7 @@ def to_xero(
         "Contact": {"ContactID": contact_id},
         "Date": invoice.issue_date,
         "DueDate": invoice.due_date,
-        "LineAmountTypes": LINE_AMOUNT_TYPES.get(invoice.amounts_are, "Exclusive"),
+        "LineAmountTypes": LINE_AMOUNT_TYPES.get(amounts_are(invoice), "Exclusive"),
         "CurrencyCode": invoice.currency,
         "Status": settings.status,
         "Url": marker(settings.pipeline_web_url, invoice.account_id, invoice.invoice_id),
@@ -142,7 +155,7 @@ def desired_snapshot(invoice: Invoice, contact_id: str | None) -> Snapshot:
         "issue_date": invoice.issue_date.isoformat(),
         "due_date": invoice.due_date.isoformat(),
         "currency": invoice.currency,
-        "amounts_are": invoice.amounts_are,
+        "amounts_are": amounts_are(invoice),
         TOTAL: plain_quantity(to_cents(invoice.total)),
     }
     for position, line in enumerate(invoice.lines, 1):

@@ -31,8 +31,7 @@ class LineFigures:
     unit_amount: Decimal
     discount_rate: Decimal | None
     tax_amount: Decimal | None
-    taxable: bool
-    """Whether a tax code is given, so that Xero will work out a tax we cannot know beforehand."""
+    """Tax on the line where Pipeline names it; None leaves it to Xero, and so cannot be known beforehand."""
 
 
 def line_amount(line: LineFigures) -> Decimal:
@@ -86,7 +85,7 @@ def possible_totals(lines: Sequence[LineFigures], amounts_are: str) -> TotalRang
         if line.tax_amount is not None:
             low += to_cents(line.tax_amount)
             high += to_cents(line.tax_amount)
-        elif line.taxable:
+        else:
             most = to_cents(_EXACT.multiply(amount, HIGHEST_TAX))
             low += min(most, Decimal(0))
             high += max(most, Decimal(0))

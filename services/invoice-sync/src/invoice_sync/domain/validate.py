@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from invoice_sync.domain import currencies
+from invoice_sync.domain.mapping import amounts_are
 from invoice_sync.domain.rounding import LineFigures, TotalRange, possible_totals
 from pipeline_contracts.invoice import Invoice, InvoiceLine
 from pipeline_contracts.money import plain_money, plain_quantity
@@ -88,11 +89,10 @@ def totals_of(invoice: Invoice) -> TotalRange:
                 unit_amount=line.unit_amount,
                 discount_rate=line.discount_rate,
                 tax_amount=line.tax_amount,
-                taxable=line.tax_code is not None,
             )
             for line in invoice.lines
         ],
-        invoice.amounts_are,
+        amounts_are(invoice),
     )
 
 

@@ -1,0 +1,232 @@
+"""Life after the first sync: updates, voids, edits in Xero, conflicts and their end."""
+
+from decimal import Decimal
+
+import pytest
+
+from pipeline_contracts.observed import XeroInvoiceObserved
+from pipeline_contracts.sync import InvoiceSynced, OutOfSync, SyncResumed
+
+
+@pytest.fixture
+async def synced(ready, line_of):
+    """inv-1 with two lines is in Xero."""
+    await ready.want(ready.invoice("inv-1", reference="one", lines=[line_of("1"), line_of("2")]))
+    await ready.turn()
+    assert await ready.state("inv-1") == "synced"
+    ready.gateway.calls.clear()
+    return ready
+
+
+def observed(service, invoice: dict, **changes) -> XeroInvoiceObserved:
+    fields = {
+        "invoice_number": invoice["number"],
+        "reference": invoice["reference"],
+        "status": invoice["status"],
+        "contact_id": invoice["contact_id"],
+        "issue_date": invoice["date"],
+        "due_date": invoice["due_date"],
+        "currency": invoice["currency"],
+        "amounts_are": "no_tax",
+        "lines": [
+            {
+                "line_item_id": each["line_id"],
+                "description": each["description"],
+                "quantity": each["quantity"],
+                "unit_amount": each["unit_amount"],
+                "account_code": each["account_code"],
+                "tax_type": each["tax_type"] or None,
+                "tax_amount": each["tax_amount"],
+                "line_amount": each["line_amount"],
+            }
+            for each in invoice["lines"]
+        ],
+        "total": invoice["total"],
+    }
+    return XeroInvoiceObserved(
+        account_id=service.account_id,
+        xero_invoice_id=invoice["document_id"],
+        tenant_id=service.books.tenant_id,
+        observed_at="2026-11-22T10:00:00Z",
+        invoice=fields | changes,
+    )
+
+
+async def test_an_update_keeps_line_item_ids(synced, kinds_of_event, line_of):
+    (before,) = await synced.books.invoices("INV-1")
+    ids = {each["description"]: each["line_id"] for each in before["lines"]}
+    lines = [line_of("3"), line_of("2", quantity="3"), line_of("1")]
+    await synced.want(
+        synced.invoice(
+            "inv-1", kind=kinds_of_event["updated"], version=2, reference="two", lines=lines
+        )
+    )
+    await synced.turn()
+    (after,) = await synced.books.invoices("INV-1")
+    kept = {each["description"]: each["line_id"] for each in after["lines"]}
+    assert kept["Work 1"] == ids["Work 1"]
+    assert kept["Work 2"] == ids["Work 2"]
+    assert "Work 3" in kept
+    assert after["reference"] == "two"
+    assert Decimal(after["total"]) == Decimal(350)
+    assert synced.gateway.calls == [
+        ("GET", f"Invoices/{before['document_id']}"),
+        ("POST", f"Invoices/{before['document_id']}"),
+    ]
+    assert [each.version for each in await synced.told("inv-1")] == [1, 2]
+    assert await synced.state("inv-1") == "synced"
+    removed = synced.invoice(
+        "inv-1", kind=kinds_of_event["updated"], version=3, lines=[line_of("2")]
+    )
+    await synced.want(removed)
+    await synced.turn()
+    (last,) = await synced.books.invoices("INV-1")
+    assert [each["line_id"] for each in last["lines"]] == [ids["Work 2"]]
+
+
+async def test_a_void_is_status_only(synced, kinds_of_event):
+    await synced.want(
+        kinds_of_event["voided"](account_id=synced.account_id, invoice_id="inv-1", version=2)
+    )
+    await synced.turn()
+    (invoice,) = await synced.books.invoices("INV-1")
+    assert invoice["status"] == "VOIDED"
+    last = (await synced.told("inv-1"))[-1]
+    assert isinstance(last, InvoiceSynced)
+    assert last.xero_status == "VOIDED"
+    assert await synced.state("inv-1") == "voided"
+
+
+async def test_a_paid_invoice_is_not_voided_and_no_write_is_spent(synced, kinds_of_event):
+    await synced.books.act("POST", "payments", {"invoice": "INV-1", "amount": "10.00"})
+    await synced.want(
+        kinds_of_event["voided"](account_id=synced.account_id, invoice_id="inv-1", version=2)
+    )
+    await synced.turn()
+    last = (await synced.told("inv-1"))[-1]
+    assert last.code == "INVOICE_HAS_PAYMENT"
+    assert all(method == "GET" for method, _ in synced.gateway.calls)
+
+
+async def test_a_paid_invoices_reference_can_still_change(synced, kinds_of_event, line_of):
+    await synced.books.act("POST", "payments", {"invoice": "INV-1", "amount": "10.00"})
+    lines = [line_of("1"), line_of("2")]
+    updated = kinds_of_event["updated"]
+    await synced.want(
+        synced.invoice("inv-1", kind=updated, version=2, reference="two", lines=lines)
+    )
+    await synced.turn()
+    (invoice,) = await synced.books.invoices("INV-1")
+    assert invoice["reference"] == "two"
+    assert await synced.state("inv-1") == "synced"
+
+
+async def test_a_change_in_xero_only_is_remembered_and_not_overwritten(
+    synced, kinds_of_event, line_of
+):
+    (invoice,) = await synced.books.invoices("INV-1")
+    await synced.books.act("POST", "invoices/INV-1", {"Reference": "theirs"})
+    await synced.observe(observed(synced, invoice, reference="theirs"))
+    await synced.turn()
+    assert await synced.state("inv-1") == "synced"
+    assert len(await synced.told("inv-1")) == 1
+
+    lines = [line_of("1"), line_of("2")]
+    updated = kinds_of_event["updated"]
+    await synced.want(
+        synced.invoice(
+            "inv-1", kind=updated, version=2, reference="one", due_date="2026-04-30", lines=lines
+        )
+    )
+    await synced.turn()
+    conflict = (await synced.told("inv-1"))[-1]
+    assert isinstance(conflict, OutOfSync)
+    assert {(each.field, each.base, each.pipeline, each.xero) for each in conflict.differences} == {
+        ("reference", "one", "one", "theirs"),
+        ("due_date", "2026-03-31", "2026-04-30", "2026-03-31"),
+    }
+    assert await synced.state("inv-1") == "out_of_sync"
+    (unchanged,) = await synced.books.invoices("INV-1")
+    assert unchanged["reference"] == "theirs"
+    assert unchanged["due_date"] == "2026-03-31"
+
+
+async def conflict_of(synced, kinds_of_event, line_of):
+    await synced.books.act("POST", "invoices/INV-1", {"Reference": "theirs"})
+    lines = [line_of("1"), line_of("2")]
+    updated = kinds_of_event["updated"]
+    await synced.want(
+        synced.invoice("inv-1", kind=updated, version=2, reference="ours", lines=lines)
+    )
+    await synced.turn()
+    assert await synced.state("inv-1") == "out_of_sync"
+
+
+async def test_aligned_in_xero_it_resumes_by_itself(synced, kinds_of_event, line_of):
+    await conflict_of(synced, kinds_of_event, line_of)
+    await synced.books.act("POST", "invoices/INV-1", {"Reference": "ours"})
+    (invoice,) = await synced.books.invoices("INV-1")
+    await synced.observe(observed(synced, invoice))
+    await synced.turn()
+    kinds = await synced.kinds("inv-1")
+    assert kinds == ["InvoiceSynced", "OutOfSync", "SyncResumed", "InvoiceSynced"]
+    assert await synced.state("inv-1") == "synced"
+
+
+async def test_aligned_in_pipeline_it_resumes_by_itself(synced, kinds_of_event, line_of):
+    await conflict_of(synced, kinds_of_event, line_of)
+    lines = [line_of("1"), line_of("2")]
+    updated = kinds_of_event["updated"]
+    await synced.want(
+        synced.invoice("inv-1", kind=updated, version=3, reference="theirs", lines=lines)
+    )
+    await synced.turn()
+    resumed = (await synced.told("inv-1"))[2]
+    assert isinstance(resumed, SyncResumed)
+    assert resumed.resolved_by == "pipeline_change"
+    assert await synced.state("inv-1") == "synced"
+    assert all(method == "GET" for method, _ in synced.gateway.calls)
+
+
+async def test_an_echo_of_our_own_write_and_a_payment_cost_no_call(synced):
+    (invoice,) = await synced.books.invoices("INV-1")
+    await synced.observe(observed(synced, invoice))
+    await synced.books.act("POST", "payments", {"invoice": "INV-1", "amount": "10.00"})
+    (paid,) = await synced.books.invoices("INV-1")
+    await synced.observe(observed(synced, paid))
+    assert await synced.turn() is None
+    assert synced.gateway.calls == []
+    assert len(await synced.told("inv-1")) == 1
+
+
+async def test_voided_inside_xero_is_a_conflict_and_a_void_in_pipeline_ends_it(
+    synced, kinds_of_event
+):
+    (invoice,) = await synced.books.invoices("INV-1")
+    await synced.books.act("POST", "invoices/INV-1", {"Status": "VOIDED"})
+    await synced.observe(observed(synced, invoice, status="VOIDED"))
+    await synced.turn()
+    assert await synced.state("inv-1") == "out_of_sync"
+    await synced.want(
+        kinds_of_event["voided"](account_id=synced.account_id, invoice_id="inv-1", version=2)
+    )
+    await synced.turn()
+    assert await synced.state("inv-1") == "voided"
+
+
+@pytest.mark.parametrize(
+    "fault", ["commit_then_reset", "error_500_after", "error_500_before", "reset_before"]
+)
+async def test_an_update_of_unknown_outcome_lands_once(synced, kinds_of_event, line_of, fault):
+    synced.books.fault(fault, method="POST", path="/api.xro/2.0/Invoices*")
+    lines = [line_of("1"), line_of("2", quantity="5")]
+    updated = kinds_of_event["updated"]
+    await synced.want(
+        synced.invoice("inv-1", kind=updated, version=2, reference="two", lines=lines)
+    )
+    await synced.settle(12)
+    (invoice,) = await synced.books.invoices("INV-1")
+    assert Decimal(invoice["total"]) == Decimal(350)
+    assert len(invoice["lines"]) == 2
+    assert await synced.state("inv-1") == "synced"
+    assert (await synced.told("inv-1"))[-1].version == 2
