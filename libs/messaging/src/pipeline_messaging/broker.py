@@ -11,6 +11,7 @@ from typing import Any, Literal
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faststream._internal.endpoint.subscriber.utils import MultiLock
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
@@ -20,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """Above any record a topic takes, so that the broker's limit decides and not aiokafka's 1 MB default."""
+
+_FINISH_BATCH_SECONDS = 35.0
+"""How long a stop waits for running batches: longer than a batch may take (`subscriber.STORE_SECONDS`)."""
+_LEAVE_SECONDS = 5.0
 
 _SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 
@@ -64,7 +69,7 @@ def make_broker(kafka: KafkaSettings) -> KafkaBroker:
         allow_auto_create_topics=False,
         consumer_only=True,
         apply_types=False,
-        graceful_timeout=40.0,
+        graceful_timeout=_FINISH_BATCH_SECONDS,
         request_timeout_ms=20_000,
         security=_security(kafka),
         logger=logging.getLogger("pipeline_messaging.faststream"),
@@ -108,7 +113,24 @@ async def consuming(broker: KafkaBroker, *, retry_seconds: float = 2.0) -> Async
         starter.cancel()
         with suppress(asyncio.CancelledError):
             await starter
-        await broker.stop()
+        await _stop(broker)
+
+
+async def _stop(broker: KafkaBroker) -> None:
+    """Stop intake, let running batches finish, then leave the groups, but do not insist on that.
+
+    aiokafka closes a consumer only after a join in progress, which the group may hold up for its rebalance timeout,
+    for example while it waits for a member that was killed. By then nothing is left to lose.
+    """
+    for subscriber in broker.subscribers:
+        subscriber.running = False
+    locks = [s.lock for s in broker.subscribers if isinstance(s.lock, MultiLock)]
+    await asyncio.gather(*(lock.wait_release(_FINISH_BATCH_SECONDS) for lock in locks))
+    try:
+        async with asyncio.timeout(_LEAVE_SECONDS):
+            await broker.stop()
+    except TimeoutError:
+        log.warning("consumer_group_not_left")
 
 
 async def _start(broker: KafkaBroker, retry_seconds: float) -> None:

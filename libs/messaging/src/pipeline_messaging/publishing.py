@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 _START_SECONDS = 15.0
 _STOP_SECONDS = 15.0
+_DISCARD_SECONDS = 2.0
 
 REFUSALS = (
     kafka_errors.MessageSizeTooLargeError,
@@ -237,15 +238,17 @@ async def _discard(producer: AIOKafkaProducer) -> None:
     """Stop a producer without waiting for its buffered records.
 
     `stop()` waits for every batch, and an idempotent batch never expires. aiokafka has no public way to give up: cancel
-    its sender, fail what is buffered, and then `stop()` has nothing left to wait for.
+    its sender, fail what is buffered, and then `stop()` has nothing left to wait for. The connections go first, for the
+    sender waits for the answers it is owed.
     """
     sender, accumulator = producer._sender, producer._message_accumulator  # noqa: SLF001
     with suppress(TimeoutError, KafkaError, asyncio.CancelledError):
-        async with asyncio.timeout(_STOP_SECONDS):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            await producer.client.close()
             await sender.close()
     accumulator.fail_all(kafka_errors.ProducerClosed())
     with suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(_STOP_SECONDS):
+        async with asyncio.timeout(_DISCARD_SECONDS):
             await producer.stop()
 
 

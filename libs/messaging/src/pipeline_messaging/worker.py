@@ -8,15 +8,17 @@ its results refused: `await lease.verify(conn)` in the transaction that writes t
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import structlog
 
 from pipeline_messaging import leases, metrics
+from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.leases import Lease, LeaseLost, mark_due
 
@@ -25,6 +27,8 @@ __all__ = ["AccountWorker", "Lease", "LeaseLost", "Process", "mark_due"]
 log = structlog.get_logger(__name__)
 
 Process = Callable[[Lease], Awaitable[datetime | None]]
+
+_END_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class AccountWorker:
         if room <= 0:
             return 0
         try:
-            async with self._pool.acquire(timeout=10) as conn:
+            async with self._connection() as conn:
                 claims = await leases.claim(conn, limit=room, seconds=self._lease_seconds)
         except Exception as error:  # the database being away must not end the worker
             self._failing_since = self._failing_since or time.monotonic()
@@ -161,9 +165,7 @@ class AccountWorker:
                 return process.result()
             raise LeaseLost(lease)
         finally:
-            for task in (process, renewal):
-                task.cancel()
-            await asyncio.gather(process, renewal, return_exceptions=True)
+            await _end(process, renewal)
 
     async def _renew(self, lease: Lease) -> None:
         """Extend the lease every third of its time. Returns when it is lost, or can't be known to be held."""
@@ -172,7 +174,7 @@ class AccountWorker:
             await asyncio.sleep(self._lease_seconds / 3)
             asked = time.monotonic()
             try:
-                async with self._pool.acquire(timeout=self._lease_seconds / 3) as conn:
+                async with self._connection(self._lease_seconds / 3) as conn:
                     if not await leases.renew(conn, lease, seconds=self._lease_seconds):
                         return
             except Exception as error:  # try again while the lease lasts
@@ -181,7 +183,7 @@ class AccountWorker:
                 held_until = asked + self._lease_seconds
 
     async def _release(self, run: _Run, come_back: datetime | None) -> None:
-        async with self._pool.acquire(timeout=10) as conn:
+        async with self._connection() as conn:
             released = await leases.release(conn, run.lease, wakeups=run.wakeups, due_at=come_back)
         failpoint("worker:after_release")
         if not released:
@@ -191,11 +193,29 @@ class AccountWorker:
         first, longest = self._backoff
         pause = min(first * 2 ** min(run.failures, 20), longest) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         try:
-            async with self._pool.acquire(timeout=10) as conn:
+            async with self._connection() as conn:
                 await leases.retry_later(conn, run.lease, seconds=pause)
         except Exception:  # then the lease runs out, and the account is still due
             log.warning("retry_not_recorded", account_id=run.lease.account_id, exc_info=error)
 
     async def _give_back(self, lease: Lease) -> None:
-        async with asyncio.timeout(5), self._pool.acquire() as conn:
+        async with self._connection() as conn:
             await leases.give_back(conn, lease)
+
+    @asynccontextmanager
+    async def _connection(self, seconds: float = 10.0) -> AsyncIterator[Connection]:
+        """A pooled connection for one statement, all within a time limit: a dead peer may never answer."""
+        async with asyncio.timeout(seconds), self._pool.acquire() as conn:
+            yield conn
+
+
+async def _end(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel tasks and wait for their end, but not for ever: one stuck in a dead connection must not keep its slot."""
+    for task in tasks:
+        task.cancel()
+    ended, stuck = await asyncio.wait(tasks, timeout=_END_SECONDS)
+    for task in ended:
+        if not task.cancelled():
+            task.exception()  # read, so not complained about; the lease decides what its work was worth
+    if stuck:
+        log.error("work_does_not_end", tasks=len(stuck))
