@@ -96,9 +96,8 @@ class WebhookSender:
         self._events: list[Json] = []
         self._waiting: list[Delivery] = []
         self._woken = asyncio.Event()
-        self._http = httpx.AsyncClient(
-            transport=transport, timeout=ANSWER_WITHIN, follow_redirects=False, trust_env=False
-        )
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
 
     @property
     def idle(self) -> bool:
@@ -152,7 +151,9 @@ class WebhookSender:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._http.aclose()
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
 
     async def intent_to_receive(self) -> Json:
         """Xero's check of a new endpoint: several posts, only some rightly signed.
@@ -284,6 +285,17 @@ class WebhookSender:
             wait = 0.0 if len(delivery.attempts) == 1 else self.subscription.retry_seconds
             delivery.due = now + timedelta(seconds=wait)
 
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            # Made on first use: loading the trusted certificates takes a while.
+            self._client = httpx.AsyncClient(
+                transport=self._transport,
+                timeout=ANSWER_WITHIN,
+                follow_redirects=False,
+                trust_env=False,
+            )
+        return self._client
+
     async def _post(self, body: bytes, signature: str) -> Json:
         started = time.monotonic()
         outcome: dict[str, Any] = {"time": self._clock.timestamp(), "status": 0, "error": "",
@@ -295,7 +307,9 @@ class WebhookSender:
         }
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                reply = await self._http.post(self.subscription.url, content=body, headers=headers)
+                reply = await self._http().post(
+                    self.subscription.url, content=body, headers=headers
+                )
         except (httpx.HTTPError, TimeoutError, OSError) as error:
             outcome["error"] = type(error).__name__
         else:
@@ -304,7 +318,7 @@ class WebhookSender:
                 "cookies": "set-cookie" in reply.headers,
                 "body_bytes": len(reply.content),
             }
-        self._http.cookies.clear()
+        self._http().cookies.clear()
         outcome["seconds"] = round(time.monotonic() - started, 4)
         return outcome
 
