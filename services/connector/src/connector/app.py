@@ -16,6 +16,7 @@ from connector.disconnect_tenant import resume_disconnects
 from connector.handlers import card, connection, gateway, oauth
 from connector.refresh_tokens import refresh_due
 from connector.settings import Settings
+from connector.store import budgets
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.relay import Relay
 from pipeline_service_defaults.api import create_api
@@ -124,12 +125,18 @@ async def check_ready(pool: Pool) -> None:
 async def keep_house(deps: Deps) -> None:
     """Renew tokens ahead of expiry and finish what was begun, for ever. Replicas may all do so: leases arbitrate."""
     while True:
-        for chore in (refresh_due, resume_disconnects):
+        for chore in (refresh_due, resume_disconnects, forget_calls):
             try:
                 await chore(deps)
             except Exception as error:  # noqa: BLE001 - the loop must outlive any one failure
                 log.warning("background_failed", step=chore.__name__, error=type(error).__name__)
         await asyncio.sleep(deps.settings.background_seconds)
+
+
+async def forget_calls(deps: Deps) -> None:
+    """Drop the slots of calls that no longer count."""
+    async with deps.pool.acquire() as conn:
+        await budgets.forget_finished(conn)
 
 
 async def wind_down(deps: Deps, background: asyncio.Task[None]) -> None:

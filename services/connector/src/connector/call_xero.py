@@ -251,12 +251,13 @@ async def try_slot(
     )
     async with deps.pool.acquire() as conn, conn.transaction():
         asked_at = time.monotonic()
-        await budgets.lock_tenant(conn, tenant_id)
+        budget = await budgets.lock_tenant(conn, tenant_id)
         if account_id is not None and not await budgets.usable(conn, account_id, tenant_id):
             raise _Fenced
-        state = await budgets.standing(conn, tenant_id)
-        limits = limits_for(everything, caller, reserve_wanted=state.reserve_wanted)
-        decision = next_slot(state.calls, state.blocks, limits, state.now)
+        limits = limits_for(everything, caller, reserve_wanted=budget.reserve_wanted)
+        usage, app_block, now = await budgets.count_calls(conn, tenant_id, limits.per_minute)
+        blocks = [block for block in (budget.block, app_block) if block is not None]
+        decision = next_slot(usage, blocks, limits, now)
         match decision:
             case Granted():
                 slot_id = await budgets.take_slot(
@@ -264,12 +265,12 @@ async def try_slot(
                 )
                 return Slot(slot_id, asked_at)
             case Wait(until, problem):
-                seconds = (until - state.now).total_seconds()
-                if caller in FULL_LANES and not state.blocks:
+                seconds = (until - now).total_seconds()
+                if caller in FULL_LANES and problem in {"minute", "concurrent"}:
                     await budgets.want_reserve(
                         conn, tenant_id, min(seconds, 60.0) + RESERVE_SECONDS
                     )
-                return seconds, problem, retry_after_seconds(until, state.now)
+                return seconds, problem, retry_after_seconds(until, now)
 
 
 @asynccontextmanager

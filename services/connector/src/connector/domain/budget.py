@@ -28,18 +28,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A call as the budget sees it; `finished_at` is None while it is under way (or its end was never reported)."""
+class Usage:
+    """A tenant's calls as counted at one moment.
 
-    started_at: datetime
-    lease_until: datetime
-    finished_at: datetime | None
+    A call is `running` until it finished, or until its lease ran out when nobody said so; it is `recent` for another
+    60 s. That covers every moment at which Xero may have counted it, whatever the network's delay.
+    `frees_at`: with the minute full, when enough of the oldest recent calls are 60 s past for one more to fit;
+    None when too few are recent, because running ones leave later still.
+    """
 
-    def ended_at(self, now: datetime) -> datetime | None:
-        """When the call was over at the latest, or None while it may still be running."""
-        if self.finished_at is not None:
-            return self.finished_at
-        return self.lease_until if self.lease_until <= now else None
+    running: int
+    recent: int
+    frees_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +74,17 @@ def limits_for(limits: Limits, caller: str, *, reserve_wanted: bool) -> Limits:
 
 
 def next_slot(
-    calls: Sequence[Call], blocks: Sequence[Block], limits: Limits, now: datetime
+    usage: Usage, blocks: Sequence[Block], limits: Limits, now: datetime
 ) -> Granted | Wait:
-    """Whether one more call of this tenant may start at `now`.
-
-    A call is counted from its start until 60 s after its end, which covers every moment at which Xero may have counted
-    it, whatever the network's delay: so no rolling minute at Xero can hold more than `limits.per_minute` of them.
-    """
+    """Whether one more call of this tenant may start at `now`, so that no rolling minute at Xero holds too many."""
     standing = [block for block in blocks if block.until > now]
     if standing:
         last = max(standing, key=lambda block: block.until)
         return Wait(last.until, last.problem)
-    ends = [call.ended_at(now) for call in calls]
-    running = [call for call, end in zip(calls, ends, strict=True) if end is None]
-    recent = sorted(end for end in ends if end is not None and end > now - WINDOW)
-    if len(running) + len(recent) >= limits.per_minute:
-        # That many of the oldest must leave the window first; calls still running leave it a minute from now or later.
-        leaving = len(running) + len(recent) - limits.per_minute
-        oldest = recent[leaving] if leaving < len(recent) else now
-        return Wait(max(oldest + WINDOW, now + SMALLEST_WAIT), "minute")
-    if len(running) >= limits.concurrent:
+    if usage.running + usage.recent >= limits.per_minute:
+        frees_at = usage.frees_at or now + WINDOW
+        return Wait(max(frees_at, now + SMALLEST_WAIT), "minute")
+    if usage.running >= limits.concurrent:
         return Wait(now + SMALLEST_WAIT, "concurrent")
     return Granted()
 

@@ -35,21 +35,6 @@ PASSED_BACK: Final = (
 _LONGEST_HEADER: Final = 500
 
 
-@router.api_route(
-    "/v1/accounts/{account_id}/xero/{path:path}",
-    methods=["GET", "PUT", "POST", "DELETE", "PATCH"],
-    summary="Call Xero's accounting API for an account",
-    response_class=Response,
-    responses={
-        403: {"description": "NOT_ALLOWED: this caller may not do that, or the path is not a path"},
-        409: {"description": "NOT_CONNECTED or TENANT_CHANGED: nothing was sent"},
-        429: {"description": "RATE_LIMITED, or Xero's own; Retry-After says when"},
-        502: {
-            "description": "XERO_UNREACHABLE (outcome not_sent) or XERO_CONNECTION_LOST (outcome unknown)"
-        },
-        504: {"description": "XERO_TIMEOUT: the outcome is unknown"},
-    },
-)
 async def gateway(
     request: Request,
     account_id: str,
@@ -66,6 +51,28 @@ async def gateway(
     metrics.CALLS.labels(caller=caller.name, method=request.method, outcome=outcome).inc()
     metrics.CALL_SECONDS.labels(caller=caller.name).observe(time.monotonic() - started)
     return response
+
+
+for _method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
+    router.add_api_route(
+        "/v1/accounts/{account_id}/xero/{path:path}",
+        gateway,
+        methods=[_method],
+        operation_id=f"call_xero_{_method.lower()}",
+        summary="Call Xero's accounting API for an account",
+        response_class=Response,
+        responses={
+            403: {
+                "description": "NOT_ALLOWED: this caller may not do that, or the path is not a path"
+            },
+            409: {"description": "NOT_CONNECTED or TENANT_CHANGED: nothing was sent"},
+            429: {"description": "RATE_LIMITED, or Xero's own; Retry-After says when"},
+            502: {
+                "description": "XERO_UNREACHABLE (outcome not_sent) or XERO_CONNECTION_LOST (outcome unknown)"
+            },
+            504: {"description": "XERO_TIMEOUT: the outcome is unknown"},
+        },
+    )
 
 
 async def _carry(  # noqa: PLR0911 - one return per way it can end

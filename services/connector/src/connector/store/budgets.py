@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from connector.domain.budget import Block, Call, Learnt
+from connector.domain.budget import Block, Learnt, Usage
 from pipeline_messaging.connection import Connection as Db
 
 APP = ""
@@ -11,56 +11,89 @@ APP = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a tenant's budget looks like under its lock, at `now`."""
+class Budget:
+    """A tenant's locked row: what Xero asked for, and whether a preferred caller wants its share."""
 
-    now: datetime
-    calls: tuple[Call, ...]
-    blocks: tuple[Block, ...]
+    block: Block | None
     reserve_wanted: bool
 
 
-async def lock_tenant(conn: Db, tenant_id: str) -> None:
+async def lock_tenant(conn: Db, tenant_id: str) -> Budget:
     """Take the tenant's lock until the transaction ends: slots of one tenant are given out one at a time."""
-    locked = await conn.fetchval(
-        "SELECT true FROM tenant_budgets WHERE tenant_id = $1 FOR UPDATE", tenant_id
-    )
-    if locked is None:
-        await conn.execute(
-            """
-            INSERT INTO tenant_budgets (tenant_id) VALUES ($1)
-            ON CONFLICT (tenant_id) DO UPDATE SET tenant_id = EXCLUDED.tenant_id
-            """,
-            tenant_id,
-        )
-
-
-async def standing(conn: Db, tenant_id: str) -> Standing:
-    """Read the tenant's calls and blocks. Call under `lock_tenant`: this statement's snapshot then is the latest."""
-    rows = await conn.fetch(
+    row = await conn.fetchrow(
         """
-        SELECT clock_timestamp() AS now, b.tenant_id, b.blocked_until, b.blocked_problem,
-               coalesce(b.reserved_until > clock_timestamp(), false) AS reserved,
-               NULL::timestamptz AS started_at, NULL::timestamptz AS lease_until, NULL::timestamptz AS finished_at
-          FROM tenant_budgets b WHERE b.tenant_id IN ($1, '')
-        UNION ALL
-        SELECT clock_timestamp(), s.tenant_id, NULL, NULL, false, s.started_at, s.lease_until, s.finished_at
-          FROM call_slots s WHERE s.tenant_id = $1
+        SELECT blocked_until, blocked_problem, coalesce(reserved_until > clock_timestamp(), false) AS reserved
+          FROM tenant_budgets WHERE tenant_id = $1 FOR UPDATE
         """,
         tenant_id,
     )
-    calls = [
-        Call(row["started_at"], row["lease_until"], row["finished_at"])
-        for row in rows
-        if row["started_at"]
-    ]
-    blocks = [
-        Block(row["blocked_until"], row["blocked_problem"] or "unknown")
-        for row in rows
-        if row["started_at"] is None and row["blocked_until"] is not None
-    ]
-    reserved = any(row["reserved"] and row["tenant_id"] == tenant_id for row in rows)
-    return Standing(rows[0]["now"], tuple(calls), tuple(blocks), reserved)
+    if row is not None:
+        return Budget(_block(row["blocked_until"], row["blocked_problem"]), row["reserved"])
+    await conn.execute(
+        "INSERT INTO tenant_budgets (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", tenant_id
+    )
+    return await lock_tenant(conn, tenant_id)
+
+
+def _block(until: datetime | None, problem: str | None) -> Block | None:
+    return Block(until, problem or "unknown") if until else None
+
+
+async def count_calls(
+    conn: Db, tenant_id: str, per_minute: int
+) -> tuple[Usage, Block | None, datetime]:
+    """The tenant's calls, the app's block, and the database's clock.
+
+    Call under `lock_tenant`: this statement's snapshot then holds every slot given out before.
+    """
+    row = await conn.fetchrow(
+        """
+        WITH clock AS (SELECT clock_timestamp() AS now)
+        SELECT clock.now, app.blocked_until, app.blocked_problem,
+               (SELECT count(*) FROM call_slots
+                 WHERE tenant_id = $1 AND finished_at IS NULL AND lease_until > clock.now) AS running,
+               (SELECT count(*) FROM call_slots
+                 WHERE tenant_id = $1 AND (finished_at IS NOT NULL OR lease_until <= clock.now)
+                   AND coalesce(finished_at, lease_until) > clock.now - interval '60 seconds') AS recent
+          FROM clock, tenant_budgets app WHERE app.tenant_id = ''
+        """,
+        tenant_id,
+    )
+    if row is None:
+        raise LookupError("the app's row is missing from tenant_budgets")
+    running, recent, now = row["running"], row["recent"], row["now"]
+    full_by = running + recent - per_minute
+    frees_at = await _frees_at(conn, tenant_id, full_by, now) if 0 <= full_by < recent else None
+    return (
+        Usage(running, recent, frees_at),
+        _block(row["blocked_until"], row["blocked_problem"]),
+        now,
+    )
+
+
+async def _frees_at(conn: Db, tenant_id: str, leaving: int, now: datetime) -> datetime | None:
+    found: datetime | None = await conn.fetchval(
+        """
+        SELECT coalesce(finished_at, lease_until) + interval '60 seconds' FROM call_slots
+         WHERE tenant_id = $1 AND (finished_at IS NOT NULL OR lease_until <= $3)
+           AND coalesce(finished_at, lease_until) > $3 - interval '60 seconds'
+         ORDER BY coalesce(finished_at, lease_until) OFFSET $2 LIMIT 1
+        """,
+        tenant_id,
+        leaving,
+        now,
+    )
+    return found
+
+
+async def forget_finished(conn: Db) -> None:
+    """Drop calls that no longer count."""
+    await conn.execute(
+        """
+        DELETE FROM call_slots
+         WHERE coalesce(finished_at, lease_until) < clock_timestamp() - interval '61 seconds'
+        """
+    )
 
 
 async def take_slot(
@@ -71,13 +104,9 @@ async def take_slot(
     caller: str,
     lease: timedelta,
 ) -> int:
-    """Insert a started call, and drop those that no longer count; returns the slot's id."""
+    """Insert a started call; returns the slot's id."""
     found: int = await conn.fetchval(
         """
-        WITH gone AS (
-            DELETE FROM call_slots
-             WHERE tenant_id = $1 AND coalesce(finished_at, lease_until) < clock_timestamp() - interval '61 seconds'
-        )
         INSERT INTO call_slots (tenant_id, account_id, caller, started_at, lease_until)
         VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4) RETURNING id
         """,
