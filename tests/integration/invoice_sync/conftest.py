@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import asyncpg
 import httpx
@@ -37,14 +38,14 @@ WEB = "https://app.pipeline.example"
 
 
 @asynccontextmanager
-async def serving(app) -> AsyncIterator[str]:
+async def serving(app, lifespan="off") -> AsyncIterator[str]:
     """An ASGI application on a real socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         http="httptools",
         ws="none",
-        lifespan="off",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
@@ -401,3 +402,8 @@ def kinds_of_event():
 @pytest.fixture
 def serve():
     return serving
+
+
+@pytest.fixture
+def serve_with_lifespan():
+    return partial(serving, lifespan="on")

@@ -1,0 +1,426 @@
+"""The service as it runs: on real Kafka with its HTTP interface, and as a process killed at each named step."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from invoice_sync import app as app_module
+from invoice_sync.settings import InvoiceSyncSettings
+from pipeline_contracts.connection import ConnectionStatusChanged
+from pipeline_contracts.customer import CustomerCreated
+from pipeline_contracts.envelope import encode
+from pipeline_contracts.sync import ContactMapped, InvoiceSynced, SyncEvent, SyncFailed
+from pipeline_contracts.topics import Topic
+from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
+
+STEPS = [
+    "worker:after_claim",
+    "contacts:before_intent",
+    "contacts:after_intent",
+    "invoices:before_intent",
+    "invoices:after_intent",
+    "send:before",
+    "send:after",
+    "send:after@2",
+    "record_contacts:before",
+    "record_contacts:before_commit",
+    "record:before",
+    "record:before_commit",
+    "record:after",
+    "record:after@2",
+    "worker:after_process",
+    "worker:after_release",
+]
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory):
+    """Keys of people and services as the issuers file lists them."""
+    folder = tmp_path_factory.mktemp("identities")
+    person, own, backend = new_private_key(), new_private_key(), new_private_key()
+    issuers = {
+        "pipeline": {"kind": "person", "keys": [public_jwk(person)]},
+        "pipeline-backend": {"kind": "service", "keys": [public_jwk(backend)]},
+        "payment-ingest": {"kind": "service", "keys": [public_jwk(own)]},
+    }
+    (folder / "issuers.json").write_text(json.dumps(issuers))
+    (folder / "own.pem").write_text(own)
+    return folder, person, backend, own
+
+
+def person_token(identities, account_id, role="admin", **claims) -> str:
+    now = int(time.time())
+    values = {
+        "iss": "pipeline",
+        "aud": "pipeline-xero",
+        "sub": "user-1",
+        "name": "Dana",
+        "account_id": account_id,
+        "role": role,
+        "iat": now,
+        "exp": now + 600,
+    }
+    return sign(identities[1], values | claims)
+
+
+def service_token(identities, name="pipeline-backend", audience="invoice-sync") -> str:
+    now = int(time.time())
+    key = identities[2] if name == "pipeline-backend" else identities[3]
+    return sign(key, {"iss": name, "sub": name, "aud": audience, "iat": now, "exp": now + 300})
+
+
+def gateway_app(gateway):
+    """The stand-in for the gateway as an ASGI application."""
+
+    async def serve(scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        query = scope["query_string"].decode()
+        url = f"http://gateway{scope['raw_path'].decode().partition('?')[0]}" + (
+            f"?{query}" if query else ""
+        )
+        headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
+        request = httpx.Request(scope["method"], url, headers=headers, content=body)
+        answer = await gateway.handle_async_request(request)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status_code,
+                "headers": [
+                    (name.encode(), value.encode()) for name, value in answer.headers.items()
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.content})
+
+    return serve
+
+
+async def until(condition, what: str, seconds: float = 40) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await condition():  # noqa: ASYNC110 - the condition is another process's
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"waited {seconds} s in vain until {what}")
+
+
+class Wire:
+    """The topics of one test on the shared broker."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = f"t{uuid.uuid4().hex[:10]}"
+
+    def name(self, of: str) -> str:
+        return f"{self.prefix}.{of}"
+
+    async def open(self) -> None:
+        names = [
+            self.name(each) for each in ("invoices", "customers", "connections", "changes", "sync")
+        ]
+        names += [f"{each}.dlq" for each in names]
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(each, 2, 1) for each in names])
+        finally:
+            await admin.close()
+        self.producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await self.producer.start()
+
+    async def close(self) -> None:
+        await self.producer.stop()
+
+    async def publish(self, of: str, event) -> None:
+        record = encode(event, id=uuid.uuid4().hex, source="billing", time=datetime.now(UTC))
+        await self.raw(of, record.key, record.value, record.headers)
+
+    async def raw(self, of: str, key, value, headers=()) -> None:
+        await self.producer.send_and_wait(self.name(of), value, key=key, headers=list(headers))
+
+    async def read(self, topic: str, count: int) -> list:
+        """The first `count` records of a topic."""
+        consumer = AIOKafkaConsumer(
+            self.name(topic),
+            bootstrap_servers=self.bootstrap,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            async with asyncio.timeout(40):
+                return [await consumer.getone() for _ in range(count)]
+        finally:
+            await consumer.stop()
+
+
+@pytest.fixture
+async def wire(kafka, monkeypatch):
+    wire = Wire(kafka)
+    await wire.open()
+    monkeypatch.setattr(SyncEvent, "TOPIC", wire.name("sync"))
+    monkeypatch.setattr(ContactMapped, "TOPIC", wire.name("sync"))
+    handlers = tuple(
+        (Topic(wire.name(topic.name.split(".")[-2]), topic.key), handle)
+        for topic, handle in app_module._HANDLERS
+    )
+    monkeypatch.setattr(app_module, "_HANDLERS", handlers)
+    yield wire
+    await wire.close()
+
+
+@asynccontextmanager
+async def running_app(settings, serve_with_lifespan):
+    application = app_module.create_app(settings)
+    async with (
+        serve_with_lifespan(application) as url,
+        httpx.AsyncClient(base_url=url, timeout=15, trust_env=False) as client,
+    ):
+        yield client
+
+
+async def test_from_kafka_to_xero_and_back_and_what_is_broken_is_set_aside(
+    service, sync_dsn, wire, identities, serve, serve_with_lifespan
+):
+    account_id = service.account_id
+    async with serve(gateway_app(service.gateway)) as gateway_url:
+        settings = InvoiceSyncSettings(
+            database_url=sync_dsn,
+            kafka_bootstrap_servers=wire.bootstrap,
+            http_port=0,
+            auth_issuers_file=identities[0] / "issuers.json",
+            service_key_file=identities[0] / "own.pem",
+            connector_url=gateway_url,
+            consumer_group=wire.prefix,
+        )
+        async with running_app(settings, serve_with_lifespan) as client:
+            await through_kafka(service, wire, account_id)
+            await over_http(service, client, identities, account_id)
+
+
+async def through_kafka(service, wire, account_id) -> None:
+    service.gateway.tenants[account_id] = service.books.tenant_id
+    await wire.raw("invoices", b"inv-x", b"{not json")
+    await wire.raw("invoices", b"inv-x", None)
+    good = service.invoice("inv-1")
+    record = encode(good, id="e-1", source="billing", time=datetime.now(UTC))
+    wrong_type = [
+        (name, b"pipeline.nothing.happened.v1" if name == "ce_type" else value)
+        for name, value in record.headers
+    ]
+    await wire.raw("invoices", record.key, record.value, wrong_type)
+    connected = ConnectionStatusChanged(
+        account_id=account_id,
+        status="CONNECTED",
+        reason="TEST",
+        since=datetime.now(UTC),
+        message="Connected.",
+        hint="",
+        can_refresh=False,
+        tenant_id=service.books.tenant_id,
+        short_code="!Abc1D",
+        sequence=1,
+    )
+    await wire.publish("connections", connected)
+    await wire.publish(
+        "customers",
+        CustomerCreated(account_id=account_id, customer_id="cust-1", version=1, name="Kim"),
+    )
+    await wire.raw("invoices", record.key, record.value, record.headers)
+    await wire.raw("invoices", record.key, record.value, record.headers)
+    await wire.publish("invoices", service.invoice("inv-2", customer_id="cust-2"))
+    await until(lambda: in_state(service, "inv-1", "synced"), "inv-1 is synced")
+    await until(lambda: in_state(service, "inv-2", "waiting_for_contact"), "inv-2 waits")
+    letters = await wire.read("invoices.dlq", 3)
+    codes = {dict(each.headers)["x-dlq-code"] for each in letters}
+    assert len(codes) == 3
+    assert {each.value for each in letters} >= {b"{not json"}
+    assert len(await service.books.invoices("INV-1")) == 1
+
+
+async def in_state(service, invoice_id, state) -> bool:
+    return await service.state(invoice_id) == state
+
+
+async def over_http(service, client, identities, account_id) -> None:
+    base = f"/v1/accounts/{account_id}"
+    person = {"Authorization": f"Bearer {person_token(identities, account_id)}"}
+    viewer = {"Authorization": f"Bearer {person_token(identities, account_id, role='viewer')}"}
+    stranger = {"Authorization": f"Bearer {person_token(identities, 'acc-other')}"}
+    backend = {"Authorization": f"Bearer {service_token(identities)}"}
+    other_service = {"Authorization": f"Bearer {service_token(identities, 'payment-ingest')}"}
+
+    found = (await client.get(f"{base}/invoices/inv-1/sync", headers=viewer)).json()
+    assert found["state"] == "synced"
+    assert found["cause"] is None
+    assert "shortcode=!Abc1D" in found["in_xero"]["deep_link"]
+    kinds = [each["kind"] for each in found["timeline"]]
+    assert kinds[0] == "InvoiceCreated"
+    assert kinds[-1] == "synced"
+    assert found["timeline"][-1]["xero_correlation_id"]
+
+    waiting = (await client.get(f"{base}/invoices/inv-2/sync", headers=backend)).json()
+    assert waiting["cause"]["code"] == "CUSTOMER_NOT_MAPPED"
+    assert waiting["cause"]["whose_move"] == "bookkeeper"
+    failures = (await client.get(f"{base}/failures", headers=viewer)).json()
+    (group,) = failures["failures"]
+    assert group["code"] == "CUSTOMER_NOT_MAPPED"
+    assert group["customer_id"] == "cust-2"
+    assert group["totals"] == [{"currency": "NZD", "total": "100.00"}]
+
+    for path in ("/invoices/inv-1/sync", "/failures", "/contact-mappings"):
+        assert (await client.get(base + path)).status_code == 401
+        assert (await client.get(base + path, headers=stranger)).status_code == 404
+        assert (await client.get(base + path, headers=other_service)).status_code == 403
+    refused = await client.post(f"{base}/failures/CUSTOMER_NOT_MAPPED/retry", headers=viewer)
+    assert refused.status_code == 403
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (await client.get(f"{base}/invoices/none/sync", headers=person)).status_code == 404
+    assert (await client.post(f"{base}/failures/NONSENSE/retry", headers=person)).status_code == 404
+    assert (
+        await client.post(f"{base}/invoices/inv-1/sync/retry", headers=person)
+    ).status_code == 409
+
+    await map_over_http(service, client, base, person, viewer)
+    assert (await client.get("/health/ready")).status_code == 200
+    assert "invoice_sync_due" in (await client.get("/metrics")).text
+
+
+async def map_over_http(service, client, base, person, viewer) -> None:
+    mapping = f"{base}/contact-mappings/cust-2"
+    contact = await service.books.act("POST", "contacts", {"Name": "Alex"})
+    archived = await service.books.act("POST", "contacts", {"Name": "Old"})
+    await service.books.act(
+        "POST", f"contacts/{archived['contact_id']}", {"ContactStatus": "ARCHIVED"}
+    )
+    for contact_id, code in (
+        (str(uuid.uuid4()), 422),
+        (archived["contact_id"], 409),
+        ("not-a-guid", 422),
+    ):
+        answer = await client.put(mapping, json={"contact_id": contact_id}, headers=person)
+        assert answer.status_code == code, answer.text
+    assert (await client.get(mapping, headers=person)).status_code == 404
+    made = await client.put(mapping, json={"contact_id": contact["contact_id"]}, headers=person)
+    assert made.status_code == 200, made.text
+    assert made.json()["released"] == 1
+    assert made.json()["mapped_by"] == "user:user-1"
+    await until(lambda: in_state(service, "inv-2", "synced"), "inv-2 follows by itself")
+    (invoice,) = await service.books.invoices("INV-2")
+    assert invoice["contact_id"] == contact["contact_id"]
+    listed = (await client.get(f"{base}/contact-mappings", headers=viewer)).json()
+    assert [each["customer_id"] for each in listed["mappings"]] == ["cust-1", "cust-2"]
+    assert (await client.delete(mapping, headers=person)).status_code == 204
+    assert (await client.delete(mapping, headers=person)).status_code == 404
+
+
+@asynccontextmanager
+async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None):
+    """The service as a process of its own. Kafka is away: the work in the tables must get done all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": sync_dsn,
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "HTTP_PORT": str(port),
+        "AUTH_ISSUERS_FILE": str(identities[0] / "issuers.json"),
+        "SERVICE_KEY_FILE": str(identities[0] / "own.pem"),
+        "CONNECTOR_URL": gateway_url,
+        "WORKER_LEASE_SECONDS": "1",
+        "LOG_LEVEL": "ERROR",
+    }
+    if failpoint:
+        environment["FAILPOINT"] = failpoint
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "invoice_sync", env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 30)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                raise
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_at_any_step_nothing_is_lost_or_doubled(
+    service, sync_dsn, identities, serve, step
+):
+    await service.connect()
+    await service.know("cust-1")
+    await service.want(*(service.invoice(f"inv-{number}") for number in range(3)))
+    async with serve(gateway_app(service.gateway)) as gateway_url:
+        async with running_process(sync_dsn, gateway_url, identities, failpoint=step) as victim:
+            async with asyncio.timeout(40):
+                assert await victim.wait() == -signal.SIGKILL
+        async with running_process(sync_dsn, gateway_url, identities):
+            await until(lambda: all_synced(service, 3), "all are synced")
+    assert len(await service.books.invoices()) == 3
+    contacts = [
+        each for each in (await service.books.ledger())["contacts"] if each["number"] == "cust-1"
+    ]
+    assert len(contacts) == 1
+    for number in range(3):
+        events = await service.told(f"inv-{number}")
+        assert [type(each) for each in events] in ([InvoiceSynced], [SyncFailed, InvoiceSynced])
+    assert await service.pool.fetchval("SELECT count(*) FROM intents") == 0
+
+
+async def all_synced(service, count) -> bool:
+    done = await service.pool.fetchval("SELECT count(*) FROM invoices WHERE state = 'synced'")
+    return done == count
+
+
+async def test_sigterm_ends_it_cleanly_with_its_leases_given_back(
+    service, sync_dsn, identities, serve
+):
+    await service.connect()
+    await service.know("cust-1")
+    await service.want(service.invoice("inv-1"))
+    async with (
+        serve(gateway_app(service.gateway)) as gateway_url,
+        running_process(sync_dsn, gateway_url, identities) as process,
+    ):
+        await until(lambda: all_synced(service, 1), "the invoice is synced")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    held = await service.pool.fetchval(
+        "SELECT count(*) FROM account_leases WHERE lease_until > now()"
+    )
+    assert held == 0
+
+
+async def test_a_missing_setting_stops_the_start_naming_it():
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "invoice_sync",
+        env={"PATH": os.environ["PATH"]},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, words = await process.communicate()
+    assert process.returncode == 2
+    for name in (b"DATABASE_URL", b"CONNECTOR_URL", b"SERVICE_KEY_FILE"):
+        assert name in words
