@@ -119,3 +119,42 @@ async def test_slow_calls_hold_their_place(sim):
 async def test_a_misspelt_fault_is_refused(sim):
     await sim.admin("POST", "/faults", {"kind": "slow", "pth": "/x"}, status=422)
     await sim.admin("POST", "/faults", {"kind": "gremlin"}, status=422)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("unavailable_503", 503), ("error_500_before", 500), ("token_expired", 401)],
+)
+async def test_connections_fail_too(sim, kind, status):
+    await sim.fault(kind, "/connections*")
+    reply = await sim.http.get("/connections", headers=sim.headers)
+    assert reply.status_code == status
+
+
+async def test_a_deleted_connection_whose_reply_is_lost_is_deleted(sim):
+    rows = (await sim.http.get("/connections", headers=sim.headers)).json()
+    await sim.fault("commit_then_reset", "/connections/*", method="DELETE")
+    with pytest.raises(httpx.RemoteProtocolError):
+        await sim.http.delete(f"/connections/{rows[0]['id']}", headers=sim.headers)
+    left = (await sim.http.get("/connections", headers=sim.headers)).json()
+    assert left == rows[1:]
+
+
+@pytest.mark.parametrize("kind", ["error_500_before", "error_500_after", "commit_then_timeout"])
+async def test_the_token_endpoint_fails_and_the_same_token_still_works(sim, kind):
+    await sim.fault(kind, "/connect/token", seconds=0.01)
+    token = sim.tokens["refresh_token"]
+    if kind == "commit_then_timeout":
+        with pytest.raises(httpx.ReadTimeout):
+            await sim.refresh(token)
+    else:
+        assert (await sim.refresh(token)).status_code == 500
+    assert (await sim.refresh(token)).status_code == 200
+
+
+async def test_the_log_of_oauth_calls_has_no_codes(raw_sim):
+    callback = await raw_sim.consent()
+    text = str(await raw_sim.admin("GET", "/calls"))
+    assert "/identity/connect/authorize" in text
+    assert callback["code"] not in text
+    assert "state-1" not in text

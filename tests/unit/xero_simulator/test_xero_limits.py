@@ -94,3 +94,14 @@ async def test_refused_calls_cost_nothing(sim):
     await limited(sim, minute=1, day=10)
     replies = [await sim.call("GET", "Organisation") for _ in range(4)]
     assert replies[-1].headers["X-DayLimit-Remaining"] == "9"
+
+
+async def test_a_reset_during_a_call_does_not_unbalance_the_new_counters(sim):
+    await sim.admin("PATCH", "/switches", {"base_latency_seconds": 0.1})
+    call = asyncio.create_task(sim.call("GET", "Organisation"))
+    async with asyncio.timeout(5):
+        while not sim.world.limits.tenant(sim.tenant).in_flight:  # noqa: ASYNC110 -- a plain counter
+            await asyncio.sleep(0)
+    sim.world.reset()
+    await call
+    assert sim.world.limits.tenant(sim.tenant).in_flight == 0

@@ -172,3 +172,40 @@ async def test_a_person_pays_without_spending_calls(sim):
     assert ledger["invoices"][0]["amount_due"] == "115.00"
     body = {"invoice": "P-1", "amount": "500"}
     await sim.admin("POST", f"/tenants/{sim.tenant}/payments", body, status=422)
+
+
+async def test_a_credit_note_can_be_paid_out(sim):
+    contact = await sim.contact()
+    line = {"Description": "sorry", "UnitAmount": 100, "AccountCode": "200"}
+    note = {"Type": "ACCRECCREDIT", "Contact": {"ContactID": contact}, "Status": "AUTHORISED",
+            "LineItems": [line]}  # fmt: skip
+    credit = (await sim.write("PUT", "CreditNotes", note))["CreditNotes"][0]
+    body = {
+        "CreditNote": {"CreditNoteNumber": credit["CreditNoteNumber"]},
+        "Account": {"Code": "090"},
+        "Amount": 115,
+    }
+    paid = (await sim.write("POST", "Payments", body))["Payments"][0]
+    assert paid["PaymentType"] == "ARCREDITPAYMENT"
+    # Listed under Invoice with the credit note's id, as in the published example.
+    assert paid["Invoice"]["InvoiceID"] == credit["CreditNoteID"]
+    found = (await sim.get(f"CreditNotes/{credit['CreditNoteID']}"))["CreditNotes"][0]
+    assert (found["Status"], found["RemainingCredit"]) == ("PAID", 0)
+    assert found["Payments"][0]["PaymentID"] == paid["PaymentID"]
+
+
+@pytest.mark.parametrize("target", ["DRAFT", "VOIDED"])
+async def test_credit_notes_move_by_the_same_table(sim, target):
+    contact = await sim.contact()
+    line = {"Description": "sorry", "UnitAmount": 100, "AccountCode": "200"}
+    note = {"Type": "ACCRECCREDIT", "Contact": {"ContactID": contact}, "Status": "AUTHORISED",
+            "CreditNoteNumber": "CN-X", "LineItems": [line]}  # fmt: skip
+    await sim.write("PUT", "CreditNotes", note)
+    assert await sim.refused("PUT", "CreditNotes", note) == [messages.CREDIT_NOTE_NUMBER_TAKEN]
+    change = {"CreditNoteNumber": "CN-X", "Status": target}
+    if target == "VOIDED":
+        found = (await sim.write("POST", "CreditNotes", change))["CreditNotes"][0]
+        assert found["Status"] == "VOIDED"
+    else:
+        refused = await sim.refused("POST", "CreditNotes", change)
+        assert refused == [messages.STATUS_FOR_MODIFICATION]

@@ -2,19 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import httpx
 
-from xero_simulator import gate, oauth
+from xero_simulator import gate, pages
 from xero_simulator.admin import create_admin
 from xero_simulator.config import Settings
 from xero_simulator.faults import ReplyLost
 from xero_simulator.http import (
     BodyTooLarge,
-    HttpRequest,
     Message,
     Receive,
     Scope,
@@ -24,20 +22,8 @@ from xero_simulator.http import (
     send_answer,
 )
 from xero_simulator.idempotency import Answer
-from xero_simulator.routes.request import TEXT, not_found
-from xero_simulator.world import World, make_world
-
-Page = Callable[[World, HttpRequest], Answer]
-
-_PAGES: dict[tuple[str, str], Page] = {
-    ("GET", "/identity/connect/authorize"): oauth.authorize_page,
-    ("POST", "/identity/connect/authorize"): oauth.authorize_answer,
-    ("POST", "/connect/token"): oauth.token,
-    ("POST", "/connect/revocation"): oauth.revocation,
-    ("GET", "/.well-known/openid-configuration"): oauth.discovery,
-    ("GET", "/.well-known/openid-configuration/jwks"): oauth.jwks,
-    ("GET", "/connections"): oauth.connections,
-}
+from xero_simulator.routes.request import TEXT
+from xero_simulator.world import make_world
 
 
 class XeroSimulator:
@@ -100,16 +86,8 @@ class XeroSimulator:
         if request.path.startswith(gate.PREFIX):
             await gate.serve(world, request, deliver)
             return
-        call = world.calls.open(world.clock.timestamp(), request.method, request.path, "")
-        answer = self._page(request)
-        call.status, call.bytes_out = answer.status, len(answer.body)
+        answer = await pages.answer(world, request)
         await deliver(answer, world.limits.headers(None, world.clock.timestamp()))
-
-    def _page(self, request: HttpRequest) -> Answer:
-        page = _PAGES.get((request.method, request.path))
-        if request.method == "DELETE" and request.path.startswith("/connections/"):
-            page = oauth.delete_connection
-        return not_found() if page is None else page(self.world, request)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -42,6 +42,8 @@ async def serve(world: World, http: HttpRequest, deliver: Deliver) -> None:
     tenant_id = http.headers.get("xero-tenant-id", "").lower()
     call.tenant_id = tenant_id if tenant_id in world.books else ""
     held: list[str] = []
+    # A reset meanwhile brings new counters: the place goes back to those it was taken from.
+    limits = world.limits
     try:
         answer = await _answer(world, http, call, held)
         headers = {"Xero-Correlation-Id": world.ids.guid()} | dict(answer.headers)
@@ -50,7 +52,7 @@ async def serve(world: World, http: HttpRequest, deliver: Deliver) -> None:
         await deliver(answer, headers)
     finally:
         for tenant in held:
-            world.limits.leave(tenant)
+            limits.leave(tenant)
         call.seconds = round(time.monotonic() - started, 6)
 
 

@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader
 
 from xero_simulator import signing
 from xero_simulator.access import UNSUCCESSFUL, AccessRefused, bearer, refusal
-from xero_simulator.faults import ReplyLost
 from xero_simulator.grants import BROAD_SCOPES, SCOPES, GrantRefused, Issue
 from xero_simulator.http import HttpRequest, answer_html, answer_json, redirect
 from xero_simulator.idempotency import Answer
@@ -80,30 +79,12 @@ def authorize_answer(world: World, request: HttpRequest) -> Answer:
 
 
 def token(world: World, request: HttpRequest) -> Answer:
-    """POST /connect/token.
-
-    Raises:
-        ReplyLost: A fault loses the reply after the token was rotated.
-    """
-    fault = world.faults.draw(request.method, request.path, "")
-    if fault is not None and fault.kind == "reset_before":
-        raise ReplyLost
-    if fault is not None and fault.kind == "unavailable_503":
-        return answer_json(503, {"error": "temporarily_unavailable"})
-    if fault is not None and fault.kind == "error_500_before":
-        return answer_json(500, {"error": "server_error"})
+    """POST /connect/token."""
     try:
-        form = _authenticated_form(world, request)
-        issue = _issue(world, form)
+        issue = _issue(world, _authenticated_form(world, request))
     except GrantRefused as refused:
         return answer_json(400, {"error": refused.error})
     body = _token_body(world, issue, issuer(world, request))
-    if fault is not None and fault.kind in {"refresh_reply_lost", "commit_then_reset"}:
-        raise ReplyLost
-    if fault is not None and fault.kind == "commit_then_timeout":
-        raise ReplyLost(fault.seconds)
-    if fault is not None and fault.kind == "error_500_after":
-        return answer_json(500, {"error": "server_error"})
     return answer_json(200, body, ("Cache-Control", "no-store"))
 
 

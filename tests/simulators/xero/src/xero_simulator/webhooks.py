@@ -310,7 +310,7 @@ class WebhookSender:
                 reply = await self._http().post(
                     self.subscription.url, content=body, headers=headers
                 )
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
             outcome["error"] = type(error).__name__
         else:
             outcome |= {
