@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiokafka.client
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import Record, encode
@@ -45,7 +47,7 @@ class Kafka:
     bootstrap_servers: str
     settings: KafkaSettings
     admin: AIOKafkaAdminClient
-    made: list[str] = field(default_factory=list)
+    made: dict[str, int] = field(default_factory=dict)
 
     async def topic(self, max_bytes: int = 3_000_000, partitions: int = PARTITIONS) -> str:
         """A new topic with its dead letter topic."""
@@ -61,7 +63,7 @@ class Kafka:
                 ),
             ]
         )
-        self.made += [name, f"{name}.dlq"]
+        self.made |= {name: partitions, f"{name}.dlq": 1}
         return name
 
     @asynccontextmanager
@@ -88,8 +90,7 @@ class Kafka:
         )
         await consumer.start()
         try:
-            count = PARTITIONS if not topic.endswith(".dlq") else 1
-            partitions = [TopicPartition(topic, number) for number in range(count)]
+            partitions = [TopicPartition(topic, number) for number in range(self.made[topic])]
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
             records: list[ConsumerRecord] = []
@@ -99,6 +100,10 @@ class Kafka:
             return records
         finally:
             await consumer.stop()
+
+    async def raise_limit(self, topic: str, max_bytes: int) -> None:
+        limit = {"max.message.bytes": str(max_bytes)}
+        await self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, limit)])
 
     async def committed(self, group_id: str, topic: str) -> int:
         """Sum of a group's committed offsets in a topic."""
@@ -114,7 +119,7 @@ async def broker_tools(kafka: str, settings: KafkaSettings) -> AsyncIterator[Kaf
     await admin.start()
     tools = Kafka(kafka, settings, admin)
     yield tools
-    await admin.delete_topics(tools.made)
+    await admin.delete_topics(list(tools.made))
     await admin.close()
 
 
@@ -158,3 +163,86 @@ def until() -> Callable[..., Awaitable[Any]]:
 @pytest.fixture
 def child_service() -> Path:
     return Path(__file__).parent / "child_service.py"
+
+
+class Proxy:
+    """Stands between this process and the broker, and misbehaves as told.
+
+    `refuse`: no connection lives or is made. `blackhole`: nothing passes either way. `swallow_replies`: requests arrive
+    at the broker and its answers vanish, so that the sender cannot know.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._mode = "pass"
+        self._changed = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.route: Callable[[], None]
+        self.bypass: Callable[[], None]
+
+    async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        if self._mode == "refuse":
+            back.close()
+            return
+        server, forth = await asyncio.open_connection(*self._target)
+        self._writers |= {back, forth}
+        for reader, writer, direction in ((client, forth, "request"), (server, back, "reply")):
+            pump = asyncio.create_task(self._pump(reader, writer, direction))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                while self._mode == "blackhole":
+                    await self._changed.wait()
+                if self._mode == "swallow_replies" and direction == "reply":
+                    continue
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    def set(self, mode: str) -> None:
+        was, self._mode = self._mode, mode
+        self._changed.set()
+        self._changed = asyncio.Event()
+        # A stream with a hole in it is of no use to either side.
+        if mode == "refuse" or was == "swallow_replies":
+            self.cut()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def close(self) -> None:
+        self.set("refuse")
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+
+@pytest.fixture
+async def proxy(kafka: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
+    """A proxy that `route()` sends aiokafka's new connections of this process through."""
+    host, _, port = kafka.split(",", maxsplit=1)[0].rpartition(":")
+    proxy = Proxy(host, int(port))
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    connect = aiokafka.client.create_conn
+
+    async def through(_host: str, _port: int, **options: Any) -> Any:
+        return await connect("127.0.0.1", proxy.port, **options)
+
+    proxy.route = lambda: monkeypatch.setattr(aiokafka.client, "create_conn", through)
+    proxy.bypass = lambda: monkeypatch.setattr(aiokafka.client, "create_conn", connect)
+    yield proxy
+    server.close()
+    await proxy.close()

@@ -138,7 +138,7 @@ async def test_a_poison_record_becomes_one_dead_letter_and_the_partition_moves_o
     letters = await broker_tools.read(f"{topic}.dlq")
     assert len(letters) == len(bad) + 1
     assert await stored(pool) == ["first-1", *(f"good-{n}-1" for n in range(len(bad))), "last-1"]
-    sent = {i: record for i, record in enumerate(mixed)}
+    sent = dict(enumerate(mixed))
     for letter in letters:
         headers = dict(letter.headers)
         original = sent[int(headers["x-dlq-offset"])]

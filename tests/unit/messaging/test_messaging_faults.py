@@ -51,10 +51,7 @@ def test_the_records_or_the_handlers_own_fault(error):
 
 
 def test_a_wrapped_error_is_judged_by_its_cause():
-    try:
-        try:
-            raise asyncpg.DeadlockDetectedError
-        except asyncpg.DeadlockDetectedError as cause:
-            raise RuntimeError("could not store") from cause
-    except RuntimeError as error:
-        assert is_infrastructure(error)
+    error = RuntimeError("could not store")
+    assert not is_infrastructure(error)
+    error.__cause__ = asyncpg.DeadlockDetectedError()
+    assert is_infrastructure(error)
