@@ -321,3 +321,27 @@ async def test_stopping_finishes_the_batch_and_commits_it(
     kept = len(await stored(pool))
     assert kept > 0
     assert await broker_tools.committed(group, topic) == kept
+
+
+async def test_kafka_being_away_at_the_start_and_later_is_waited_for(
+    broker_tools, settings, pool, effects, customer, group, proxy, until: Until
+):
+    topic = await broker_tools.topic()
+    await broker_tools.send([customer(topic, f"c{n}") for n in range(10)])
+    proxy.set("refuse")
+    proxy.route()
+    broker = make_broker(settings)
+    subscription = subscribe(broker, topic, group_id=group, pool=pool, handle=effects)
+    async with consuming(broker, retry_seconds=0.1):
+        await asyncio.sleep(0.3)
+        assert "not connected" in (subscription.problem() or "")
+        proxy.set("pass")
+        await until(count_is(pool, 10))
+        assert subscription.problem() is None
+        proxy.set("refuse")
+        proxy.bypass()
+        await broker_tools.send([customer(topic, f"d{n}") for n in range(10)])
+        proxy.route()
+        proxy.set("pass")
+        await until(count_is(pool, 20))
+    assert len(set(await stored(pool))) == len(await stored(pool)) == 20

@@ -137,10 +137,11 @@ async def _start(broker: KafkaBroker, retry_seconds: float) -> None:
     while True:
         try:
             await broker.start()
-        except (KafkaError, OSError) as error:
-            log.warning("kafka_unreachable", error=type(error).__name__, retry_in=retry_seconds)
+        except Exception as error:
+            log.warning("kafka_unreachable", retry_in=retry_seconds, exc_info=error)
             for subscriber in broker.subscribers:
-                await subscriber.stop()
+                with suppress(KafkaError, OSError):  # a half-started one may fail to stop, too
+                    await subscriber.stop()
             await asyncio.sleep(retry_seconds)
         else:
             return

@@ -119,7 +119,8 @@ class AccountWorker:
             log.warning("claim_failed", error=type(error).__name__, exc_info=error)
             return 0
         self._failing_since = None
-        failpoint("worker:after_claim" if claims else "worker:nothing_due")
+        if claims:
+            failpoint("worker:after_claim")
         for claim in claims:
             run = _Run(claim.lease, claim.wakeups, claim.failures)
             task = asyncio.create_task(self._work(run), name=f"account-{claim.lease.account_id}")
