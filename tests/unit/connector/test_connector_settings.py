@@ -1,0 +1,73 @@
+import base64
+import json
+import os
+
+import pytest
+from pydantic import ValidationError
+
+from connector.settings import Settings
+from pipeline_service_defaults.keys import new_private_key, public_jwk
+
+KEY = "v1:" + base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    monkeypatch.delenv("TOKEN_KEYS", raising=False)
+    issuers = tmp_path / "issuers.json"
+    issuers.write_text(
+        json.dumps({"pipeline": {"kind": "person", "keys": [public_jwk(new_private_key())]}})
+    )
+    return {
+        "database_url": "postgresql://u:p@localhost/connector",
+        "kafka_bootstrap_servers": "localhost:9092",
+        "http_port": 8001,
+        "auth_issuers_file": issuers,
+        "public_url": "https://xero.example.com/",
+        "xero_client_id": "client",
+        "xero_client_secret": "the-client-secret",
+        "token_keys": KEY,
+    }
+
+
+def test_the_redirect_uri_is_a_constant(given):
+    settings = Settings(**given)
+    assert settings.redirect_uri == "https://xero.example.com/oauth/xero/callback"
+    assert settings.secure
+
+
+def test_keys_may_come_from_a_file(given, tmp_path):
+    path = tmp_path / "keys"
+    path.write_text(KEY + "\n")
+    del given["token_keys"]
+    assert Settings(**given, token_keys_file=path).key_ring().current == "v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("public_url", "http://127.0.0.1:8001"),
+        ("public_url", "http://xero.example.com"),
+        ("public_url", "https://xero.example.com/path"),
+        ("public_url", "ftp://x"),
+        ("public_url", "https://user@xero.example.com"),
+        ("xero_api_url", "http://api.xero.com"),
+        ("xero_client_secret", ""),
+        ("token_keys", "v1:short"),
+        ("token_keys", None),
+        ("frame_ancestors", "*"),
+        ("frame_ancestors", "'none'; script-src *"),
+        ("xero_concurrent_limit", 6),
+        ("gateway_total_seconds", 0),
+    ],
+)
+def test_wrong_settings_are_refused_without_showing_secrets(given, name, value):
+    with pytest.raises(ValidationError) as caught:
+        Settings(**(given | {name: value}))
+    assert "the-client-secret" not in " ".join(e["msg"] for e in caught.value.errors())
+
+
+def test_secrets_do_not_show_in_a_print(given):
+    shown = repr(Settings(**given))
+    assert "the-client-secret" not in shown
+    assert KEY not in shown
