@@ -1,0 +1,169 @@
+"""How long one thing takes on an idle system, against doing only the unavoidable part of it by hand."""
+
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+from pipeline_contracts import topics
+from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.sync import InvoiceSynced
+from pipeline_local_stack.bench import plain_sync
+from pipeline_local_stack.bench.report import Figure, Report
+from pipeline_local_stack.bench.statistics import difference, over_samples
+from pipeline_local_stack.bench.surroundings import Surroundings
+from pipeline_local_stack.bench.workload import publish_all
+from pipeline_local_stack.paths import StackError
+from pipeline_local_stack.stack import ACCOUNT
+
+_GATEWAY_CALLS = 150
+_INVOICES = 100
+_PAYMENTS = 20
+_WARM_UP = 5
+_PUT = "one PUT straight to Xero"
+_PAID_BY_HAND = "pay, GET the invoice, publish and read one record, by hand"
+
+
+async def measure_latency(around: Surroundings, report: Report, say: Callable[[str], None]) -> None:
+    """Add the figures of the gateway, of publishing and of paying to the report.
+
+    Raises:
+        StackError: something that was published or paid did not come out.
+    """
+    await _gateway(around, report)
+    say("Measured the gateway.")
+    await _publish_to_xero(around, report)
+    say("Measured from publishing to Xero.")
+    await _webhook_to_event(around, report)
+    say("Measured from a payment to its event.")
+
+
+async def _gateway(around: Surroundings, report: Report) -> None:
+    """The same small GET through the gateway and straight to Xero, in turns."""
+    url = f"{around.stack.urls['connector']}/v1/accounts/{ACCOUNT}/xero/Organisation"
+    token = around.stack.identities.service_token("invoice-sync", "connector")
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async def through_gateway() -> None:
+        reply = await around.http.get(url, headers=headers)
+        reply.raise_for_status()
+
+    async def directly() -> None:
+        await around.direct.get("Organisation")
+
+    ours, bare = [], []
+    for number in range(_WARM_UP + _GATEWAY_CALLS):
+        pair = (await timed(through_gateway), await timed(directly))
+        if number >= _WARM_UP:
+            ours.append(pair[0])
+            bare.append(pair[1])
+    direct = over_samples(bare, 50)
+    added = difference(over_samples(ours, 50), direct)
+    report.figures.append(
+        Figure("gateway_added_p50_ms", "ms", added, "the same GET straight to Xero", direct)
+    )
+
+
+async def _publish_to_xero(around: Surroundings, report: Report) -> None:
+    """One invoice at a time; the moment it is in the books comes from Xero's own log of calls."""
+    in_xero, announced, bare = [], [], []
+    for number in range(_WARM_UP + _INVOICES):
+        await around.until_idle()
+        calls = await _calls_so_far(around)
+        (invoice,) = around.workload.take(1)
+        started, clock = time.perf_counter(), time.time()
+        await around.publish([invoice])
+        ended = await around.wait_for(topics.SYNC.name, InvoiceSynced, {invoice.invoice_id})
+        present = await _written_at(around, since=calls)
+        (other,) = around.workload.take(1)
+        await around.until_idle()
+        direct = await timed(
+            lambda other=other: around.direct.create_invoices([other], around.direct_contacts)  # type: ignore[misc]
+        )
+        if number >= _WARM_UP:
+            in_xero.append((present - clock) * 1000)
+            announced.append((ended - started) * 1000)
+            bare.append(direct)
+    for name, samples, percent in (
+        ("publish_to_xero_p50_ms", in_xero, 50),
+        ("publish_to_xero_p99_ms", in_xero, 99),
+        ("publish_to_synced_p50_ms", announced, 50),
+    ):
+        report.figures.append(
+            Figure(name, "ms", over_samples(samples, percent), _PUT, over_samples(bare, percent))
+        )
+
+
+async def _webhook_to_event(around: Surroundings, report: Report) -> None:
+    """A payment made in Xero, until PaymentRecorded can be read. Xero rings at once, without collecting first."""
+    reply = await around.http.patch("/admin/webhooks", json={"batch_seconds": 0})
+    reply.raise_for_status()
+    ours, bare = [], []
+    payable = [invoice for invoice in around.published if invoice.total >= 1]
+    for number, invoice in enumerate(payable[: _WARM_UP + _PAYMENTS]):
+        await around.until_idle()
+        started = time.perf_counter()
+        await _pay(around, around.xero.tenant_id, invoice.invoice_number)
+        ended = await around.wait_for(topics.PAYMENTS.name, PaymentRecorded, {invoice.invoice_id})
+        by_hand = await _payment_by_hand(around)
+        if number >= _WARM_UP:
+            ours.append((ended - started) * 1000)
+            bare.append(by_hand)
+    report.figures.append(
+        Figure(
+            "webhook_to_event_p50_ms", "ms", over_samples(ours, 50), _PAID_BY_HAND,
+            over_samples(bare, 50),
+        )
+    )  # fmt: skip
+
+
+async def _payment_by_hand(around: Surroundings) -> float:
+    (invoice,) = around.workload.take(1)
+    (xero_id,) = await around.direct.create_invoices([invoice], around.direct_contacts)
+    await around.until_idle()
+    started = time.perf_counter()
+    await _pay(around, around.direct.tenant_id, invoice.invoice_number)
+    reply = await around.direct.get(f"Invoices/{xero_id}")
+    paid = reply.json()["Invoices"][0]
+    recorded = PaymentRecorded(
+        account_id=ACCOUNT, invoice_id=invoice.invoice_id, sequence=1, payment_id=xero_id,
+        xero_payment_id=xero_id, kind="payment", amount=invoice.total, currency=invoice.currency,
+        paid_on=invoice.issue_date, reference=None, amount_paid=invoice.total, amount_due=Decimal(0),
+        invoice_status=paid["Status"], found_by="webhook",
+    )  # fmt: skip
+    await publish_all(around.producer, [recorded], plain_sync.SYNCED.name)
+    ended = await around.wait_for(plain_sync.SYNCED.name, PaymentRecorded, {invoice.invoice_id})
+    return (ended - started) * 1000
+
+
+async def _pay(around: Surroundings, tenant_id: str, number: str) -> None:
+    """Pay all that is due, as a person does in Xero."""
+    reply = await around.http.post(f"/admin/tenants/{tenant_id}/payments", json={"invoice": number})
+    reply.raise_for_status()
+
+
+async def _calls_so_far(around: Surroundings) -> int:
+    reply = await around.http.get("/admin/calls", params={"limit": 0, "path": "no such path"})
+    return int(reply.json()["count"])
+
+
+async def _written_at(around: Surroundings, *, since: int) -> float:
+    """When the call that wrote the invoice ended, by Xero's log and the clock that we share.
+
+    Raises:
+        StackError: there was no such call, or several.
+    """
+    reply = await around.http.get(
+        "/admin/calls",
+        params={"since": since, "tenant": around.xero.tenant_id, "path": "/Invoices"},
+    )
+    writes = [call for call in reply.json()["calls"] if call["method"] in ("PUT", "POST")]
+    if len(writes) != 1:
+        raise StackError(f"One invoice led to {len(writes)} writes in Xero: {writes}")
+    return float(writes[0]["time"] + writes[0]["seconds"])
+
+
+async def timed(action: Callable[[], Awaitable[object]]) -> float:
+    """How many milliseconds an action takes."""
+    started = time.perf_counter()
+    await action()
+    return (time.perf_counter() - started) * 1000

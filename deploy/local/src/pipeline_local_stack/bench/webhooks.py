@@ -1,0 +1,224 @@
+"""Webhooks accepted durably per second, against the endpoint people write first and against storing nothing."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from pipeline_local_stack.bench import plain_webhook
+from pipeline_local_stack.bench.load import LoadResult, LoadSpec
+from pipeline_local_stack.bench.report import Figure, Report
+from pipeline_local_stack.bench.statistics import over_rounds
+from pipeline_local_stack.paths import StackError
+from pipeline_local_stack.processes import Child, free_port, wait_until_listening
+from pipeline_local_stack.stack import Stack
+
+ROUNDS = 3
+_SECONDS = 2.0
+_WARM_UP_REQUESTS = 3_000
+_READ_SECONDS = 60.0
+_OURS, _PLAIN, _NOTHING = "payment-ingest", "plain route", "nothing stored"
+_BASELINE = "FastAPI route, same HMAC, one INSERT each"
+_CEILING = "raw ASGI, same HMAC, nothing stored"
+
+
+@dataclass(slots=True)
+class _Target:
+    """An endpoint under load, and what it has said of it."""
+
+    name: str
+    port: int
+    path: str
+    results: list[LoadResult] = field(default_factory=list)
+    accepted: list[Path] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Accepted per second, the median of the rounds."""
+        return over_rounds([result.rate for result in self.results]).value
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What every round needs."""
+
+    stack: Stack
+    key: str
+    folder: Path
+    # An organisation that nobody connected: its webhooks are stored and read like any, and lead to no calls to Xero
+    # that would run beside the baselines.
+    tenant_id: str
+
+    async def round(
+        self, target: _Target, *, rate: float | None = None, first: bool = False
+    ) -> LoadResult:
+        """Put one target under load; afterwards nothing of it is left running."""
+        seed = uuid.uuid4().hex
+        expected = _WARM_UP_REQUESTS if first else target.rate * _SECONDS * 1.5
+        spec = LoadSpec(
+            port=target.port, path=target.path, key=self.key, seconds=_SECONDS,
+            requests=round(rate * _SECONDS if rate else expected), seed=seed, tenant_id=self.tenant_id,
+            accepted_file=str(self.folder / seed), rate=rate,
+        )  # fmt: skip
+        result = await _run(spec)
+        target.accepted.append(self.folder / seed)
+        if target.name == _OURS:
+            await self.until_read()
+        return result
+
+    async def until_read(self) -> None:
+        """Wait until payment-ingest has read what it accepted, so that its reading slows nobody else's round.
+
+        Raises:
+            StackError: it does not get on with it.
+        """
+        async with _connected(self.stack.dsns["payment_ingest"]) as conn:
+            left = -1
+            while True:
+                unread = await conn.fetchval(
+                    "SELECT count(*) FROM deliveries WHERE processed_at IS NULL"
+                )
+                if unread == 0:
+                    return
+                if unread != left:
+                    left, deadline = unread, asyncio.get_running_loop().time() + _READ_SECONDS
+                elif asyncio.get_running_loop().time() > deadline:
+                    raise StackError(f"payment-ingest leaves {unread} webhooks unread.")
+                await asyncio.sleep(0.05)
+
+
+async def measure_webhooks(stack: Stack, report: Report, say: Callable[[str], None]) -> None:
+    """Add `webhook_ack_rate`, its ceiling and `webhook_ack_p99_ms` to the report, and look for every accepted row.
+
+    Raises:
+        StackError: an endpoint did not start or did not answer.
+    """
+    ours_port = urlsplit(stack.urls["payment-ingest"]).port or 80
+    key = stack.children["simulator"].env["SIM_WEBHOOK_KEY"]
+    async with _plain_server(stack, key) as (plain_port, plain_dsn):
+        ours = _Target(_OURS, ours_port, "/webhooks/xero")
+        plain = _Target(_PLAIN, plain_port, plain_webhook.PLAIN_PATH)
+        nothing = _Target(_NOTHING, plain_port, plain_webhook.NOTHING_PATH)
+        with tempfile.TemporaryDirectory(prefix="pipeline-xero-bench-") as folder:
+            bench = _Bench(stack, key, Path(folder), str(uuid.uuid4()))
+            await _find_rates(bench, (ours, plain, nothing))
+            say(f"Webhooks: {ours.rate:,.0f} a second at the most.")
+            at_half = {target.name: await _at_half(bench, target) for target in (ours, plain)}
+            await _find_rows(stack.dsns["payment_ingest"], ours, report)
+            await _count_rows(plain_dsn, plain, report)
+    rates = {t.name: over_rounds([r.rate for r in t.results]) for t in (ours, plain, nothing)}
+    late = {n: over_rounds([result.p99_ms for result in results]) for n, results in at_half.items()}
+    report.figures += [
+        Figure("webhook_ack_rate", "/s", rates[_OURS], _BASELINE, rates[_PLAIN]),
+        Figure("webhook_ack_rate_of_ceiling", "/s", rates[_OURS], _CEILING, rates[_NOTHING]),
+        Figure(
+            "webhook_ack_p99_ms", "ms", late[_OURS],
+            "the FastAPI route, at half of its own highest rate", late[_PLAIN],
+        ),
+    ]  # fmt: skip
+    for name, results in {**at_half, **{t.name: t.results for t in (ours, plain, nothing)}}.items():
+        report.broken += complaints(name, results)
+
+
+def complaints(name: str, results: list[LoadResult]) -> list[str]:
+    """What must not happen to genuine webhooks under load: another answer than 200, or none."""
+    refused = {
+        status: sum(result.statuses.get(status, 0) for result in results)
+        for status in sorted({s for result in results for s in result.statuses} - {"200"})
+    }
+    unanswered = sum(result.unanswered for result in results)
+    found = [
+        f"{name}: {count} genuine webhooks were answered {status}"
+        for status, count in refused.items()
+    ]
+    return found + ([f"{name}: {unanswered} webhooks got no answer"] if unanswered else [])
+
+
+async def _find_rates(bench: _Bench, targets: tuple[_Target, ...]) -> None:
+    for target in targets:  # the first round warms up, and tells how many bodies a round needs
+        target.results = [await bench.round(target, first=True)]
+    for number in range(ROUNDS):
+        for target in targets:  # taking turns, so that a busy moment of the machine hits all alike
+            result = await bench.round(target)
+            target.results = [result] if number == 0 else [*target.results, result]
+
+
+async def _at_half(bench: _Bench, target: _Target) -> list[LoadResult]:
+    return [await bench.round(target, rate=target.rate / 2) for _ in range(ROUNDS)]
+
+
+async def _run(spec: LoadSpec) -> LoadResult:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline_local_stack.bench.load",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, errors = await process.communicate(json.dumps(asdict(spec)).encode())
+    if process.returncode != 0:
+        raise StackError(f"The load generator failed: {errors.decode()[-1500:]}")
+    return LoadResult(**json.loads(printed))
+
+
+async def _find_rows(dsn: str, ours: _Target, report: Report) -> None:
+    """Look for every body that was answered 200, by its hash."""
+    hashes = [
+        content[start : start + 32]
+        for content in [file.read_bytes() for file in ours.accepted]
+        for start in range(0, len(content), 32)
+    ]
+    async with _connected(dsn) as conn:
+        lost = await conn.fetchval(
+            """
+            SELECT count(*) FROM unnest($1::bytea[]) AS accepted (body_hash)
+            WHERE NOT EXISTS (SELECT FROM deliveries WHERE deliveries.body_hash = accepted.body_hash)
+            """,
+            hashes,
+        )
+    if lost:
+        report.broken.append(f"{lost} of {len(hashes)} webhooks answered 200 have no row")
+
+
+async def _count_rows(dsn: str, plain: _Target, report: Report) -> None:
+    accepted = sum(file.stat().st_size // 32 for file in plain.accepted)
+    async with _connected(dsn) as conn:
+        rows = await conn.fetchval("SELECT count(*) FROM webhooks")
+    if rows != accepted:
+        report.broken.append(f"the baseline stored {rows} webhooks and accepted {accepted}")
+
+
+@contextlib.asynccontextmanager
+async def _plain_server(stack: Stack, key: str) -> AsyncIterator[tuple[int, str]]:
+    """The baseline's own process and database on the same Postgres; gives its port and its DSN."""
+    async with _connected(stack.postgres.dsn) as conn:
+        await conn.execute("CREATE DATABASE bench_webhooks")
+    dsn = f"{stack.postgres.dsn.rsplit('/', 1)[0]}/bench_webhooks"
+    async with _connected(dsn) as conn:
+        await conn.execute(plain_webhook.CREATE_TABLE)
+    port = free_port()
+    child = Child(
+        "bench-plain-webhook",
+        [sys.executable, "-m", "pipeline_local_stack.bench.plain_webhook"],
+        {"BENCH_PORT": str(port), "BENCH_DSN": dsn, "BENCH_WEBHOOK_KEY": key},
+    )
+    child.start()
+    try:
+        await asyncio.to_thread(wait_until_listening, child, port)
+        yield port, dsn
+    finally:
+        await asyncio.to_thread(child.stop)
+
+
+@contextlib.asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    conn = await asyncpg.connect(dsn)
+    try:
+        yield conn
+    finally:
+        await conn.close()
