@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import asyncpg
+import structlog
 
 from pipeline_contracts.envelope import Envelope, Record
 from pipeline_messaging import outbox
@@ -21,6 +22,9 @@ from pipeline_messaging.subscriber import subscribe
 from pipeline_messaging.worker import AccountWorker, Lease, mark_due
 
 ENV = os.environ
+structlog.configure(  # the default renders local variables, slowly enough to lose leases over it
+    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+)
 
 
 def say(words: str) -> None:

@@ -16,6 +16,7 @@ from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from pipeline_messaging import lenient_records
+from pipeline_messaging.faults import told
 
 log = structlog.get_logger(__name__)
 
@@ -137,8 +138,8 @@ async def _start(broker: KafkaBroker, retry_seconds: float) -> None:
     while True:
         try:
             await broker.start()
-        except Exception as error:
-            log.warning("kafka_unreachable", retry_in=retry_seconds, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - without this task nothing would ever be consumed
+            log.warning("kafka_unreachable", retry_in=retry_seconds, **told(error))
             for subscriber in broker.subscribers:
                 with suppress(KafkaError, OSError):  # a half-started one may fail to stop, too
                     await subscriber.stop()

@@ -1,6 +1,7 @@
 """Whose fault is a failure: the infrastructure's (try again) or the record's (set it aside)?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -33,6 +34,17 @@ def is_infrastructure(error: BaseException) -> bool:
     misused connection, and the latter, a subclass, for a value that does not fit its column.
     """
     return any(_is_infrastructure(link) for link in _chain(error))
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """Fields for the log: one line for the infrastructure's faults, the traceback besides for anything else.
+
+    An outage is thousands of the same error: rendering tracebacks then costs the event loop time that heartbeats and
+    leases need, and a renderer that shows local variables would write events' contents into the log.
+    """
+    first_line = str(error).partition("\n")[0][:200]
+    text = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+    return {"error": text, "exc_info": None if is_infrastructure(error) else error}
 
 
 def _is_infrastructure(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ import structlog
 from pipeline_messaging import inbox, metrics, outbox
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.faults import told
 from pipeline_messaging.publishing import Outcome, Publisher
 
 log = structlog.get_logger(__name__)
@@ -110,10 +111,10 @@ class Relay:
             started = time.monotonic()
             try:
                 await self._session()
-            except Exception as error:  # a relay that ends is an outbox that silently grows
+            except Exception as error:  # noqa: BLE001 - a relay that ends is an outbox that silently grows
                 self._failing_since = self._failing_since or time.monotonic()
                 failures = 1 if time.monotonic() - started > _GAUGES_EVERY_SECONDS else failures + 1
-                log.warning("relay_interrupted", error=type(error).__name__, exc_info=error)
+                log.warning("relay_interrupted", **told(error))
                 await self._back_off(failures)
 
     async def _session(self) -> None:

@@ -24,6 +24,7 @@ from pipeline_contracts.envelope import Envelope
 from pipeline_messaging import metrics
 from pipeline_messaging.batch import Stored, store_batch
 from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.faults import told
 
 log = structlog.get_logger(__name__)
 
@@ -188,7 +189,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             group_id=self.group_id,
             records=len(records),
             retry_in=wait,
-            exc_info=error,
+            **told(error),
         )
         for partition, first in _edges(records, min).items():
             try:

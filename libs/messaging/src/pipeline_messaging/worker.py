@@ -20,6 +20,7 @@ import structlog
 from pipeline_messaging import leases, metrics
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
+from pipeline_messaging.faults import told
 from pipeline_messaging.leases import Lease, LeaseLost, mark_due
 
 __all__ = ["AccountWorker", "Lease", "LeaseLost", "Process", "mark_due"]
@@ -114,9 +115,9 @@ class AccountWorker:
         try:
             async with self._connection() as conn:
                 claims = await leases.claim(conn, limit=room, seconds=self._lease_seconds)
-        except Exception as error:  # the database being away must not end the worker
+        except Exception as error:  # noqa: BLE001 - the database being away must not end the worker
             self._failing_since = self._failing_since or time.monotonic()
-            log.warning("claim_failed", error=type(error).__name__, exc_info=error)
+            log.warning("claim_failed", **told(error))
             return 0
         self._failing_since = None
         if claims:
@@ -148,10 +149,15 @@ class AccountWorker:
             with suppress(Exception):
                 await self._give_back(lease)
             raise
-        except Exception as error:  # one account's failure must not end the worker
+        except Exception as error:  # noqa: BLE001 - one account's failure must not end the worker
             metrics.worker_runs_total.labels("failed").inc()
-            log.exception("account_failed", account_id=lease.account_id, failures=run.failures + 1)
-            await self._retry_later(run, error)
+            log.error(  # noqa: TRY400 - `told` adds the traceback where it says something
+                "account_failed",
+                account_id=lease.account_id,
+                failures=run.failures + 1,
+                **told(error),
+            )
+            await self._retry_later(run)
         else:
             metrics.worker_runs_total.labels("done").inc()
 
@@ -178,8 +184,8 @@ class AccountWorker:
                 async with self._connection(self._lease_seconds / 3) as conn:
                     if not await leases.renew(conn, lease, seconds=self._lease_seconds):
                         return
-            except Exception as error:  # try again while the lease lasts
-                log.warning("lease_not_renewed", account_id=lease.account_id, exc_info=error)
+            except Exception as error:  # noqa: BLE001 - try again while the lease lasts
+                log.warning("lease_not_renewed", account_id=lease.account_id, **told(error))
             else:
                 held_until = asked + self._lease_seconds
 
@@ -190,14 +196,14 @@ class AccountWorker:
         if not released:
             raise LeaseLost(run.lease)
 
-    async def _retry_later(self, run: _Run, error: Exception) -> None:
+    async def _retry_later(self, run: _Run) -> None:
         first, longest = self._backoff
         pause = min(first * 2 ** min(run.failures, 20), longest) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         try:
             async with self._connection() as conn:
                 await leases.retry_later(conn, run.lease, seconds=pause)
-        except Exception:  # then the lease runs out, and the account is still due
-            log.warning("retry_not_recorded", account_id=run.lease.account_id, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - then the lease runs out, and the account is still due
+            log.warning("retry_not_recorded", account_id=run.lease.account_id, **told(error))
 
     async def _give_back(self, lease: Lease) -> None:
         async with self._connection() as conn:
