@@ -1,5 +1,6 @@
 """Life after the first sync: updates, voids, edits in Xero, conflicts and their end."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -230,3 +231,34 @@ async def test_an_update_of_unknown_outcome_lands_once(synced, kinds_of_event, l
     assert len(invoice["lines"]) == 2
     assert await synced.state("inv-1") == "synced"
     assert (await synced.told("inv-1"))[-1].version == 2
+
+
+async def test_an_edit_in_xero_between_our_read_and_our_write_is_kept_and_told(
+    synced, kinds_of_event, line_of
+):
+    """Only the fields Pipeline changed go out, so the other hand's work survives and shows in the answer."""
+    (invoice,) = await synced.books.invoices("INV-1")
+    documents = synced.books.world.books[synced.books.tenant_id].documents
+    key = invoice["document_id"]
+
+    def edit(request):
+        if request.method == "POST":
+            documents[key] = replace(documents[key], reference="theirs")
+
+    synced.gateway.before = edit
+    lines = [line_of("1"), line_of("2")]
+    fields = {"version": 2, "reference": "one", "due_date": "2026-04-30", "lines": lines}
+    await synced.want(synced.invoice("inv-1", kind=kinds_of_event["updated"], **fields))
+    await synced.turn()
+    (after,) = await synced.books.invoices("INV-1")
+    assert (after["reference"], after["due_date"]) == ("theirs", "2026-04-30")
+    conflict = (await synced.told("inv-1"))[-1]
+    assert isinstance(conflict, OutOfSync)
+    (difference,) = conflict.differences
+    assert (difference.field, difference.xero) == ("reference", "theirs")
+    synced.gateway.before = None
+    await synced.books.act("POST", "invoices/INV-1", {"Reference": "one"})
+    (aligned,) = await synced.books.invoices("INV-1")
+    await synced.observe(observed(synced, aligned))
+    await synced.turn()
+    assert await synced.state("inv-1") == "synced"

@@ -1,12 +1,12 @@
 """What to record once Xero has shown us an invoice of ours: the link, the new base, and whether the books agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from invoice_sync.domain import lifecycle, mapping, three_way
-from invoice_sync.domain.state import Account, Block, Invoice, Link, Step
+from invoice_sync.domain.state import Account, Block, Invoice, Link, State, Step
 from invoice_sync.domain.three_way import FieldDifference, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.money import plain_money
@@ -39,8 +39,43 @@ def adopted(row: Invoice, body: InvoiceBody, version: int, seen: Seen) -> Step:
 
 
 def updated(row: Invoice, body: InvoiceBody, version: int, seen: Seen, link: Link) -> Step:
-    """Xero stored our change of an invoice it had."""
-    return _settled(row, body, version, seen, known_lines=link.line_item_ids, adopted=False)
+    """Xero stored our change of an invoice it had.
+
+    ``link.observed`` is what we read just before. A field we did not send and that looks different now was changed
+    by somebody in between: that is told, not taken for ours.
+    """
+    step = _settled(row, body, version, seen, known_lines=link.line_item_ids, adopted=False)
+    after = step.link
+    if after is None or step.row.state is not State.SYNCED:
+        return step
+    raced = tuple(
+        FieldDifference(
+            path, link.observed.get(path), after.agreed.get(path), after.observed.get(path)
+        )
+        for path in sorted(after.observed.keys() | link.observed.keys())
+        if _changed_by_others(path, link, after)
+    )
+    if not raced:
+        return step
+    before = {each.field: each.base for each in raced}
+    told = replace(after, base={**after.base, **before})
+    why = conflict_block(told.xero_number, raced)
+    return lifecycle.then(
+        step, lifecycle.out_of_sync(step.row, told, raced, why, seen.invoice.updated_at)
+    )
+
+
+# What follows from other fields changes with them, by nobody's hand.
+_ABSENT = "\0"
+_DERIVED = (mapping.TOTAL, ": tax_amount", ": tax_type")
+
+
+def _changed_by_others(path: str, before: Link, after: Link) -> bool:
+    # An absent path is a line added or removed; None is a field left to Xero.
+    ours = before.agreed.get(path, _ABSENT) != after.agreed.get(path, _ABSENT)
+    if ours or path.endswith(_DERIVED) or path.startswith("line xero:"):
+        return False
+    return before.observed.get(path) != after.observed.get(path)
 
 
 def _settled(
@@ -111,7 +146,7 @@ def in_xero(link: Link, seen: Seen) -> lifecycle.InXero:
     return lifecycle.InXero(
         link=link,
         total=seen.invoice.total or Decimal(0),
-        currency=seen.invoice.currency or "",
+        currency=seen.invoice.currency or link.agreed.get("currency") or "XXX",
         deep_link=invoice_link(seen.xero_web_url, seen.account.short_code, link.xero_invoice_id),
         xero_updated_at=seen.invoice.updated_at,
         correlation_id=seen.correlation_id,

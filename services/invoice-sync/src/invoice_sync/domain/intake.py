@@ -1,7 +1,7 @@
 """What a batch of invoice events comes to, before any row is touched."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -50,7 +50,7 @@ class Batch:
 
 def reduce_batch(envelopes: Iterable[Envelope]) -> Batch:
     """Keep the highest version of each invoice; a void seen on the way is remembered, for it is final."""
-    newest: dict[Key, DesiredState] = {}
+    found: dict[Key, list[DesiredState]] = {}
     arrivals: list[Arrival] = []
     for envelope in envelopes:
         event = envelope.event
@@ -58,9 +58,9 @@ def reduce_batch(envelopes: Iterable[Envelope]) -> Batch:
             continue
         state = _desired(event)
         key = (state.account_id, state.invoice_id)
-        newest[key] = _merge(newest[key], state) if key in newest else state
+        found.setdefault(key, []).append(state)
         arrivals.append(Arrival(*key, event.version, type(event).__name__, envelope.time))
-    states = tuple(newest[key] for key in sorted(newest))
+    states = tuple(_merge(found[key]) for key in sorted(found))
     accounts = tuple(sorted({state.account_id for state in states}))
     return Batch(states, tuple(arrivals), accounts)
 
@@ -85,20 +85,17 @@ def _desired(event: Invoice | InvoiceVoided) -> DesiredState:
     )
 
 
-def _merge(one: DesiredState, other: DesiredState) -> DesiredState:
-    """The higher version wins (the first of two equal ones); a body and a void are kept from either."""
-    high, low = (one, other) if one.version >= other.version else (other, one)
-    voids = [each.void_version for each in (high, low) if each.void_version is not None]
-    body = high if high.body is not None else low
-    return DesiredState(
-        high.account_id,
-        high.invoice_id,
-        high.version,
-        high.operation,
-        body.body,
-        body.invoice_number,
-        body.customer_id,
-        body.currency,
-        body.total,
-        min(voids, default=None),
+def _merge(states: Sequence[DesiredState]) -> DesiredState:
+    """The highest version (the first of equal ones), with the newest body there is and the first void."""
+    if len(states) == 1:
+        return states[0]
+    high = max(states, key=lambda state: state.version)
+    writes = [state for state in states if state.body is not None]
+    body = max(writes, key=lambda state: state.version, default=high)
+    voids = [state.void_version for state in states if state.void_version is not None]
+    return replace(
+        body,
+        version=high.version,
+        operation=high.operation,
+        void_version=min(voids, default=None),
     )

@@ -19,6 +19,10 @@ from pipeline_contracts.event import Event
 from pipeline_contracts.problems import ProblemCode
 from pipeline_contracts.sync import Difference, InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
 
+# An event has a size limit; a conflict of a thousand lines must not exceed it. The message counts the rest.
+_MOST_DIFFERENCES = 300
+_LONGEST_VALUE = 500
+
 # Linking the customer to another contact is what helps here, and it releases what waits for it.
 _FIXED_BY_MAPPING = frozenset(
     {ProblemCode.CONTACT_ARCHIVED, ProblemCode.CONTACT_NOT_FOUND, ProblemCode.CUSTOMER_NOT_MAPPED}
@@ -220,14 +224,23 @@ def out_of_sync(
         xero_invoice_id=link.xero_invoice_id,
         xero_updated_at=xero_updated_at,
         differences=tuple(
-            Difference(field=each.field, base=each.base, pipeline=each.pipeline, xero=each.xero)
-            for each in differences
+            Difference(
+                field=each.field,
+                base=_short(each.base),
+                pipeline=_short(each.pipeline),
+                xero=_short(each.xero),
+            )
+            for each in differences[:_MOST_DIFFERENCES]
         ),
         message=why.message,
         hint=why.hint,
     )
     note = Note("out_of_sync", why.message, why.code, row.version)
     return _published(stopped, (event,), (note,), link)
+
+
+def _short(value: str | None) -> str | None:
+    return value if value is None else value[:_LONGEST_VALUE]
 
 
 def resumed(row: Invoice, link: Link, by: str) -> Step:

@@ -12,13 +12,17 @@ from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.documents import XeroInvoice
 
-# What Xero still lets change once something is paid or credited ("Invoices").
-_CHANGEABLE_HEAD = {
+_HEAD = {
     "invoice_number": "InvoiceNumber",
     "reference": "Reference",
-    "due_date": "DueDate",
     "contact": "Contact",
+    "issue_date": "Date",
+    "due_date": "DueDate",
+    "currency": "CurrencyCode",
+    "amounts_are": "LineAmountTypes",
 }
+# What Xero still lets change once something is paid or credited ("Invoices").
+_CHANGEABLE_HEAD = frozenset({"invoice_number", "reference", "due_date", "contact"})
 _CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
 
 
@@ -128,12 +132,19 @@ def void_element(link: Link) -> dict[str, Any]:
 def update_element(
     body: InvoiceBody, contact_id: str, settings: mapping.WriteSettings, push: Push
 ) -> Mapping[str, Any]:
-    """The change to send. Of a paid invoice only what Xero still lets change goes out."""
+    """The change to send: only the fields Pipeline changed.
+
+    Xero has no conditional writes. A field left out keeps what somebody may be writing into it at this moment, and
+    the answer then shows it. Lines go together: one left out would be removed.
+    """
     element = mapping.to_xero(body, contact_id, settings, push.link.line_item_ids)
     del element["Status"]
+    keep = {_HEAD[path] for path in push.changed if path in _HEAD}
+    if "currency" in push.changed:
+        keep.add("CurrencyRate")
+    if "amounts_are" in push.changed or any(path.startswith("line ") for path in push.changed):
+        keep |= {"LineItems", "LineAmountTypes"}
     if push.is_paid:
-        keep = {_CHANGEABLE_HEAD[path] for path in push.changed if path in _CHANGEABLE_HEAD}
-        if any(path.endswith(_CHANGEABLE_OF_LINES) for path in push.changed):
-            keep.add("LineItems")
-        element = {key: value for key, value in element.items() if key in keep}
-    return {"InvoiceID": push.link.xero_invoice_id, **element}
+        keep.discard("LineAmountTypes")
+    changes = {key: value for key, value in element.items() if key in keep}
+    return {"InvoiceID": push.link.xero_invoice_id, **(changes or element)}

@@ -1,0 +1,223 @@
+"""Pipeline's invoice as Xero's, and both as comparable snapshots."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invoice_sync.domain import contacts, mapping
+from invoice_sync.domain.mapping import (
+    desired_snapshot,
+    in_xeros_words,
+    invoices_body,
+    is_ours,
+    marker,
+    pair_lines,
+    to_xero,
+    xero_snapshot,
+)
+from invoice_sync.domain.state import Block, Customer
+from invoice_sync.domain.three_way import Plan, compare
+from pipeline_contracts.invoice import InvoiceCreated
+from pipeline_xero.documents import XeroInvoice
+
+CONTACT = "5f2b7c1a-1c8f-4c0e-9f57-0a4d7a0e6b11"
+XERO_ID = "243216c5-369e-4056-ac67-05388f86dc81"
+
+
+def test_the_payload_names_the_contact_by_id_only(body_of, line_of, settings):
+    lines = [
+        line_of(
+            "1",
+            unit_amount="33.33333",
+            discount_rate="10",
+            account_code="260",
+            tax_code="OUTPUT2",
+            tax_amount="1.505",
+            item_code="CD",
+            tracking=[{"category": "Region", "option": "North"}],
+        ),
+        line_of("2"),
+    ]
+    sent = json.loads(
+        invoices_body(
+            [to_xero(body_of(lines=lines, total="1", currency_rate="1.5"), CONTACT, settings)]
+        )
+    )["Invoices"][0]
+    assert sent["Type"] == "ACCREC"
+    assert sent["Status"] == "AUTHORISED"
+    assert sent["Contact"] == {"ContactID": CONTACT}
+    assert (sent["Date"], sent["DueDate"]) == ("2026-03-01", "2026-03-31")
+    assert sent["Url"] == "https://app.pipeline.example/accounts/acc-1/invoices/inv-1"
+    assert sent["CurrencyRate"] == 1.5
+    assert sent["Reference"] == ""
+    first, second = sent["LineItems"]
+    assert first["UnitAmount"] == 33.3333
+    assert first["TaxAmount"] == 1.51
+    assert first["TaxType"] == "OUTPUT2"
+    assert first["Tracking"] == [{"Name": "Region", "Option": "North"}]
+    assert second["AccountCode"] == "200"
+    assert "TaxType" not in second
+    assert "LineItemID" not in first
+
+
+def test_an_update_names_the_lines_it_knows(body_of, line_of, settings):
+    sent = to_xero(body_of(lines=[line_of("1"), line_of("2")]), CONTACT, settings, {"2": "x-2"})
+    assert [each.get("LineItemID") for each in sent["LineItems"]] == [None, "x-2"]
+
+
+@pytest.mark.parametrize(
+    ("amounts_are", "tax", "sent"),
+    [
+        ("tax_exclusive", {}, "NoTax"),
+        ("tax_exclusive", {"tax_code": "OUTPUT2"}, "Exclusive"),
+        ("tax_exclusive", {"tax_amount": "0"}, "Exclusive"),
+        ("tax_inclusive", {}, "Inclusive"),
+        ("no_tax", {}, "NoTax"),
+    ],
+)
+def test_amounts_before_a_tax_nobody_names_carry_none(
+    body_of, line_of, settings, amounts_are, tax, sent
+):
+    invoice = body_of(lines=[line_of(**tax)], amounts_are=amounts_are)
+    assert to_xero(invoice, CONTACT, settings)["LineAmountTypes"] == sent
+
+
+def test_our_marker_is_recognised_and_nobody_elses():
+    ours = marker("https://app.pipeline.example", "acc/1", "inv 1")
+    assert ours == "https://app.pipeline.example/accounts/acc%2F1/invoices/inv%201"
+    assert is_ours({"Url": ours}, ours)
+    assert is_ours({"Url": ours.upper() + "/"}, ours)
+    assert not is_ours({"Url": ours + "0"}, ours)
+    assert not is_ours({"Url": None}, ours)
+    assert not is_ours({}, ours)
+
+
+def test_lines_are_paired_by_id_and_new_ones_by_their_order():
+    assert pair_lines(["1", "2"], ["a", "b"], {}) == {"1": "a", "2": "b"}
+    # New lines stand before the kept ones in Xero's answer.
+    assert pair_lines(["1", "3", "2"], ["n", "a", "b"], {"1": "a", "2": "b"}) == {
+        "1": "a",
+        "2": "b",
+        "3": "n",
+    }
+    assert pair_lines(["2"], ["b"], {"1": "a", "2": "b"}) == {"2": "b"}
+
+
+def as_xero(body, settings, **changes) -> XeroInvoice:
+    """The invoice as Xero would show it: our payload with its ids and defaults."""
+    element = json.loads(invoices_body([to_xero(body, CONTACT, settings)]), parse_float=Decimal)[
+        "Invoices"
+    ][0]
+    for position, item in enumerate(element["LineItems"]):
+        item["LineItemID"] = f"line-{position}"
+        item.setdefault("TaxType", "OUTPUT2")
+        item.setdefault("TaxAmount", 0)
+    return XeroInvoice.from_json(element | {"InvoiceID": XERO_ID, "Total": body.total} | changes)
+
+
+def paired(body) -> dict[str, str]:
+    return {line.line_id: f"line-{position}" for position, line in enumerate(body.lines)}
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+numbers = st.decimals(0, 10**6, places=6)
+
+
+@given(st.lists(st.tuples(texts, numbers, numbers), min_size=1, max_size=5), texts, texts)
+def test_what_was_sent_and_comes_back_is_no_difference(lines, number, reference):
+    body = InvoiceCreated(
+        account_id="acc-1",
+        invoice_id="inv-1",
+        version=1,
+        invoice_number=number,
+        reference=reference,
+        customer_id="cust-1",
+        issue_date="2026-03-01",
+        due_date="2026-03-31",
+        currency="NZD",
+        amounts_are="tax_inclusive",
+        lines=[
+            {"line_id": str(place), "description": text, "quantity": quantity, "unit_amount": unit}
+            for place, (text, quantity, unit) in enumerate(lines)
+        ],
+        total="5.00",
+    )
+    observed = xero_snapshot(
+        as_xero(body, mapping.WriteSettings("https://p.example", "200")), paired(body)
+    )
+    assert compare(None, desired_snapshot(body, CONTACT), observed).plan is Plan.IN_SYNC
+
+
+def test_payments_and_status_by_payment_are_never_a_difference(body_of, settings):
+    body = body_of()
+    before = xero_snapshot(as_xero(body, settings), paired(body))
+    paid = as_xero(body, settings, Status="PAID", AmountPaid=100, AmountDue=0, SentToContact=True)
+    assert xero_snapshot(paid, paired(body)) == before
+
+
+@pytest.mark.parametrize("status", ["VOIDED", "DELETED"])
+def test_a_withdrawn_document_is_a_difference(body_of, settings, status):
+    body = body_of()
+    gone = xero_snapshot(as_xero(body, settings, Status=status), paired(body))
+    assert compare(None, desired_snapshot(body, CONTACT), gone).plan is Plan.CONFLICT
+
+
+def test_what_pipeline_did_not_change_keeps_xeros_rendition(body_of):
+    agreed = desired_snapshot(body_of(reference="a  b"), CONTACT)
+    base = {**agreed, "reference": "A B", "line 1: account_code": "200"}
+    wanted = desired_snapshot(body_of(reference="a  b", due_date="2026-04-30"), CONTACT)
+    ours = in_xeros_words(wanted, agreed, base)
+    assert ours["reference"] == "A B"
+    assert ours["due_date"] == "2026-04-30"
+    assert compare(base, ours, base).plan is Plan.PUSH
+    assert {each.field for each in compare(base, ours, base).differences} == {"due_date"}
+
+
+def test_the_total_is_never_taken_over(body_of):
+    agreed = desired_snapshot(body_of(), CONTACT)
+    assert in_xeros_words(agreed, agreed, {**agreed, "total": "115"})["total"] == "100"
+
+
+def test_a_customer_becomes_a_contact_found_by_its_number():
+    customer = Customer("a", "cust-1", 1, " Kim  Li ", "k@example.org", "04", "NZ1")
+    assert contacts.to_xero(customer) == {
+        "Name": "Kim Li",
+        "ContactNumber": "cust-1",
+        "EmailAddress": "k@example.org",
+        "TaxNumber": "NZ1",
+        "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": "04"}],
+    }
+
+
+@given(st.text(min_size=1, max_size=255), st.text(min_size=1, max_size=255))
+def test_contact_numbers_fit_and_tell_customers_apart(one, other):
+    numbers = contacts.contact_number(one), contacts.contact_number(other)
+    assert all(len(each) <= 50 for each in numbers)
+    assert (numbers[0] == numbers[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [("cust-1", True), ("a/b", False), ("..", False), (CONTACT, False), ("ä", False)],
+)
+def test_which_numbers_can_stand_in_a_path(number, fits):
+    assert contacts.fits_a_path(number) is fits
+
+
+def test_a_customers_steps():
+    customer = Customer("a", "c", 1, "Kim", attempts=1)
+    sent = contacts.sending(customer, 7, 0, "tenant-1")
+    assert (sent.intent_id, sent.due_at) == (7, None)
+    taken = contacts.taken(sent, ["The contact name Kim is already assigned to another contact."])
+    assert taken.intent_id == 7
+    assert taken.block.code == "CONTACT_NAME_TAKEN"
+    odd = contacts.refused(sent, ["Email address is not valid."])
+    assert odd.block.code == "CONTACT_INVALID"
+    assert "Email address is not valid" in odd.block.message
+    assert contacts.settled(odd) == replace(customer, attempts=0, tenant_id="tenant-1")
+    waiting = contacts.waits(sent, Block("NOT_CONNECTED", "m", "h", retryable=False))
+    assert waiting.intent_id is None
