@@ -6,7 +6,6 @@ import httpx
 import pytest
 from acceptance_support import announce_customer
 
-from pipeline_contracts import topics
 from pipeline_local_stack.connect import connect_to_xero
 from pipeline_local_stack.stack import Stack, running_stack
 from pipeline_local_stack.watcher import Watcher, watching
@@ -31,7 +30,7 @@ def xero(stack: Stack) -> XeroAdmin:
 async def seen(stack: Stack) -> AsyncIterator[Watcher]:
     """Everything that comes out on the topics; the customer of the tests' invoices is known."""
     await announce_customer(stack.broker.bootstrap_servers)
-    async with watching(stack.broker.bootstrap_servers, topics.ALL) as watcher:
+    async with watching(stack.broker.bootstrap_servers) as watcher:
         yield watcher
 
 

@@ -18,12 +18,13 @@ def up(tmp_path: Path):
     started = []
 
     def start():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline_local_stack", "up"],
-            stdout=(tmp_path / "up.out").open("w"),
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PIPELINE_XERO_LOCAL": str(tmp_path)},
-        )
+        with (tmp_path / "up.out").open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline_local_stack", "up"],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PIPELINE_XERO_LOCAL": str(tmp_path)},
+            )
         started.append(process)
         deadline = time.monotonic() + 120
         while not (tmp_path / "stack.json").exists():
@@ -80,6 +81,8 @@ def test_ctrl_c_and_down_and_a_crash_leave_no_process(up, tmp_path: Path):
     everything = processes_of(tmp_path)
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
+    notes = [json.loads(f.read_text()) for f in (tmp_path / "run").glob("*.json")]
     down(tmp_path)
     wait_gone(everything)
+    assert not [n["scratch"] for n in notes if n["scratch"] and Path(n["scratch"]).exists()]
     assert down(tmp_path).strip() == "Nothing was running."

@@ -46,7 +46,6 @@ PATIENCE_SECONDS = 150
 CALLS_A_MINUTE, CALLS_AT_ONCE = 60, 5
 """Xero's limits for one organisation: developer.xero.com, OAuth 2.0 API limits."""
 REPORT_FILE = LOCAL / "demo.json"
-_CHECKED_TOPICS = [t for t in topics.ALL if t is not topics.CHANGES]
 
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
@@ -112,7 +111,7 @@ async def _run(stack: Stack, console: Console, kill: Kill) -> tuple[Verdict, int
         console=console,
     )
     async with (
-        watching(stack.broker.bootstrap_servers, _CHECKED_TOPICS) as seen,
+        watching(stack.broker.bootstrap_servers) as seen,
         _supervised(stack, say),
     ):
         with progress:

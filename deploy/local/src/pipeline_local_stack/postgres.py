@@ -27,7 +27,6 @@ class Postgres:
     child: Child
     port: int
     password: str
-    scratch: Path | None
 
     @property
     def dsn(self) -> str:
@@ -35,10 +34,8 @@ class Postgres:
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/postgres"
 
     def stop(self) -> None:
-        """Stop the server and remove what was put outside the checkout."""
+        """Stop the server."""
         self.child.stop()
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
@@ -103,12 +100,13 @@ def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
         ],
         user=user,
         cwd=data,
+        scratch=scratch,
         stop_signal=signal.SIGINT,  # "fast" shutdown; SIGTERM would wait for every client to leave
     )  # fmt: skip
     child.start()
     wait_until_listening(child, port)
     _wait_until_ready(binaries / "pg_isready", port)
-    return Postgres(child, port, password, scratch)
+    return Postgres(child, port, password)
 
 
 def _wait_until_ready(pg_isready: Path, port: int, seconds: float = 30) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,8 @@ class Child:
     user: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     cwd: Path | None = None
+    scratch: Path | None = None
+    """A folder outside the checkout that goes when the process has gone."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,7 +58,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C reaches only the launcher, which stops all in order
                 preexec_fn=_die_with_launcher if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread at start
             )
-        _note(self.name, self.process.pid, self.stop_signal)
+        _note(self.name, self.process.pid, self.stop_signal, self.scratch)
 
     def is_running(self) -> bool:
         """Whether the process was started and has not ended."""
@@ -76,7 +79,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        (RUN / f"{self.name}.json").unlink(missing_ok=True)
+        _forget(RUN / f"{self.name}.json")
 
     def last_words(self, lines: int = 15) -> str:
         """The end of the log, for the message that says why it did not start."""
@@ -122,15 +125,27 @@ def stop_leftovers(grace_seconds: float = 30) -> list[str]:
                 except psutil.TimeoutExpired:
                     process.kill()
                     process.wait(5)
-        file.unlink(missing_ok=True)
+        _forget(file)
     return stopped
 
 
-def _note(name: str, pid: int, stop_signal: signal.Signals) -> None:
-    created = psutil.Process(pid).create_time()
-    (RUN / f"{name}.json").write_text(
-        json.dumps({"pid": pid, "created": created, "signal": stop_signal.name})
-    )
+def _note(name: str, pid: int, stop_signal: signal.Signals, scratch: Path | None = None) -> None:
+    note = {
+        "pid": pid,
+        "created": psutil.Process(pid).create_time(),
+        "signal": stop_signal.name,
+        "scratch": scratch and str(scratch),
+    }
+    (RUN / f"{name}.json").write_text(json.dumps(note))
+
+
+def _forget(file: Path) -> None:
+    """The process of a note has gone: so do its scratch folder and the note."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        scratch = json.loads(file.read_text()).get("scratch")
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+    file.unlink(missing_ok=True)
 
 
 def _noted_process(file: Path) -> psutil.Process | None:

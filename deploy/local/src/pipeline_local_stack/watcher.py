@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipeline_contracts.envelope import Envelope, decode
-from pipeline_contracts.topics import Topic
+from pipeline_contracts.topics import CONNECTIONS, DEAD_LETTER_TOPICS, PAYMENTS, SYNC, Topic
+
+WHAT_COMES_OUT = (SYNC, PAYMENTS, CONNECTIONS, *DEAD_LETTER_TOPICS)
 
 
 class Watcher:
@@ -20,9 +22,12 @@ class Watcher:
         self.dead_letters: list[dict[str, str]] = []
         self._consumer = consumer
         self._changed = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
 
     async def changed(self, seconds: float) -> None:
-        """Return when something new was read, or after some seconds without."""
+        """Return when something new was read, or after some seconds without; raise what stopped the reading."""
+        if self._following is not None and self._following.done():
+            self._following.result()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)
         self._changed.clear()
@@ -33,15 +38,22 @@ class Watcher:
         while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
             await self.changed(0.2)
 
-    async def follow(self) -> None:
-        """Read until cancelled."""
+    def start(self) -> None:
+        """Read in the background until stopped."""
+        self._following = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Read no more."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
+
+    async def _follow(self) -> None:
         async for record in self._consumer:
             if record.topic.endswith(".dlq"):
                 self.dead_letters.append(
-                    {
-                        name: (value or b"").decode(errors="replace")
-                        for name, value in record.headers
-                    }
+                    {"key": (record.key or b"").decode(errors="replace")}
+                    | {name: (raw or b"").decode(errors="replace") for name, raw in record.headers}
                 )
             else:
                 self.envelopes[record.topic].append(
@@ -51,7 +63,9 @@ class Watcher:
 
 
 @contextlib.asynccontextmanager
-async def watching(bootstrap_servers: str, topics: Sequence[Topic]) -> AsyncIterator[Watcher]:
+async def watching(
+    bootstrap_servers: str, topics: Sequence[Topic] = WHAT_COMES_OUT
+) -> AsyncIterator[Watcher]:
     """Follow the topics in the background."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
@@ -65,11 +79,9 @@ async def watching(bootstrap_servers: str, topics: Sequence[Topic]) -> AsyncIter
         [TopicPartition(topic.name, p) for topic in topics for p in range(topic.partitions)]
     )
     await consumer.seek_to_beginning()
-    following = asyncio.create_task(watcher.follow())
+    watcher.start()
     try:
         yield watcher
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        await watcher.stop()
         await consumer.stop()
