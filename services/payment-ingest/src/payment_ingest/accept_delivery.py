@@ -1,8 +1,9 @@
-"""Make a genuine webhook body durable before it is answered: one writer, one commit for all that waits.
+"""Make a genuine webhook body durable before it is answered: one commit for all that waits.
 
 While one INSERT is on its way to the disk, the next requests queue; then all of them go in one statement. An
-idle service answers after one commit, a burst costs one commit per few hundred bodies. Kafka is not on this
-path, and neither is anything that reads the body.
+idle service answers after one commit, a burst costs one commit per few hundred bodies. Two lanes take turns, each
+with a connection of its own, so that one gathers while the other waits for the disk. Kafka is not on this path, and
+neither is anything that reads the body.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ from pipeline_messaging.failpoints import failpoint
 
 log = structlog.get_logger(__name__)
 
+_BURST_ROWS = 8
+_BURST_SECONDS = 0.1
+
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
@@ -32,6 +36,7 @@ class NotStoredError(Exception):
 class Limits:
     """Bounds of the queue and of each commit."""
 
+    lanes: int = 2
     rows_per_commit: int = 1_000
     bytes_per_commit: int = 8 * 1024 * 1024
     queued_rows: int = 20_000
@@ -48,10 +53,10 @@ class _Waiting:
 
 
 class DeliveryWriter:
-    """The only writer of deliveries in this process.
+    """Writes every delivery of this process.
 
     Args:
-        connect: Opens a connection for the writer's own use.
+        connect: Opens a connection for a lane's own use.
         on_stored: Called after each commit, to wake whoever reads deliveries.
         limits: Bounds.
     """
@@ -64,9 +69,9 @@ class DeliveryWriter:
         self._limits = limits or Limits()
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
-        self._more = asyncio.Event()
+        self._idle: list[asyncio.Future[None]] = []
+        self._last_burst = -_BURST_SECONDS
         self._stopping = False
-        self._conn: asyncpg.Connection | None = None
 
     async def accept(self, delivery: Delivery) -> None:
         """Return once `delivery` is durable.
@@ -86,7 +91,7 @@ class DeliveryWriter:
         waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._queued_bytes += size
-        self._more.set()
+        self._wake_one()
         started = time.monotonic()
         try:
             async with asyncio.timeout(limits.answer_seconds):
@@ -97,19 +102,40 @@ class DeliveryWriter:
 
     async def run(self) -> None:
         """Write until stopped; what is queued then is still written."""
-        try:
-            while not (self._stopping and not self._queue):
-                await self._more.wait()
-                self._more.clear()
-                while self._queue:
-                    await self._write(self._take())
-        finally:
-            await self._drop_connection()
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(self._limits.lanes):
+                lanes.create_task(self._lane(), name="delivery-lane")
+
+    @property
+    def busy(self) -> bool:
+        """Whether webhooks are coming in a burst: several to a commit, just now."""
+        return time.monotonic() - self._last_burst < _BURST_SECONDS
 
     def stop(self) -> None:
         """Accept no more, finish what is queued."""
         self._stopping = True
-        self._more.set()
+        while self._idle:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        # Exactly one: a lane woken for nothing would cost each request of a quiet service a turn of the loop.
+        if self._idle:
+            self._idle.pop().set_result(None)
+
+    async def _lane(self) -> None:
+        conn: asyncpg.Connection | None = None
+        try:
+            while True:
+                if self._queue:
+                    conn = await self._write(conn, self._take())
+                elif self._stopping:
+                    return
+                else:
+                    woken = asyncio.get_running_loop().create_future()
+                    self._idle.append(woken)
+                    await woken
+        finally:
+            _drop(conn)
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
@@ -120,32 +146,38 @@ class DeliveryWriter:
                 break
             taken.append(self._queue.popleft())
         self._queued_bytes -= sum(len(one.delivery.body) for one in taken)
+        if len(taken) >= _BURST_ROWS:
+            self._last_burst = time.monotonic()
         # A request that gave up was answered 503: storing it is allowed, but others may be waiting behind it.
         return [one for one in taken if not one.durable.done()]
 
-    async def _write(self, batch: list[_Waiting]) -> None:
+    async def _write(
+        self, conn: asyncpg.Connection | None, batch: list[_Waiting]
+    ) -> asyncpg.Connection | None:
+        """Store a batch and tell its requests; gives back the connection to go on with, if it is still good."""
         if not batch:
-            return
+            return conn
         try:
             async with asyncio.timeout(self._limits.commit_seconds):
-                if self._conn is None or self._conn.is_closed():
-                    self._conn = await self._connect()
+                if conn is None or conn.is_closed():
+                    conn = await self._connect()
                 failpoint("delivery:before_commit")
-                await deliveries.keep(self._conn, [one.delivery for one in batch])
+                await deliveries.keep(conn, [one.delivery for one in batch])
                 failpoint("delivery:after_commit")
         except Exception as error:  # noqa: BLE001 - whatever it was, every waiting request must get its answer
-            log.warning("deliveries_not_stored", error=type(error).__name__, deliveries=len(batch))
-            await self._drop_connection()
+            log.warning("deliveries_not_stored", error=type(error).__name__, count=len(batch))
+            # After a timeout the statement may still be running on it: only a new connection starts clean.
+            _drop(conn)
             _tell(batch, NotStoredError(type(error).__name__))
-        else:
-            _tell(batch, None)
-            self._on_stored()
+            return None
+        _tell(batch, None)
+        self._on_stored()
+        return conn
 
-    async def _drop_connection(self) -> None:
-        # After a timeout the statement may still be running on it: only a new connection starts clean.
-        conn, self._conn = self._conn, None
-        if conn is not None and not conn.is_closed():
-            conn.terminate()
+
+def _drop(conn: asyncpg.Connection | None) -> None:
+    if conn is not None and not conn.is_closed():
+        conn.terminate()
 
 
 def _tell(batch: list[_Waiting], error: NotStoredError | None) -> None:

@@ -113,7 +113,7 @@ async def _start(
         pool, partial(process_account, deps), concurrency=settings.account_concurrency
     )
     working = await _run(stack, worker.run(), worker.stop)
-    ringer = DoorbellRinger(pool, on_rung=worker.wake)
+    ringer = DoorbellRinger(pool, on_rung=worker.wake, is_busy=lambda: writer.busy)
     app.state.wake_ringer = ringer.wake
     ringing = await _run(stack, ringer.run(), ringer.stop)
     measuring = await _run(stack, _measure(pool), None)
@@ -127,7 +127,8 @@ async def _start(
     subscribe(
         broker,
         topics.CONNECTIONS.name,
-        group_id=SOURCE,
+        # A group of its own for each topic: members of one group rebalance whenever any of them comes or goes.
+        group_id=f"{SOURCE}.{topics.CONNECTIONS.name}",
         pool=pool,
         handle=follow_connections,
         on_committed=linked,
@@ -135,7 +136,7 @@ async def _start(
     subscribe(
         broker,
         topics.SYNC.name,
-        group_id=SOURCE,
+        group_id=f"{SOURCE}.{topics.SYNC.name}",
         pool=pool,
         handle=partial(link_invoices, clock=_clock),
         on_committed=linked,

@@ -28,15 +28,17 @@ class StoredDelivery:
 
 async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     """Store every body not stored before; the same body twice is one row."""
+    # In one order for everybody: two transactions with two bodies in common must wait for each other, not dead-lock.
+    ordered = sorted(deliveries, key=lambda one: one.body_hash)
     await conn.execute(
         """
         INSERT INTO deliveries (body_hash, body, key_position)
         SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[])
         ON CONFLICT (body_hash) DO NOTHING
         """,
-        [one.body_hash for one in deliveries],
-        [one.body for one in deliveries],
-        [one.key_position for one in deliveries],
+        [one.body_hash for one in ordered],
+        [one.body for one in ordered],
+        [one.key_position for one in ordered],
     )
 
 
