@@ -128,7 +128,8 @@ def _subscribe(
     return subscribe(
         broker,
         topic.name,
-        group_id=settings.consumer_group,
+        # A group of its own for each topic: members of one group rebalance whenever any of them comes or goes.
+        group_id=f"{settings.consumer_group}.{topic.name}",
         pool=pool,
         handle=handle,
         on_committed=worker.wake,

@@ -48,7 +48,7 @@ class InvoiceSyncSettings(ServiceSettings):
         "invoice-sync",
         min_length=1,
         max_length=200,
-        description="Kafka consumer group of this service",
+        description="prefix of this service's Kafka consumer groups, one for each topic",
     )
     worker_concurrency: int = Field(
         8, ge=1, le=100, description="accounts worked on at the same time by one replica, 1 to 100"

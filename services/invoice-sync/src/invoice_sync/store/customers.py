@@ -113,7 +113,8 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
         """
         UPDATE customers c SET due_at = now(), block_code = NULL, attempts = 0
           FROM accounts a
-         WHERE c.account_id = ANY($1::text[]) AND a.account_id = c.account_id AND a.status = 'CONNECTED'
+         WHERE c.account_id = ANY($1::text[]) AND a.account_id = ANY($1::text[])
+           AND a.account_id = c.account_id AND a.status = 'CONNECTED'
            AND c.due_at IS NULL AND c.intent_id IS NULL AND c.block_code IN ('NOT_CONNECTED', 'TENANT_CHANGED')
         """,
         account_ids,

@@ -150,6 +150,7 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
                updated_at = now()
           FROM accounts a
          WHERE i.account_id = ANY($1::text[]) AND i.state = 'waiting_for_connection'
+           AND a.account_id = ANY($1::text[])
            AND a.account_id = i.account_id AND a.status = 'CONNECTED'
            AND (i.tenant_id IS NULL OR i.tenant_id = a.tenant_id)
         """,

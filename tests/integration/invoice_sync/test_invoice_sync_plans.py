@@ -1,0 +1,138 @@
+"""No statement of the worker's rounds scans a table: a tick costs the same with 50 or 50,000 invoices waiting."""
+
+import json
+
+import pytest
+
+from invoice_sync.store import (
+    contact_mappings,
+    customers,
+    failures,
+    intents,
+    invoice_links,
+    invoices,
+    timeline,
+)
+
+ACCOUNTS, PER_ACCOUNT = 500, 100
+
+
+class Explaining:
+    """A connection that explains each statement instead of running it."""
+
+    def __init__(self, conn) -> None:
+        self._conn = conn
+        self.scans: set[str] = set()
+
+    async def _explain(self, statement, *args):
+        plan = json.loads(await self._conn.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *args))
+        self._walk(plan[0]["Plan"])
+
+    def _walk(self, node) -> None:
+        if node["Node Type"] == "Seq Scan":
+            self.scans.add(node["Relation Name"])
+        for child in node.get("Plans", ()):
+            self._walk(child)
+
+    async def fetch(self, statement, *args):
+        await self._explain(statement, *args)
+        return []
+
+    async def fetchrow(self, statement, *args):
+        await self._explain(statement, *args)
+
+    async def fetchval(self, statement, *args):
+        await self._explain(statement, *args)
+
+    async def execute(self, statement, *args):
+        await self._explain(statement, *args)
+        return "UPDATE 0"
+
+
+@pytest.fixture
+async def crowded(sync_pool):
+    async with sync_pool.acquire() as conn:
+        await conn.execute(
+            """
+            INSERT INTO accounts (account_id, status, tenant_id)
+            SELECT 'acc-' || a, 'CONNECTED', 'ten-' || a FROM generate_series(1, $1) a
+            """,
+            ACCOUNTS,
+        )
+        await conn.execute(
+            """
+            INSERT INTO invoices (account_id, invoice_id, state, version, operation, customer_id, currency, total,
+                                  due_at, block_code, intent_id)
+            SELECT 'acc-' || a, 'inv-' || n,
+                   (ARRAY['pending','synced','waiting_for_contact','waiting_for_connection','failed'])[1 + n % 5],
+                   1, 'write', 'cust-' || n % 20, 'NZD', 1,
+                   CASE WHEN n % 5 = 0 THEN now() - interval '1 minute' END,
+                   CASE WHEN n % 5 > 1 THEN 'CODE_' || n % 5 END, CASE WHEN n % 50 = 0 THEN a END
+              FROM generate_series(1, $1) a, generate_series(1, $2) n
+            """,
+            ACCOUNTS,
+            PER_ACCOUNT,
+        )
+        await conn.execute(
+            """
+            INSERT INTO invoice_links
+            SELECT account_id, invoice_id, 'ten-' || substr(account_id, 5), account_id || invoice_id, 'n', 'AUTHORISED',
+                   '{}', '{}', '{}', '{}', now() FROM invoices
+            """
+        )
+        await conn.execute(
+            """
+            INSERT INTO customers (account_id, customer_id, version, name, due_at, intent_id)
+            SELECT 'acc-' || a, 'cust-' || n, 1, 'x', CASE WHEN n % 10 = 0 THEN now() END, CASE WHEN n = 5 THEN a END
+              FROM generate_series(1, $1) a, generate_series(1, 40) n
+            """,
+            ACCOUNTS,
+        )
+        await conn.execute(
+            """
+            INSERT INTO contact_mappings
+            SELECT account_id, 'ten-' || substr(account_id, 5), customer_id, 'c', 'n', 'x', now() FROM customers
+            """
+        )
+        await conn.execute(
+            """
+            INSERT INTO intents (account_id, tenant_id, kind, method, path, body, idempotency_key, first_sent_at, due_at)
+            SELECT 'acc-' || a % $1, 't', 'create', 'PUT', 'Invoices', '', 'key-' || a, now(), now()
+              FROM generate_series(1, $1 * 4) a
+            """,
+            ACCOUNTS,
+        )
+        await conn.execute(
+            """
+            INSERT INTO timeline (account_id, invoice_id, at, kind)
+            SELECT account_id, invoice_id, now(), 'x' FROM invoices
+            """
+        )
+        await conn.execute("ANALYZE")
+        yield Explaining(conn)
+
+
+async def test_no_statement_of_a_round_scans_a_table(crowded):
+    account, tenant = "acc-7", "ten-7"
+    await invoices.lock_due(crowded, account, limit=50)
+    await invoices.lock_of_intent(crowded, 7)
+    await invoices.lock_invoice(crowded, account, "inv-1")
+    await invoices.next_due(crowded, account)
+    await invoices.release_for_connection(crowded, [account])
+    await invoices.release_for_contacts(crowded, account, ["cust-1"])
+    await invoices.release_failed(crowded, account, "CODE_4")
+    await invoices.compare_again(crowded, [(account, "inv-1")])
+    await invoices.compare_all_again(crowded, account)
+    await customers.lock_due(crowded, account, limit=50)
+    await customers.lock_of_intent(crowded, 7)
+    await customers.customers_of(crowded, account, ["cust-1", "cust-2"])
+    await customers.release_for_connection(crowded, [account])
+    await contact_mappings.mappings_of(crowded, account, tenant, ["cust-1", "cust-2"])
+    await contact_mappings.list_mappings(crowded, account, tenant, after="", limit=100)
+    await invoice_links.links_of(crowded, account, ["inv-1", "inv-2"])
+    await invoice_links.links_by_xero(crowded, [(tenant, "acc-7inv-1")])
+    await intents.due(crowded, account)
+    await intents.wake(crowded, [account])
+    await timeline.timeline_of(crowded, account, "inv-1")
+    await failures.groups(crowded, account)
+    assert crowded.scans == set()
