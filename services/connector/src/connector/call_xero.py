@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -26,7 +26,7 @@ from connector.domain.budget import (
     next_slot,
     retry_after_seconds,
 )
-from connector.domain.connection import Connection, never_connected
+from connector.domain.connection import Connection, Reason, Status, never_connected
 from connector.refresh_tokens import Access, GrantDead, access_token, check_tenants
 from connector.store import budgets, connections, token_sets
 
@@ -47,10 +47,22 @@ class NotCarried(Exception):  # noqa: N818 - reads as what happened
 
 
 class NotConnected(NotCarried):
-    """No usable connection."""
+    """No usable connection.
+
+    A disconnect under way is told as done, and a grant that died a moment ago as expired: the row may not say so yet,
+    and a caller that reads CONNECTED here would only ask again.
+    """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.reason.value)
+        if connection.fenced_at is not None:
+            connection = replace(
+                connection, status=Status.DISCONNECTED, reason=Reason.DISCONNECTED_BY_USER
+            )
+        elif connection.usable:
+            connection = replace(
+                connection, status=Status.TOKEN_EXPIRED, reason=Reason.REFRESH_REJECTED
+            )
         self.connection = connection
 
 

@@ -1,11 +1,12 @@
 """What the pages share: the browser session they are bound to, form tokens, rendering, and security headers."""
 
+import pathlib
 import re
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from fastapi import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -14,7 +15,7 @@ from connector.deps import Deps
 from connector.settings import Settings
 from pipeline_service_defaults.auth import Person
 
-_FOLDER: Final = Path(__file__).parent.parent
+_FOLDER: Final = pathlib.Path(__file__).parent.parent
 _TEMPLATES: Final = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"),
     autoescape=True,
@@ -24,6 +25,10 @@ _TEMPLATES: Final = Environment(
 )
 STYLE: Final = (_FOLDER / "static" / "pages.css").read_bytes()
 _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+AccountId = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""An account's id in an address: opaque, but text that a database can hold."""
 
 
 def deps_of(request: Request) -> Deps:
@@ -100,6 +105,9 @@ def render(deps: Deps, page: PageOf, *, form_targets: str = "'self'") -> HTMLRes
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
     }
+    if deps.settings.secure:
+        # A proxy ends TLS in front of us, so the request itself cannot tell.
+        headers["Strict-Transport-Security"] = "max-age=31536000"
     if deps.settings.frame_ancestors == "'self'":
         headers["X-Frame-Options"] = "SAMEORIGIN"
     return HTMLResponse(body, status_code=page.status, headers=headers)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from connector.domain.connection import Connection, Status, never_connected
-from connector.handlers.browser import deps_of
+from connector.handlers.browser import AccountId, deps_of
 from connector.store import connections
 from pipeline_service_defaults.auth import Principal, require_access
 
@@ -62,7 +62,7 @@ def view(connection: Connection) -> ConnectionView:
 
 
 @router.get("/v1/accounts/{account_id}/connection", summary="The connection's status")
-async def connection_status(request: Request, account_id: str, _: Reader) -> ConnectionView:
+async def connection_status(request: Request, account_id: AccountId, _: Reader) -> ConnectionView:
     """Status, reason, organisation. An account that was never connected is DISCONNECTED, NEVER_CONNECTED."""
     async with deps_of(request).pool.acquire() as conn:
         found = await connections.find(conn, account_id)

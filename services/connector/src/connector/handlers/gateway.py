@@ -3,6 +3,8 @@
 import time
 from typing import Annotated, Final
 
+import asyncpg
+import structlog
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,10 +13,12 @@ from connector import metrics
 from connector.call_xero import GatewayCall, NotConnected, OtherTenant, OutOfBudget, call_xero
 from connector.clients.bounded import Answer, Lost, NotSent, TimedOut, TooLarge
 from connector.domain.allowlist import ALLOWED, Refused, check
-from connector.handlers.browser import deps_of
+from connector.handlers.browser import AccountId, deps_of
 from connector.refresh_tokens import Unavailable
 from pipeline_service_defaults.auth import Service, require_service
 from pipeline_service_defaults.problems import Problem
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["gateway"])
 
@@ -37,7 +41,7 @@ _LONGEST_HEADER: Final = 500
 
 async def gateway(
     request: Request,
-    account_id: str,
+    account_id: AccountId,
     path: str,  # noqa: ARG001 - documents the route; the raw path is what is judged
     caller: Caller,
 ) -> Response:
@@ -131,6 +135,16 @@ async def _carry(  # noqa: PLR0911 - one return per way it can end
             "The connection broke.",
             hint=UNKNOWN_HINT,
             outcome="unknown",
+        )
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        # Only steps before sending, and after a refusal by Xero, let these through: nothing was carried out.
+        log.exception("gateway_database_failed")
+        return refusal(
+            503,
+            "GATEWAY_UNAVAILABLE",
+            "The connector's database does not answer.",
+            hint="Try again.",
+            outcome="not_sent",
         )
     except TooLarge:
         return refusal(
