@@ -299,6 +299,39 @@ async def test_an_invoice_that_cannot_be_read_does_not_hold_up_the_others(servic
     assert await service.doorbells() == 1
 
 
+async def test_a_sweep_takes_in_what_it_can_and_looks_again_at_the_rest(service):
+    good, bad, nameless = service.xero.add(), service.xero.add(), service.xero.add()
+    for number, invoice in enumerate((good, bad)):
+        await service.link(invoice, f"inv-{number}")
+        service.xero.pay(invoice, "10.00")
+    payment = service.xero.invoices[bad]["Payments"][0]
+    known, payment["PaymentID"] = payment["PaymentID"], "not-an-id"
+    service.xero.invoices[nameless]["InvoiceID"] = "INV-\x00"
+    await service.pool.execute("UPDATE sweeps SET next_at = now()")
+    await service.turn()
+    assert [one.event.xero_invoice_id for one in await service.told()] == [good]
+    assert await service.pool.fetchval("SELECT xero_invoice_id FROM doorbells") == bad
+
+    payment["PaymentID"] = known
+    await service.turn()
+    assert [one.event.xero_invoice_id for one in await service.told()] == [good, bad]
+    assert {one.event.found_by for one in await service.told()} == {"sweep"}
+
+
+async def test_a_sweep_xero_refuses_does_not_hold_up_doorbells(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    await service.pool.execute("UPDATE sweeps SET next_at = now()")
+    service.xero.answers.append((400, {}, b'{"ErrorNumber":16,"Message":"odd"}'))
+    back = await service.turn()
+    assert (back - datetime.now(UTC)).total_seconds() > 60
+    assert await service.told() == []
+    await service.ring(invoice)
+    await service.turn()
+    assert len(await service.told()) == 1
+
+
 async def test_an_invoice_xero_does_not_know_is_looked_for_a_while(service):
     await service.ring("44aa0707-f718-4f1c-8d53-f2da9ca59533")
     for _ in range(10):

@@ -9,7 +9,12 @@ import structlog
 
 from payment_ingest import metrics
 from payment_ingest.domain.ledger import Observation
-from payment_ingest.domain.observation import RECEIVABLE, UnusableInvoiceError, observe
+from payment_ingest.domain.observation import (
+    RECEIVABLE,
+    UnusableInvoiceError,
+    is_xero_id,
+    observe,
+)
 from pipeline_messaging.failpoints import failpoint
 from pipeline_xero.client import GatewayClient, Reply
 from pipeline_xero.errors import RequestRejected, UnexpectedAnswer
@@ -150,9 +155,11 @@ def _sorted_out(read: Read, tenant_id: str, answer: Sequence[Any]) -> Read:
             else:
                 read.invoices.append((invoice, observe(tenant_id, invoice)))
         except (UnexpectedAnswer, UnusableInvoiceError) as error:
-            xero_invoice_id = str(element.get("InvoiceID", "")).lower()[:64]
-            read.unreadable.add(xero_invoice_id)
+            xero_invoice_id = str(element.get("InvoiceID", "")).lower()
             log.warning(
-                "invoice_unreadable", xero_invoice_id=xero_invoice_id, error=str(error)[:200]
+                "invoice_unreadable", xero_invoice_id=xero_invoice_id[:64], error=str(error)[:200]
             )
+            # Only what is an id can be asked for again.
+            if is_xero_id(xero_invoice_id):
+                read.unreadable.add(xero_invoice_id)
     return read

@@ -79,11 +79,7 @@ async def sweep_account(
             now=now,
         )
         # What could not be taken in now is looked at again by itself, so the sweep need not wait for it.
-        again = [
-            (Ring(tenant_id, one), now, None)
-            for one in read.unreadable | ingested.incomplete
-            if one
-        ]
+        again = [(Ring(tenant_id, one), now, None) for one in read.unreadable | ingested.incomplete]
         await doorbells.ring(conn, again, FoundBy.SWEEP)
         if read.is_last_page:
             await connections.finish_sweep(conn, sweep, began_at, times.interval, times.pause)

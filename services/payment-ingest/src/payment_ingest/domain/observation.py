@@ -150,8 +150,13 @@ def _line(line: XeroLine) -> ObservedLine:
     )
 
 
+def is_xero_id(value: str) -> bool:
+    """Whether this is an id of Xero in the form we keep them: a UUID in lower case."""
+    return _UUID.fullmatch(value) is not None
+
+
 def _checked_id(value: str) -> str:
-    if not _UUID.fullmatch(value):
+    if not is_xero_id(value):
         raise UnusableInvoiceError(f"{value[:60]!r} is not an id of Xero")
     return value
 
