@@ -119,9 +119,10 @@ async def connected(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[S
     Raises:
         StackError: one of these did not succeed.
     """
+    # First of all: their partitions get their leaders while the account is being connected.
+    await create_topics(stack.broker.bootstrap_servers, (plain_sync.INVOICES, plain_sync.SYNCED))
     await asyncio.to_thread(_lift_limits, stack)
     await asyncio.to_thread(connect_to_xero, stack)
-    await create_topics(stack.broker.bootstrap_servers, (plain_sync.INVOICES, plain_sync.SYNCED))
     producer = AIOKafkaProducer(
         bootstrap_servers=stack.broker.bootstrap_servers, acks="all",
         enable_idempotence=stack.broker.supports_idempotence,
