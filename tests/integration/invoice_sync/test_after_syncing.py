@@ -262,3 +262,32 @@ async def test_an_edit_in_xero_between_our_read_and_our_write_is_kept_and_told(
     await synced.observe(observed(synced, aligned))
     await synced.turn()
     assert await synced.state("inv-1") == "synced"
+
+
+async def test_looking_again_in_vain_is_no_failure_of_a_synced_invoice(synced):
+    (invoice,) = await synced.books.invoices("INV-1")
+    changed = observed(synced, invoice, reference="theirs")
+    await synced.observe(changed)
+    synced.books.fault("rate_limit_minute", method="GET", seconds=26)
+    assert await synced.turn() is not None
+    assert await synced.state("inv-1") == "synced"
+    await synced.connect("DISCONNECTED")
+    await synced.observe(changed)
+    await synced.settle()
+    assert await synced.state("inv-1") == "synced"
+    assert len(await synced.told("inv-1")) == 1
+
+
+async def test_a_conflict_settled_while_unconnected_resumes_on_reconnecting(
+    synced, kinds_of_event, line_of
+):
+    await conflict_of(synced, kinds_of_event, line_of)
+    await synced.connect("DISCONNECTED")
+    lines = [line_of("1"), line_of("2")]
+    fields = {"version": 3, "reference": "theirs", "lines": lines}
+    await synced.want(synced.invoice("inv-1", kind=kinds_of_event["updated"], **fields))
+    await synced.settle()
+    assert await synced.state("inv-1") == "out_of_sync"
+    await synced.connect()
+    await synced.settle()
+    assert await synced.state("inv-1") == "synced"

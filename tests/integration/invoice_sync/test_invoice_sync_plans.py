@@ -122,7 +122,7 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):
     await invoices.release_for_contacts(crowded, account, ["cust-1"])
     await invoices.release_failed(crowded, account, "CODE_4")
     await invoices.compare_again(crowded, [(account, "inv-1")])
-    await invoices.compare_all_again(crowded, account)
+    await invoices.compare_conflicts(crowded, [account])
     await customers.lock_due(crowded, account, limit=50)
     await customers.lock_of_intent(crowded, 7)
     await customers.customers_of(crowded, account, ["cust-1", "cust-2"])

@@ -252,10 +252,33 @@ async def test_a_worker_that_lost_its_lease_records_nothing(ready):
         assert isinstance(work, Send)
         await conn.execute("UPDATE account_leases SET epoch = epoch + 1")
         with pytest.raises(leases.LeaseLost):
-            await send_intent(ready.deps, claim.lease, work.account, work.intent, is_first=True)
+            await send_intent(
+                ready.deps, claim.lease, work.account, work.intent, chosen_at=work.chosen_at
+            )
         await leases.mark_due(conn, [ready.account_id])
         await conn.execute("UPDATE account_leases SET lease_until = NULL")
     assert await ready.told("inv-1") == []
     await ready.turn()
     assert await ready.kinds("inv-1") == ["InvoiceSynced"]
     assert len(await ready.books.invoices("INV-1")) == 1
+
+
+async def test_a_worker_that_stood_still_does_not_send_as_if_nothing_had_happened(ready):
+    from invoice_sync.choose_work import Send, choose_work
+    from invoice_sync.send_intent import send_intent
+    from pipeline_messaging import leases
+
+    await ready.want(ready.invoice("inv-1"))
+    async with ready.pool.acquire() as conn:
+        await leases.mark_due(conn, [ready.account_id])
+        (claim,) = await leases.claim(conn, limit=1, seconds=60)
+    work = await choose_work(ready.deps, claim.lease)
+    assert isinstance(work, Send)
+    await send_intent(
+        ready.deps, claim.lease, work.account, work.intent, chosen_at=work.chosen_at - 60
+    )
+    assert ready.gateway.calls == []
+    async with ready.pool.acquire() as conn:
+        await leases.give_back(conn, claim.lease)
+    await ready.turn()
+    assert await ready.kinds("inv-1") == ["InvoiceSynced"]

@@ -424,3 +424,40 @@ async def test_a_missing_setting_stops_the_start_naming_it():
     assert process.returncode == 2
     for name in (b"DATABASE_URL", b"CONNECTOR_URL", b"SERVICE_KEY_FILE"):
         assert name in words
+
+
+async def test_two_replicas_one_of_them_frozen_past_its_lease(service, sync_dsn, identities, serve):
+    """Whoever outlives its lease has its results refused; the work is neither lost nor doubled."""
+    accounts = [f"{service.account_id}-{number}" for number in range(6)]
+    for account_id in accounts:
+        await service.connect(account_id=account_id)
+        service.account_id = account_id
+        await service.know(f"c-{account_id}")
+        await service.want(
+            *(
+                service.invoice(f"{account_id}-{number}", customer_id=f"c-{account_id}")
+                for number in range(120)
+            )
+        )
+    service.books.world.switches.base_latency_seconds = 0.2
+    async with (
+        serve(gateway_app(service.gateway)) as gateway_url,
+        running_process(sync_dsn, gateway_url, identities) as frozen,
+        running_process(sync_dsn, gateway_url, identities),
+    ):
+        await until(lambda: some_synced(service), "work has begun")
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            await until(lambda: all_synced(service, 720), "the other does it all", seconds=90)
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+    invoices = await service.books.invoices()
+    assert len(invoices) == len({each["number"] for each in invoices}) == 720
+    told = [each for each in await service.told() if isinstance(each, InvoiceSynced)]
+    assert len(told) == len({(each.account_id, each.invoice_id) for each in told}) == 720
+
+
+async def some_synced(service) -> bool:
+    return await service.pool.fetchval(
+        "SELECT EXISTS (SELECT FROM invoices WHERE state = 'synced')"
+    )

@@ -57,6 +57,8 @@ async def track_connections(conn: Connection, envelopes: Sequence[Envelope]) -> 
     changed = await accounts.apply_status(conn, [newest[key] for key in sorted(newest)])
     await customers.release_for_connection(conn, changed)
     await invoices.release_for_connection(conn, changed)
+    # A conflict could not be looked at meanwhile; a new version may have settled it.
+    await invoices.compare_conflicts(conn, changed)
     await intents.wake(conn, changed)
 
 

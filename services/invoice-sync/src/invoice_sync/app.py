@@ -34,6 +34,14 @@ from pipeline_xero.client import GatewayClient
 
 log = structlog.get_logger(__name__)
 
+_CONNECTION = {
+    "application_name": SOURCE,
+    "timezone": "UTC",
+    "statement_timeout": "60000",
+    # No transaction here waits for anything but Postgres. One left open by a frozen replica holds its accounts' rows
+    # until the server ends it, and nobody can take them over before.
+    "idle_in_transaction_session_timeout": "15000",
+}
 _GAUGES_SECONDS = 15.0
 _HANDLERS: tuple[tuple[topics.Topic, Handle], ...] = (
     (topics.CONNECTIONS, track_connections),
@@ -77,7 +85,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
 
 async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitStack) -> None:
     """Start everything; the stack stops it in the opposite order: intake first, the database last."""
-    pool = await create_pool(settings)
+    pool = await create_pool(settings, server_settings=_CONNECTION)
     stack.push_async_callback(pool.close)
     await require_schema(pool, versions("invoice_sync"))
     http = await stack.enter_async_context(

@@ -1,5 +1,6 @@
 """What to do next for an account: one transaction that looks, decides, and commits the intent of what is to be sent."""
 
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class Send:
 
     account: Account
     intent: Intent
+    chosen_at: float
+    """When, by the monotonic clock: one that was frozen since must not send as if nothing had happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,12 @@ async def _park(conn: Connection, account: Account, now: datetime, *, limit: int
     why = unconnected(account)
     await customers.save(conn, [contacts.waits(customer, why) for customer in due])
     rows = await invoices.lock_due(conn, account.account_id, limit=limit)
-    parked = [lifecycle.waits(row, State.WAITING_FOR_CONNECTION, why) for row in rows]
+    parked = [
+        lifecycle.look_again(row, None)
+        if row.is_settled
+        else lifecycle.waits(row, State.WAITING_FOR_CONNECTION, why)
+        for row in rows
+    ]
     await steps.save(conn, parked, now)
     return LookOn() if len(rows) == limit or len(due) == limit else Rest(None)
 
@@ -139,7 +147,7 @@ async def _contacts(conn: Connection, account: Account, due: Sequence[Customer])
         [contacts.sending(each, intent.id, place, tenant_id) for place, each in enumerate(batch)],
     )
     failpoint("contacts:after_intent")
-    return Send(account, intent)
+    return Send(account, intent, time.monotonic())
 
 
 async def _invoices(
@@ -214,4 +222,4 @@ async def _send_new(
     ]
     await steps.save(conn, sent, now)
     failpoint("invoices:after_intent")
-    return Send(account, intent)
+    return Send(account, intent, time.monotonic())

@@ -1,5 +1,6 @@
 """An invoice that is in Xero already: read it there, compare the three states, and do what the comparison says."""
 
+import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -66,7 +67,7 @@ async def compare_in_xero(deps: Deps, lease: Lease, account: Account, row: Invoi
     intent = await _record(deps, lease, account, row, read)
     deps.on_recorded()
     if intent is not None:
-        await send_intent(deps, lease, account, intent, is_first=True)
+        await send_intent(deps, lease, account, intent, chosen_at=time.monotonic())
 
 
 async def _read(deps: Deps, link: Link) -> _Read:
@@ -105,8 +106,7 @@ async def _postpone(
                 code=found.block.code,
                 count=account.pause_count + 1,
             )
-        if current.state is State.OUT_OF_SYNC:
-            # What a person sees stays: the conflict, not the hiccup of looking at it again.
+        if current.is_settled:
             await steps.save(conn, [lifecycle.look_again(current, until)], now)
         elif found.state is State.WAITING_FOR_CONNECTION:
             at = until if found.pause else None

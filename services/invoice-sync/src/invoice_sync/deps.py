@@ -23,5 +23,7 @@ class Deps:
     batch_size: int = 50
     on_recorded: Callable[[], None] = field(default=lambda: None)
     """Called after a transaction that wrote events: wakes the relay."""
+    rests_until: dict[str, float] = field(default_factory=dict)
+    """Accounts that let invoices gather for their next call (``domain.pace``), by the monotonic clock."""
     chance: Callable[[], float] = field(default=_RANDOM.random)
     """A random number from 0 to 1, for jitter."""

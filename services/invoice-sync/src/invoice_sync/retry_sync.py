@@ -39,7 +39,7 @@ async def retry_cause(deps: Deps, account_id: str, code: str, actor: str) -> int
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
         if code == OUT_OF_SYNC:
-            released = await invoices.compare_all_again(conn, account_id)
+            released = await invoices.compare_conflicts(conn, [account_id])
         else:
             released = await invoices.release_failed(conn, account_id, code)
         await audit.add(

@@ -1,5 +1,6 @@
 """Send a recorded write to Xero and record what became of it."""
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ import structlog
 from invoice_sync.deps import Deps
 from invoice_sync.domain import contacts, lifecycle, retry, trouble
 from invoice_sync.domain.outcome import Answer, outcome_of
+from invoice_sync.domain.pace import rest_after
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
@@ -25,12 +27,13 @@ log = structlog.get_logger(__name__)
 # A write that cannot be settled now (its organisation is not the one connected) is looked at this often.
 _LOOK_AGAIN = timedelta(hours=1)
 _TELL_FROM_ATTEMPT = 3
+_FROZEN_SECONDS = 10.0
 # unitdp=4 keeps four decimals of unit amounts; summarizeErrors=false lets 49 good invoices pass beside a bad one.
 PARAMS = {"summarizeErrors": "false", "unitdp": "4"}
 
 
 async def send_intent(
-    deps: Deps, lease: Lease, account: Account, intent: Intent, *, is_first: bool
+    deps: Deps, lease: Lease, account: Account, intent: Intent, *, chosen_at: float | None
 ) -> None:
     """Send the intent's exact bytes under its key.
 
@@ -39,12 +42,18 @@ async def send_intent(
         lease: The account's lease.
         account: The account as read when the work was chosen.
         intent: The committed intent.
-        is_first: Whether it certainly was never sent before. Only then does "nothing was done" settle it.
+        chosen_at: When it was recorded, by the monotonic clock, if it certainly was never sent before; only then
+            does "nothing was done" settle it. None for one of unknown outcome.
 
     Raises:
         LeaseLost: The outcome was not recorded; whoever has the lease now finds it out.
     """
+    is_first = chosen_at is not None
     failpoint("send:before")
+    if chosen_at is not None and time.monotonic() - chosen_at > _FROZEN_SECONDS:
+        # This process stood still. Another may have taken over and gone on: our bytes could undo its work.
+        log.warning("not_sent_after_standstill", account_id=intent.account_id, kind=intent.kind)
+        return
     try:
         reply = await _call(deps, intent)
         results = _results(intent, reply)
@@ -53,6 +62,8 @@ async def send_intent(
         await record_trouble(deps, lease, account, intent, error, is_first=is_first)
         return
     failpoint("send:after")
+    if rest := rest_after(reply.calls_left, is_full=len(results) >= deps.batch_size):
+        deps.rests_until[intent.account_id] = time.monotonic() + rest
     if intent.kind == "contacts":
         await record_contacts(deps, lease, account, intent, results)
     else:

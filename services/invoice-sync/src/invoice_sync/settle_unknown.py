@@ -37,7 +37,7 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
         now=now,
     )
     if isinstance(plan, SendAgain):
-        await send_intent(deps, lease, account, intent, is_first=False)
+        await send_intent(deps, lease, account, intent, chosen_at=None)
         return
     failpoint("lookup:before")
     try:

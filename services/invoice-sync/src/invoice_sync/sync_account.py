@@ -25,19 +25,28 @@ async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
         LeaseLost: Another worker took over; nothing more was written.
     """
     ends = time.monotonic() + TURN_SECONDS
-    while time.monotonic() < ends:
+    while (now := time.monotonic()) < ends:
+        if now < (gathered_at := deps.rests_until.get(lease.account_id, now)):
+            return await _in(deps, gathered_at - now)
+        deps.rests_until.pop(lease.account_id, None)
         match await choose_work(deps, lease):
             case Rest(until):
                 return until
             case Resume(account, open_intents):
                 await resume_intent(deps, lease, account, open_intents[0])
-            case Send(account, intent):
-                await send_intent(deps, lease, account, intent, is_first=True)
+            case Send(account, intent, chosen_at):
+                await send_intent(deps, lease, account, intent, chosen_at=chosen_at)
             case CompareInXero(account, rows):
                 await compare_in_xero(deps, lease, account, rows[0])
             case LookOn():
                 deps.on_recorded()
     return await _come_back(deps, lease.account_id)
+
+
+async def _in(deps: Deps, seconds: float) -> datetime:
+    async with deps.pool.acquire() as conn:
+        at: datetime = await conn.fetchval("SELECT now() + make_interval(secs => $1)", seconds)
+    return at
 
 
 async def _come_back(deps: Deps, account_id: str) -> datetime | None:

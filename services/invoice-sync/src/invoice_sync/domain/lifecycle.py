@@ -136,6 +136,8 @@ def postponed(row: Invoice, state: State, until: datetime, why: Block) -> Step:
 
 def unclear(row: Invoice, until: datetime, why: Block, *, tell: bool) -> Step:
     """A write left and nobody knows what became of it: it stays ``syncing`` until that is found out."""
+    if row.block is not None and row.block.code == ProblemCode.INVOICE_NUMBER_TAKEN:
+        return Step(row)  # what Xero said is needed to judge what looking it up will show
     if not tell:
         note = Note(
             "outcome_unknown", why.message, why.code, row.intent.version if row.intent else None
@@ -261,8 +263,11 @@ def noticed(row: Invoice, link: Link, detail: str) -> Step:
     return Step(resting, notes=(Note("changed_in_xero", detail, version=row.version),), link=link)
 
 
-def look_again(row: Invoice, at: datetime) -> Step:
-    """As it is, to be looked at again at ``at``."""
+def look_again(row: Invoice, at: datetime | None) -> Step:
+    """As it is, to be looked at again at ``at``, or (None) when something new comes.
+
+    What a person sees of a settled invoice stays: looking again in vain is no failure of its sync.
+    """
     return Step(replace(row, due_at=at))
 
 

@@ -64,6 +64,8 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
     if elsewhere := _elsewhere(row, known):
         return Stop(elsewhere)
     has_link = row.invoice_id in known.links
+    if has_link and row.is_settled and row.synced_version == row.version:
+        return Compare(row)
     if row.operation is Operation.VOID:
         # Unsent and cancelled: there is nothing for Xero to hear of.
         return Compare(row) if has_link else Stop(lifecycle.never_sent(row))
@@ -98,6 +100,8 @@ def _elsewhere(row: Invoice, known: Known) -> Step | None:
     bound = link.tenant_id if link else row.tenant_id
     if bound is None or bound == known.account.tenant_id:
         return None
+    if row.is_settled:
+        return lifecycle.look_again(row, None)
     return lifecycle.waits(row, State.WAITING_FOR_CONNECTION, block(ProblemCode.TENANT_CHANGED))
 
 

@@ -78,6 +78,11 @@ class Invoice:
     told: str | None = None
     """Generation and code of the last SyncFailed, so that trying again in vain does not repeat it."""
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it rests (in step or in conflict), so that being due only means "look again in Xero"."""
+        return self.state in {State.SYNCED, State.OUT_OF_SYNC}
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

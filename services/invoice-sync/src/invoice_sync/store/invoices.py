@@ -158,6 +158,18 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
     )
 
 
+async def compare_conflicts(conn: Connection, account_ids: Sequence[str]) -> int:
+    """Make the conflicts of these accounts due for a comparison; how many those are."""
+    status: str = await conn.execute(
+        """
+        UPDATE invoices SET due_at = now()
+         WHERE account_id = ANY($1::text[]) AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'
+        """,
+        account_ids,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def release_for_contacts(
     conn: Connection, account_id: str, customer_ids: Sequence[str]
 ) -> int:
@@ -206,18 +218,6 @@ async def restart(conn: Connection, account_id: str, invoice_id: str) -> None:
         account_id,
         invoice_id,
     )
-
-
-async def compare_all_again(conn: Connection, account_id: str) -> int:
-    """Make every conflict of the account due for a comparison; how many those are."""
-    status: str = await conn.execute(
-        """
-        UPDATE invoices SET due_at = now()
-         WHERE account_id = $1 AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'
-        """,
-        account_id,
-    )
-    return int(status.rpartition(" ")[2])
 
 
 def _invoice(row: asyncpg.Record) -> Invoice:
