@@ -56,6 +56,12 @@ class Reply:
         return parse_http_date(self.headers.get("Date"))
 
     @property
+    def calls_left(self) -> int | None:
+        """Calls the tenant has left in this minute (X-MinLimit-Remaining), or None when Xero did not say."""
+        stated = self.headers.get("X-MinLimit-Remaining", "")
+        return int(stated) if stated.isdecimal() else None
+
+    @property
     def correlation_id(self) -> str | None:
         """Xero's name for this call, for a support request."""
         found: str | None = self.headers.get("Xero-Correlation-Id")

@@ -16,7 +16,7 @@ from payment_ingest.domain.observation import (
     observe,
 )
 from pipeline_messaging.failpoints import failpoint
-from pipeline_xero.client import GatewayClient, Reply
+from pipeline_xero.client import GatewayClient
 from pipeline_xero.errors import RequestRejected, UnexpectedAnswer
 from pipeline_xero.queries import ids
 from pipeline_xero.wire import XeroInvoice, elements
@@ -81,7 +81,7 @@ class InvoiceReader:
         metrics.FETCHES.labels("doorbell", "ok").inc()
         failpoint("payment:after_fetch")
         now = self._clock()
-        read = Read(reply.date or now, now, calls_left=_calls_left(reply))
+        read = Read(reply.date or now, now, calls_left=reply.calls_left)
         return _sorted_out(read, tenant_id, answer)
 
     async def _in_halves(
@@ -130,11 +130,6 @@ class InvoiceReader:
         read = _sorted_out(Read(reply.date or now, now), tenant_id, answer)
         read.is_last_page = len(answer) < SWEEP_PAGE
         return read
-
-
-def _calls_left(reply: Reply) -> int | None:
-    stated = reply.headers.get("X-MinLimit-Remaining", "")
-    return int(stated) if stated.isdecimal() else None
 
 
 def since(watermark: datetime | None, overlap: timedelta) -> datetime | None:
