@@ -219,7 +219,8 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
 @asynccontextmanager
 async def served(app: XeroSimulator) -> AsyncIterator[str]:
     """The simulator behind a real socket: lost replies and broken connections then are real ones."""
-    listener = socket.socket()
+    # The protocol named, or asyncio would not turn Nagle off: 40 ms on every reply of two packets.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, lifespan="on", log_config=None, access_log=False)
     server = uvicorn.Server(config)

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 async def person(make_stack, chromium):
     """A signed-in administrator's browser page in front of a served connector."""
-    listener = socket.socket()
+    # The protocol named, or asyncio would not turn Nagle off: 40 ms on every reply of two packets.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     url = f"http://localhost:{listener.getsockname()[1]}"
     stack = await make_stack(public_url=url)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -28,7 +28,8 @@ from connector.domain.budget import (
 )
 from connector.domain.connection import Connection, Reason, Status, never_connected
 from connector.refresh_tokens import Access, GrantDead, access_token, check_tenants
-from connector.store import budgets, connections, token_sets
+from connector.store import budgets, connections
+from pipeline_messaging.connection import Connection as Db
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +166,7 @@ async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Ac
     """Take a slot, send, give the slot back with what the reply teaches."""
     tenant_id = connection.tenant_id or ""
     slot = await slot_in_time(deps, call, connection)
-    async with returning(deps, slot, tenant_id) as ended:
+    async with returning(deps, slot, tenant_id, connection) as ended:
         answer = await deps.api.carry(
             call.method,
             call.path,
@@ -176,7 +177,6 @@ async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Ac
             tenant_id=tenant_id,
         )
         ended.append(answer)
-    await used(deps, call.account_id, connection.xero_userid or "")
     log.info(
         "xero_called",
         account_id=call.account_id,
@@ -286,7 +286,9 @@ async def try_slot(
 
 
 @asynccontextmanager
-async def returning(deps: Deps, slot: Slot, tenant_id: str) -> AsyncIterator[list[Answer]]:
+async def returning(
+    deps: Deps, slot: Slot, tenant_id: str, connection: Connection | None
+) -> AsyncIterator[list[Answer]]:
     """Give the slot back in the way the call ended; the list takes its reply.
 
     A call with unknown end keeps its slot until the lease runs out: Xero may still be working on it, and counts it.
@@ -295,41 +297,43 @@ async def returning(deps: Deps, slot: Slot, tenant_id: str) -> AsyncIterator[lis
     try:
         yield ended
     except NotSent:
-        await settle(deps, slot, tenant_id, None, sent=False)
+        await settle(deps, tenant_id, lambda conn: budgets.void_slot(conn, slot.id))
         raise
     except Lost:
-        await settle(deps, slot, tenant_id, None, sent=True)
+        await settle(
+            deps, tenant_id, lambda conn: budgets.shorten_slot(conn, slot.id, AFTER_LOST_SECONDS)
+        )
         raise
     except TimedOut:
         raise
-    await settle(deps, slot, tenant_id, ended[0] if ended else None, sent=True)
+    await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, ended))
 
 
-async def settle(
-    deps: Deps, slot: Slot, tenant_id: str, answer: Answer | None, *, sent: bool
+async def finish(
+    conn: Db, slot: Slot, tenant_id: str, connection: Connection | None, ended: list[Answer]
 ) -> None:
+    """Record a call that was answered, and what its answer taught."""
+    learnt = learn(ended[0].status, dict(ended[0].headers)) if ended else None
+    await budgets.finish_call(
+        conn,
+        slot.id,
+        tenant_id,
+        learnt.day_remaining if learnt else None,
+        connection.account_id if connection else None,
+        connection.xero_userid if connection else None,
+    )
+    if learnt is not None and learnt.blocked_for is not None:
+        await budgets.block(conn, tenant_id, learnt.blocked_for, learnt.problem or "unknown")
+
+
+async def settle(deps: Deps, tenant_id: str, record: Callable[[Db], Awaitable[None]]) -> None:
     """Record a call's end. When the database is away, the reply still goes out and the lease ends the slot."""
     try:
         async with deps.pool.acquire() as conn:
-            if not sent:
-                await budgets.void_slot(conn, slot.id)
-            elif answer is None:
-                await budgets.shorten_slot(conn, slot.id, AFTER_LOST_SECONDS)
-            else:
-                await budgets.remember(conn, tenant_id, learn(answer.status, dict(answer.headers)))
-                await budgets.finish_slot(conn, slot.id)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            await record(conn)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         log.warning("slot_not_settled", error=type(error).__name__)
     free_lanes(deps, tenant_id)
-
-
-async def used(deps: Deps, account_id: str, xero_userid: str) -> None:
-    """Note that the account's tokens are in use, which keeps them warm."""
-    try:
-        async with deps.pool.acquire() as conn:
-            await token_sets.mark_used(conn, account_id, xero_userid)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        log.warning("use_not_noted", error=type(error).__name__)
 
 
 async def ask_organisation(deps: Deps, tenant_id: str, token: str) -> Answer | None:
@@ -339,7 +343,7 @@ async def ask_organisation(deps: Deps, tenant_id: str, token: str) -> Answer | N
     except OutOfBudget:
         return None
     try:
-        async with returning(deps, slot, tenant_id) as ended:
+        async with returning(deps, slot, tenant_id, None) as ended:
             answer = await deps.api.organisation(token, tenant_id)
             ended.append(answer)
     except (NotSent, Lost, TimedOut):

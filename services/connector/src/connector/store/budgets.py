@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from connector.domain.budget import Block, Learnt, Usage
+from connector.domain.budget import Block, Usage
 from pipeline_messaging.connection import Connection as Db
 
 APP = ""
@@ -118,11 +118,37 @@ async def take_slot(
     return found
 
 
-async def finish_slot(conn: Db, slot_id: int) -> None:
-    """The call is over for certain: its reply was read to the end, or it was never sent."""
+async def finish_call(
+    conn: Db,
+    slot_id: int,
+    tenant_id: str,
+    day_remaining: int | None,
+    account_id: str | None,
+    xero_userid: str | None,
+) -> None:
+    """The call is over for certain: end its slot, store the day's count, and note (once a minute) that tokens are used.
+
+    One statement for the three, because this stands between Xero's reply and the caller.
+    """
     await conn.execute(
-        "UPDATE call_slots SET finished_at = clock_timestamp() WHERE id = $1 AND finished_at IS NULL",
+        """
+        WITH ended AS (
+            UPDATE call_slots SET finished_at = clock_timestamp() WHERE id = $1 AND finished_at IS NULL
+        ), counted AS (
+            UPDATE tenant_budgets SET day_remaining = $3, day_seen_at = clock_timestamp()
+             WHERE tenant_id = $2 AND $3::integer IS NOT NULL
+        ), used AS (
+            UPDATE token_sets SET last_used_at = clock_timestamp()
+             WHERE xero_userid = $5 AND last_used_at < clock_timestamp() - interval '1 minute'
+        )
+        UPDATE connections SET last_call_at = clock_timestamp()
+         WHERE account_id = $4 AND (last_call_at IS NULL OR last_call_at < clock_timestamp() - interval '1 minute')
+        """,
         slot_id,
+        tenant_id,
+        day_remaining,
+        account_id,
+        xero_userid,
     )
 
 
@@ -183,28 +209,19 @@ async def want_reserve(conn: Db, tenant_id: str, seconds: float) -> None:
     )
 
 
-async def remember(conn: Db, tenant_id: str, learnt: Learnt) -> None:
-    """Store what a reply said. A block of the whole app goes to the app's row."""
-    if learnt.day_remaining is not None:
-        await conn.execute(
-            """
-            UPDATE tenant_budgets SET day_remaining = $2, day_seen_at = clock_timestamp() WHERE tenant_id = $1
-            """,
-            tenant_id,
-            learnt.day_remaining,
-        )
-    if learnt.blocked_for is not None:
-        await conn.execute(
-            """
-            UPDATE tenant_budgets
-               SET blocked_until = greatest(coalesce(blocked_until, clock_timestamp()), clock_timestamp() + $2),
-                   blocked_problem = $3
-             WHERE tenant_id = $1
-            """,
-            APP if (learnt.problem or "").startswith("app") else tenant_id,
-            learnt.blocked_for,
-            learnt.problem,
-        )
+async def block(conn: Db, tenant_id: str, seconds: timedelta, problem: str) -> None:
+    """Xero said stop. A block of the whole app goes to the app's row."""
+    await conn.execute(
+        """
+        UPDATE tenant_budgets
+           SET blocked_until = greatest(coalesce(blocked_until, clock_timestamp()), clock_timestamp() + $2),
+               blocked_problem = $3
+         WHERE tenant_id = $1
+        """,
+        APP if problem.startswith("app") else tenant_id,
+        seconds,
+        problem,
+    )
 
 
 async def day_remaining(conn: Db, tenant_id: str) -> int | None:

@@ -320,22 +320,6 @@ async def due(conn: Db, limit: int) -> list[str]:
     return [row["xero_userid"] for row in rows]
 
 
-async def mark_used(conn: Db, account_id: str, xero_userid: str) -> None:
-    """Remember that the account's tokens did a call, at most once a minute."""
-    await conn.execute(
-        """
-        WITH touched AS (
-            UPDATE token_sets SET last_used_at = clock_timestamp()
-             WHERE xero_userid = $2 AND last_used_at < clock_timestamp() - interval '1 minute'
-        )
-        UPDATE connections SET last_call_at = clock_timestamp()
-         WHERE account_id = $1 AND (last_call_at IS NULL OR last_call_at < clock_timestamp() - interval '1 minute')
-        """,
-        account_id,
-        xero_userid,
-    )
-
-
 async def unreferenced(conn: Db) -> list[str]:
     """Users whose tokens serve no connection, no open choice and no pending cleanup: consent was abandoned."""
     rows = await conn.fetch(
