@@ -11,7 +11,9 @@ async def test_the_broker_is_apache_kafka(kafka: str):
     try:
         cluster = await admin.describe_cluster()
         broker = str(cluster["brokers"][0]["node_id"])
-        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, broker)])
+        (answer,) = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.BROKER, broker)]
+        )
     finally:
         await admin.close()
     (resource,) = answer.resources
