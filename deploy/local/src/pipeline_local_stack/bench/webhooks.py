@@ -32,7 +32,7 @@ _CEILING = "raw ASGI, same HMAC, nothing stored"
 
 
 @dataclass(slots=True)
-class _Target:
+class Target:
     """An endpoint under load, and what it has said of it."""
 
     name: str
@@ -63,7 +63,7 @@ class _Bench:
     tenant_id: str
 
     async def round(
-        self, target: _Target, *, rate: float | None = None, first: bool = False
+        self, target: Target, *, rate: float | None = None, first: bool = False
     ) -> LoadResult:
         """Put one target under load; afterwards nothing of it is left running."""
         seed = uuid.uuid4().hex
@@ -115,17 +115,17 @@ async def measure_webhooks(stack: Stack, report: Report, say: Callable[[str], No
     async with _plain_server(stack, key) as (child, plain_port, plain_dsn):
         own = services_and_postgres(stack, [_OURS])
         others = [stack.postgres.child, child]
-        ours = _Target(_OURS, ours_port, "/webhooks/xero", own)
-        plain = _Target(_PLAIN, plain_port, plain_webhook.PLAIN_PATH, others)
-        nothing = _Target(_NOTHING, plain_port, plain_webhook.NOTHING_PATH, others)
+        ours = Target(_OURS, ours_port, "/webhooks/xero", own)
+        plain = Target(_PLAIN, plain_port, plain_webhook.PLAIN_PATH, others)
+        nothing = Target(_NOTHING, plain_port, plain_webhook.NOTHING_PATH, others)
         with tempfile.TemporaryDirectory(prefix="pipeline-xero-bench-") as folder:
             bench = _Bench(stack, key, Path(folder), str(uuid.uuid4()))
             await _find_rates(bench, (ours, plain, nothing))
             say(f"Webhooks: {ours.rate:,.0f} a second at the most.")
             at_half = {t.name: await _at(bench, t, t.rate / 2) for t in (ours, plain)}
             at_same = await _at(bench, ours, plain.rate / 2)
-            await _find_rows(stack.dsns["payment_ingest"], ours, report)
-            await _count_rows(plain_dsn, plain, report)
+            await find_rows(stack.dsns["payment_ingest"], ours, report)
+            await count_rows(plain_dsn, plain, report)
     rates = {t.name: over_rounds([r.rate for r in t.results]) for t in (ours, plain, nothing)}
     late = {n: over_rounds([result.p99_ms for result in results]) for n, results in at_half.items()}
     report.figures += [
@@ -163,7 +163,7 @@ def complaints(name: str, results: list[LoadResult]) -> list[str]:
     return found + ([f"{name}: {unanswered} webhooks got no answer"] if unanswered else [])
 
 
-async def _find_rates(bench: _Bench, targets: tuple[_Target, ...]) -> None:
+async def _find_rates(bench: _Bench, targets: tuple[Target, ...]) -> None:
     for target in targets:  # the first round warms up, and tells how many bodies a round needs
         target.results = [await bench.round(target, first=True)]
     for number in range(ROUNDS):
@@ -172,7 +172,7 @@ async def _find_rates(bench: _Bench, targets: tuple[_Target, ...]) -> None:
             target.results = [result] if number == 0 else [*target.results, result]
 
 
-async def _at(bench: _Bench, target: _Target, rate: float) -> list[LoadResult]:
+async def _at(bench: _Bench, target: Target, rate: float) -> list[LoadResult]:
     return [await bench.round(target, rate=rate) for _ in range(ROUNDS)]
 
 
@@ -187,7 +187,7 @@ async def _run(spec: LoadSpec) -> LoadResult:
     return LoadResult(**json.loads(printed))
 
 
-async def _find_rows(dsn: str, ours: _Target, report: Report) -> None:
+async def find_rows(dsn: str, ours: Target, report: Report) -> None:
     """Look for every body that was answered 200, by its hash."""
     hashes = [
         content[start : start + 32]
@@ -206,7 +206,8 @@ async def _find_rows(dsn: str, ours: _Target, report: Report) -> None:
         report.broken.append(f"{lost} of {len(hashes)} webhooks answered 200 have no row")
 
 
-async def _count_rows(dsn: str, plain: _Target, report: Report) -> None:
+async def count_rows(dsn: str, plain: Target, report: Report) -> None:
+    """Compare how many rows the baseline has with how many it accepted."""
     accepted = sum(file.stat().st_size // 32 for file in plain.accepted)
     async with _connected(dsn) as conn:
         rows = await conn.fetchval("SELECT count(*) FROM webhooks")
