@@ -102,9 +102,9 @@ def _settled(
     step = lifecycle.synced(row, in_xero(link, seen), version, seen.now, adopted=adopted)
     if row.version > version:
         return step  # the next version is compared with this base anyway
-    differences = three_way.compare(None, agreed, observed).differences
-    if not adopted:
-        differences = tuple(each for each in differences if each.field == mapping.TOTAL)
+    differences = three_way.compare(
+        None, agreed if adopted else _total_of(agreed), observed if adopted else _total_of(observed)
+    ).differences
     if not differences:
         return step
     conflict = lifecycle.out_of_sync(
@@ -115,6 +115,10 @@ def _settled(
         seen.invoice.updated_at,
     )
     return lifecycle.then(step, conflict)
+
+
+def _total_of(snapshot: Snapshot) -> Snapshot:
+    return {mapping.TOTAL: snapshot.get(mapping.TOTAL)}
 
 
 def link_of(
