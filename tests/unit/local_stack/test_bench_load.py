@@ -10,6 +10,7 @@ import pytest
 from pipeline_local_stack.bench.load import (
     LoadResult,
     LoadSpec,
+    _Load,
     make_bodies,
     make_request,
     run_load,
@@ -138,6 +139,24 @@ async def test_waiting_for_a_free_connection_counts_as_latency(tmp_path):
     # All were due within 20 ms and answered only when the endpoint woke up.
     assert result.accepted == 20
     assert result.p50_ms > 200
+
+
+async def test_an_answer_just_before_the_last_scheduled_request_does_not_end_the_run(tmp_path):
+    class Connection:
+        def __init__(self):
+            self.sent = []
+
+        def send(self, index, _asked, _request):
+            self.sent.append(index)
+
+    connection = Connection()
+    load = _Load(spec(1, tmp_path, rate=100.0, seconds=0.05, requests=5), [b"request"] * 5)
+    load.start([connection])
+    load._ends = load.started  # the time is up, and the last tick has not come yet
+    load.idle.remove(connection)
+    load.next_for(connection)
+    assert not load.finished.is_set()
+    await asyncio.wait_for(load.finished.wait(), 5)
 
 
 async def test_nobody_listening_is_an_error(tmp_path):

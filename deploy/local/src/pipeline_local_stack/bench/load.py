@@ -133,6 +133,7 @@ class _Load:
         self._next = 0
         self._due: deque[tuple[int, float]] = deque()
         self._ends = 0.0
+        self._scheduling = spec.rate is not None
 
     def start(self, connections: list["_Connection"]) -> None:
         """Let go."""
@@ -194,11 +195,14 @@ class _Load:
         if now < self._ends and self._next < len(self._requests):
             asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick, rate)
         else:
-            self._ends = now
+            self._scheduling = False
             self._maybe_finish(now)
 
     def _maybe_finish(self, now: float) -> None:
-        more = now < self._ends and self._next < len(self._requests)
+        # On a schedule only the last tick knows that nothing more falls due, whatever the time.
+        more = self._scheduling or (
+            self.spec.rate is None and now < self._ends and self._next < len(self._requests)
+        )
         nobody_left = self.open_connections == 0
         if nobody_left or (not more and not self._due and self.under_way == 0):
             self.finished.set()

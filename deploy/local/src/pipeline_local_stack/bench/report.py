@@ -52,6 +52,8 @@ class Report:
 
     figures: list[Figure] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What went wrong with a baseline: its figure flatters or slanders nobody unseen."""
 
     def table(self) -> Table:
         """The figures as a table."""

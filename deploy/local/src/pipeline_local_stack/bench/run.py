@@ -50,6 +50,8 @@ def _tell(report: Report, machine: list[str], console: Console, seconds: float) 
     console.print(report.table())
     report.write(REPORT_FILE)
     console.print(f"{seconds:.0f} s in all; the figures for programs: {_shown(REPORT_FILE)}")
+    for remark in report.remarks:
+        console.print(f"[yellow]{remark}[/yellow]")
     for complaint in report.broken:
         console.print(f"[red]{complaint}[/red]")
     if report.broken:

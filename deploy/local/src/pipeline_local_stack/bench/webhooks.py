@@ -144,9 +144,9 @@ async def measure_webhooks(stack: Stack, report: Report, say: Callable[[str], No
             "the FastAPI route; ours includes reading it later", over_rounds(plain.microseconds),
         ),
     ]  # fmt: skip
-    for target in (ours, plain, nothing):
-        report.broken += complaints(target.name, target.results + at_half.get(target.name, []))
-    report.broken += complaints(_OURS, at_same)
+    report.broken += complaints(_OURS, [*ours.results, *at_half[_OURS], *at_same])
+    report.remarks += complaints(_PLAIN, plain.results + at_half[_PLAIN])
+    report.remarks += complaints(_NOTHING, nothing.results)
 
 
 def complaints(name: str, results: list[LoadResult]) -> list[str]:
