@@ -6,7 +6,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -27,6 +28,9 @@ _FINISH_BATCH_SECONDS = 35.0
 """How long a stop waits for running batches: longer than a batch may take (`subscriber.STORE_SECONDS`)."""
 _LEAVE_SECONDS = 5.0
 
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
 _SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 
 
@@ -41,17 +45,59 @@ class KafkaSettings:
     bootstrap_servers: str
     client_id: str = "pipeline"
     enable_idempotence: bool = True
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    sasl_mechanism: SaslMechanism = "PLAIN"
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     ssl_cafile: str | None = None
+
+    @classmethod
+    def of(cls, client_id: str, options: "KafkaOptions") -> "KafkaSettings":
+        """The Kafka part of a service's settings."""
+        password = options.kafka_sasl_password
+        ca_file = options.kafka_ssl_ca_file
+        return cls(
+            bootstrap_servers=options.kafka_bootstrap_servers,
+            client_id=client_id,
+            enable_idempotence=options.kafka_enable_idempotence,
+            security_protocol=options.kafka_security_protocol,
+            sasl_mechanism=options.kafka_sasl_mechanism or "PLAIN",
+            sasl_username=options.kafka_sasl_username,
+            sasl_password=password.get_secret_value() if password else None,
+            ssl_cafile=str(ca_file) if ca_file else None,
+        )
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """A verifying TLS context where the protocol asks for TLS."""
         if not self.security_protocol.endswith("SSL"):
             return None
         return ssl.create_default_context(cafile=self.ssl_cafile)
+
+
+class Secret(Protocol):
+    """A value that does not show itself, such as pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str:
+        """The value."""
+
+
+class KafkaOptions(Protocol):
+    """What `KafkaSettings.of` reads of a service's settings; each says there what it is."""
+
+    @property
+    def kafka_bootstrap_servers(self) -> str: ...  # noqa: D102
+    @property
+    def kafka_enable_idempotence(self) -> bool: ...  # noqa: D102
+    @property
+    def kafka_security_protocol(self) -> SecurityProtocol: ...  # noqa: D102
+    @property
+    def kafka_sasl_mechanism(self) -> SaslMechanism | None: ...  # noqa: D102
+    @property
+    def kafka_sasl_username(self) -> str | None: ...  # noqa: D102
+    @property
+    def kafka_sasl_password(self) -> Secret | None: ...  # noqa: D102
+    @property
+    def kafka_ssl_ca_file(self) -> Path | None: ...  # noqa: D102
 
 
 def make_broker(kafka: KafkaSettings) -> KafkaBroker:

@@ -47,7 +47,9 @@ def create_app(
             await require_schema(pool, versions("connector"))
             async with (
                 xero_client(xero_transport) as http,
-                Relay(settings.database_url.get_secret_value(), kafka_of(settings)) as relay,
+                Relay(
+                    settings.database_url.get_secret_value(), KafkaSettings.of(SERVICE, settings)
+                ) as relay,
             ):
                 deps = app.state.deps = build(settings, pool, http, relay)
                 background = asyncio.create_task(keep_house(deps), name="connector-background")
@@ -103,21 +105,6 @@ def build(settings: Settings, pool: Pool, http: httpx.AsyncClient, relay: Relay)
         api=XeroApi(http, settings),
         ring=settings.key_ring(),
         wake=relay.wake,
-    )
-
-
-def kafka_of(settings: Settings) -> KafkaSettings:
-    """How to reach Kafka, as messaging wants to know it."""
-    password = settings.kafka_sasl_password
-    return KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id=SERVICE,
-        enable_idempotence=settings.kafka_enable_idempotence,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=password.get_secret_value() if password else None,
-        ssl_cafile=str(settings.kafka_ssl_ca_file) if settings.kafka_ssl_ca_file else None,
     )
 
 

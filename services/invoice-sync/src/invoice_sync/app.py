@@ -1,8 +1,8 @@
 """The service put together: what starts, in which order it stops, and the one ASGI application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from pipeline_messaging.subscriber import Handle, Subscription, subscribe
 from pipeline_messaging.worker import AccountWorker
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
+from pipeline_service_defaults.background import run_beside
 from pipeline_service_defaults.database import check_database, create_pool, require_schema
 from pipeline_service_defaults.migrate import versions
 from pipeline_xero.client import GatewayClient
@@ -91,7 +92,7 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
     http = await stack.enter_async_context(
         httpx.AsyncClient(limits=httpx.Limits(max_connections=2 * settings.worker_concurrency + 10))
     )
-    kafka = _kafka(settings)
+    kafka = KafkaSettings.of(SOURCE, settings)
     relay = await stack.enter_async_context(
         Relay(
             settings.database_url.get_secret_value(),
@@ -116,8 +117,8 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
         poll_seconds=settings.worker_poll_seconds,
     )
     app.state.deps, app.state.worker = deps, worker
-    await _run(stack, worker.run(), worker.stop)
-    await _run(stack, _measure(pool), None)
+    await run_beside(stack, worker.run(), worker.stop)
+    await run_beside(stack, _measure(pool), None)
     broker = make_broker(kafka)
     app.state.subscriptions = [
         _subscribe(broker, topic, handle, settings, pool, worker) for topic, handle in _HANDLERS
@@ -144,23 +145,6 @@ def _subscribe(
     )
 
 
-async def _run(
-    stack: AsyncExitStack, work: Coroutine[Any, Any, None], stop: Callable[[], None] | None
-) -> None:
-    """Run `work` beside the service; at its end `stop` it gracefully, or cancel it if there is no such way."""
-    task = asyncio.create_task(work)
-
-    async def finish() -> None:
-        if stop is None:
-            task.cancel()
-        else:
-            stop()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(finish)
-
-
 async def _check_worker(worker: AccountWorker) -> None:
     if problem := worker.problem():
         raise RuntimeError(problem)
@@ -174,21 +158,6 @@ async def _measure(pool: asyncpg.Pool) -> None:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("not_measured", error=type(error).__name__)
         await asyncio.sleep(_GAUGES_SECONDS)
-
-
-def _kafka(settings: InvoiceSyncSettings) -> KafkaSettings:
-    password = settings.kafka_sasl_password
-    ca_file = settings.kafka_ssl_ca_file
-    return KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id=SOURCE,
-        enable_idempotence=settings.kafka_enable_idempotence,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=password.get_secret_value() if password else None,
-        ssl_cafile=str(ca_file) if ca_file else None,
-    )
 
 
 def _token(settings: InvoiceSyncSettings) -> Callable[[], str]:

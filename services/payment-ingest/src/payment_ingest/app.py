@@ -1,12 +1,11 @@
 """The service put together: what starts, in which order it stops, and the one ASGI callable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import asyncpg
 import httpx
@@ -34,6 +33,7 @@ from pipeline_messaging.subscriber import subscribe
 from pipeline_messaging.worker import AccountWorker
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
+from pipeline_service_defaults.background import run_beside
 from pipeline_service_defaults.database import check_database, create_pool, require_schema
 from pipeline_service_defaults.migrate import versions
 from pipeline_xero.client import GatewayClient
@@ -105,19 +105,19 @@ async def _start(
     http = await stack.enter_async_context(
         httpx.AsyncClient(limits=httpx.Limits(max_connections=50))
     )
-    kafka = _kafka(settings)
+    kafka = KafkaSettings.of(SOURCE, settings)
     relay = await stack.enter_async_context(Relay(settings.database_url.get_secret_value(), kafka))
     reader = InvoiceReader(GatewayClient(http, settings.connector_url, _token(settings)), _clock)
     deps = Deps(pool, reader, _sweep_times(settings), _clock, on_told=relay.wake)
     worker = AccountWorker(
         pool, partial(process_account, deps), concurrency=settings.account_concurrency
     )
-    working = await _run(stack, worker.run(), worker.stop)
+    working = await run_beside(stack, worker.run(), worker.stop)
     ringer = DoorbellRinger(pool, on_rung=worker.wake, is_busy=lambda: writer.busy)
     app.state.wake_ringer = ringer.wake
-    ringing = await _run(stack, ringer.run(), ringer.stop)
-    measuring = await _run(stack, _measure(pool), None)
-    writing = await _run(stack, writer.run(), writer.stop)
+    ringing = await run_beside(stack, ringer.run(), ringer.stop)
+    measuring = await run_beside(stack, _measure(pool), None)
+    writing = await run_beside(stack, writer.run(), writer.stop)
     broker = make_broker(kafka)
 
     def linked() -> None:
@@ -145,24 +145,6 @@ async def _start(
     return _Running(pool, (writing, ringing, working, measuring))
 
 
-async def _run(
-    stack: AsyncExitStack, work: Coroutine[Any, Any, None], stop: Callable[[], None] | None
-) -> asyncio.Task[None]:
-    """Run `work` beside the service; at its end `stop` it gracefully, or cancel it if there is no such way."""
-    task = asyncio.create_task(work)
-
-    async def finish() -> None:
-        if stop is None:
-            task.cancel()
-        else:
-            stop()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(finish)
-    return task
-
-
 async def _connect_writer(settings: Settings) -> asyncpg.Connection:
     return await asyncpg.connect(
         settings.database_url.get_secret_value(), timeout=2, server_settings=_WRITER_CONNECTION
@@ -186,21 +168,6 @@ async def _measure(pool: asyncpg.Pool) -> None:
         except Exception as error:  # gauges must come back when the database does
             log.warning("not_measured", error=type(error).__name__, exc_info=error)
         await asyncio.sleep(_GAUGES_SECONDS)
-
-
-def _kafka(settings: Settings) -> KafkaSettings:
-    password = settings.kafka_sasl_password
-    ca_file = settings.kafka_ssl_ca_file
-    return KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id=SOURCE,
-        enable_idempotence=settings.kafka_enable_idempotence,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=password.get_secret_value() if password else None,
-        ssl_cafile=str(ca_file) if ca_file else None,
-    )
 
 
 def _token(settings: Settings) -> Callable[[], str]:
