@@ -21,9 +21,11 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def xero(stack: Stack) -> XeroAdmin:
+def xero(stack: Stack) -> Iterator[XeroAdmin]:
     """Somebody at work inside Xero."""
-    return XeroAdmin(stack.urls["simulator"])
+    admin = XeroAdmin(stack.urls["simulator"])
+    yield admin
+    admin.close()
 
 
 @pytest.fixture(scope="session")

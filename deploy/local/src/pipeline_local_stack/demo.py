@@ -70,8 +70,11 @@ def run_demo(*, broker: str = "kafka", kill: str | None = None) -> int:
     """Run the demo; 0 only if every ledger adds up. Leaves its figures in `.local/demo.json`."""
     console = Console()
     began = time.monotonic()
-    with running_stack(broker=broker, say=console.print) as stack:
-        verdict, calls = asyncio.run(_run(stack, console, Kill(kill)))
+    with (
+        running_stack(broker=broker, say=console.print) as stack,
+        contextlib.closing(XeroAdmin(stack.urls["simulator"])) as xero,
+    ):
+        verdict, calls = asyncio.run(_run(stack, xero, console, Kill(kill)))
     seconds = round(time.monotonic() - began, 1)
     console.print(_table(verdict, calls, seconds))
     figures = {**asdict(verdict), "xero_calls": calls, "seconds": seconds, "killed": kill}
@@ -96,9 +99,8 @@ def adds_up(verdict: Verdict) -> bool:
     )
 
 
-async def _run(stack: Stack, console: Console, kill: Kill) -> tuple[Verdict, int]:
+async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> tuple[Verdict, int]:
     say = console.print
-    xero = XeroAdmin(stack.urls["simulator"])
     sales = take_sales(SALES)
     late = {sale.customer_id for sale in sales[-HELD_BACK:]}
     await asyncio.to_thread(connect_to_xero, stack)

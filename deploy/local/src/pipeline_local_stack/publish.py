@@ -7,9 +7,12 @@ import argparse
 import asyncio
 import re
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
+import httpx
 from pydantic import ValidationError
 
 from pipeline_contracts.customer import CustomerCreated
@@ -17,6 +20,9 @@ from pipeline_contracts.invoice import InvoiceCreated, InvoiceLine
 from pipeline_contracts.producer import EventPublisher
 from pipeline_local_stack.paths import StackError
 from pipeline_local_stack.stack import read_stack_file
+
+PATIENCE_SECONDS = 30
+_ON_THE_WAY = {"unknown", "pending", "syncing", "waiting_for_budget"}
 
 
 def main() -> int:
@@ -76,14 +82,32 @@ async def _publish(arguments: argparse.Namespace) -> None:
         if not arguments.unmapped:
             await publisher.publish(customer)
         await publisher.publish(invoice)
-    urls = stack["urls"]
-    status = (
-        f"{urls['invoice-sync']}/v1/accounts/{account}/invoices/{invoice.invoice_id}/sync"
-        if isinstance(urls, dict)
-        else ""
+    urls = dict(stack["urls"])
+    print(f"Published {invoice.invoice_id}.")
+    await _follow(
+        f"{urls['invoice-sync']}/v1/accounts/{account}/invoices/{invoice.invoice_id}/sync",
+        str(stack["admin_session_token"]),
     )
-    print(f"Published {invoice.invoice_id}. Its state:\n"
-          f'  curl -s -H "Authorization: Bearer $(jq -r .admin_session_token .local/stack.json)" {status}')  # fmt: skip
+
+
+async def _follow(url: str, token: str) -> None:
+    """Ask invoice-sync until the invoice has come to rest, and print what it says."""
+    print(f"Asking GET {url}")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+        while True:
+            reply = await http.get(url)
+            found: dict[str, Any] = (
+                reply.json() if reply.status_code == httpx.codes.OK else {"state": "unknown"}
+            )
+            if found["state"] not in _ON_THE_WAY or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.2)
+    print(f"State: {found['state']}")
+    if found.get("in_xero"):
+        print(f"In Xero as {found['in_xero']['invoice_number']}: {found['in_xero']['deep_link']}")
+    if found.get("cause"):
+        print(f"{found['cause']['message']} {found['cause']['hint']}")
 
 
 if __name__ == "__main__":

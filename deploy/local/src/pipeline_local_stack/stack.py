@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -278,7 +279,7 @@ def _children(
     return children
 
 
-def read_stack_file(path: Path = STACK_FILE) -> dict[str, object]:
+def read_stack_file(path: Path = STACK_FILE) -> dict[str, Any]:
     """What a running stack says of itself.
 
     Raises:
@@ -286,5 +287,5 @@ def read_stack_file(path: Path = STACK_FILE) -> dict[str, object]:
     """
     if not path.exists():
         raise StackError("No local stack is running: start one with `make up`.")
-    described: dict[str, object] = json.loads(path.read_text())
+    described: dict[str, Any] = json.loads(path.read_text())
     return described

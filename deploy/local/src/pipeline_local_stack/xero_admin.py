@@ -31,6 +31,10 @@ class XeroAdmin:
             row["tenant_id"] for row in self._get("/organisations") if row["name"] == organisation
         )
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+
     def invoices(self) -> list[XeroInvoice]:
         """All invoices in the books."""
         return [
