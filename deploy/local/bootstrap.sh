@@ -27,8 +27,11 @@ if [ ! -x "$UV" ]; then
     UV=.local/uv/bin/uv
 fi
 
-java_major=$( (java -version 2>&1 || true) | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
-if [ "${java_major:-0}" -lt 17 ] && [ -z "${JAVA_HOME:-}" ]; then
+java_major() { # the major version of a java, 0 if it is none
+    found=$( ("$1" -version 2>&1 || true) | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+    echo "${found:-0}"
+}
+if [ "$(java_major java)" -lt 17 ] && [ "$(java_major "${JAVA_HOME:-}/bin/java")" -lt 17 ]; then
     EXTRAS="$EXTRAS --extra java"
 fi
 
