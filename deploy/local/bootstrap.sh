@@ -31,7 +31,7 @@ java_major() { # the major version of a java, 0 if it is none
     found=$( ("$1" -version 2>&1 || true) | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
     echo "${found:-0}"
 }
-if [ "$(java_major java)" -lt 17 ] && [ "$(java_major "${JAVA_HOME:-}/bin/java")" -lt 17 ]; then
+if [ "$(java_major java)" -lt 17 ] && [ "$(java_major "${JAVA_HOME:-/none}/bin/java")" -lt 17 ]; then
     EXTRAS="$EXTRAS --extra java"
 fi
 
