@@ -165,7 +165,11 @@ async def _publish(
 ) -> list[InvoiceCreated]:
     published = []
     customers: set[str] = set()
-    async with EventPublisher(stack.broker.bootstrap_servers, source="billing") as publisher:
+    async with EventPublisher(
+        stack.broker.bootstrap_servers,
+        source="billing",
+        enable_idempotence=stack.broker.supports_idempotence,
+    ) as publisher:
         for sale in sales:
             if sale.customer_id not in held_back | customers:
                 customers.add(sale.customer_id)

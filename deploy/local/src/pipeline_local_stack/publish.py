@@ -78,7 +78,11 @@ async def _publish(arguments: argparse.Namespace) -> None:
         ),
         total=amount,
     )
-    async with EventPublisher(str(stack["kafka_bootstrap_servers"]), source="by-hand") as publisher:
+    async with EventPublisher(
+        stack["kafka_bootstrap_servers"],
+        source="by-hand",
+        enable_idempotence=stack["kafka_supports_idempotence"],
+    ) as publisher:
         if not arguments.unmapped:
             await publisher.publish(customer)
         await publisher.publish(invoice)

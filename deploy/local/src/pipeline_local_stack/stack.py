@@ -66,6 +66,7 @@ class Stack:
         described = {
             "kafka_bootstrap_servers": self.broker.bootstrap_servers,
             "kafka_implementation": self.broker.implementation,
+            "kafka_supports_idempotence": self.broker.supports_idempotence,
             "urls": self.urls,
             "dsns": self.dsns,
             "simulator_url": self.urls["simulator"],
