@@ -35,6 +35,13 @@ def test_what_each_caller_needs_is_open(caller, method, path):
         ("invoice-sync", "POST", b"Organisation"),
         ("invoice-sync", "POST", b"Invoices/" + GUID + b"/Email"),
         ("invoice-sync", "PUT", b"Invoices/" + GUID + b"/Attachments/x.pdf"),
+        # Spelt so that a lenient server might still read the closed part.
+        ("invoice-sync", "POST", b"Invoices/" + GUID + b"/Email."),
+        ("invoice-sync", "POST", b"Invoices/" + GUID + b"/Email%20"),
+        ("invoice-sync", "POST", b"Invoices/" + GUID + b"/Email;x"),
+        ("invoice-sync", "PUT", b"Contacts/" + GUID + b"/Attachments./x"),
+        ("invoice-sync", "GET", b"Invoices/" + GUID + b"/OnlineInvoice"),
+        ("invoice-sync", "PUT", b"Invoices/" + GUID + b"/History/x"),
         ("invoice-sync", "GET", b"Users"),
         ("invoice-sync", "GET", b"Invoicesx"),
         ("payment-ingest", "PUT", b"Invoices"),

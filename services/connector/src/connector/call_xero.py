@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from connector import metrics
-from connector.clients.bounded import Answer, Lost, NotSent, TimedOut
+from connector.clients.bounded import Answer, ExchangeFailed, Lost, NotSent, TooLarge
 from connector.deps import Deps, Lane
 from connector.domain.budget import (
     FULL_LANES,
@@ -27,7 +27,13 @@ from connector.domain.budget import (
     retry_after_seconds,
 )
 from connector.domain.connection import Connection, Reason, Status, never_connected
-from connector.refresh_tokens import Access, GrantDead, access_token, check_tenants
+from connector.refresh_tokens import (
+    Access,
+    GrantDead,
+    Unavailable,
+    access_token,
+    check_tenants,
+)
 from connector.store import budgets, connections
 from pipeline_messaging.connection import Connection as Db
 
@@ -165,18 +171,24 @@ def lacks_scope(answer: Answer) -> bool:
 async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Access) -> Answer:
     """Take a slot, send, give the slot back with what the reply teaches."""
     tenant_id = connection.tenant_id or ""
-    slot = await slot_in_time(deps, call, connection)
-    async with returning(deps, slot, tenant_id, connection) as ended:
-        answer = await deps.api.carry(
-            call.method,
-            call.path,
-            call.query,
-            call.headers,
-            call.body,
-            access_token=access.token,
-            tenant_id=tenant_id,
-        )
-        ended.append(answer)
+    try:
+        slot = await slot_in_time(deps, call, connection)
+        async with returning(deps, slot, tenant_id, connection) as ended:
+            answer = await deps.api.carry(
+                call.method,
+                call.path,
+                call.query,
+                call.headers,
+                call.body,
+                access_token=access.token,
+                tenant_id=tenant_id,
+                before_sending=lambda: still_allowed(deps, call.account_id, tenant_id, slot),
+            )
+            ended.append(answer)
+    except _Fenced:
+        await usable_connection(deps, call)
+        # Connected anew in this very moment: the caller starts over with what is recorded now.
+        raise Unavailable("the connection changed meanwhile") from None
     log.info(
         "xero_called",
         account_id=call.account_id,
@@ -190,25 +202,32 @@ async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Ac
 
 
 async def slot_in_time(deps: Deps, call: GatewayCall, connection: Connection) -> Slot:
-    """A slot that was granted less than a moment ago. Raises NotConnected, OutOfBudget."""
+    """A slot that was granted less than a moment ago. Raises OutOfBudget, _Fenced."""
     while True:
-        try:
-            slot = await take_slot(
-                deps,
-                tenant_id=connection.tenant_id or "",
-                account_id=call.account_id,
-                caller=call.caller,
-            )
-        except _Fenced:
-            now = await usable_connection(deps, call)
-            if now.tenant_id == connection.tenant_id and now.xero_userid == connection.xero_userid:
-                continue
-            raise NotConnected(now) from None
+        slot = await take_slot(
+            deps,
+            tenant_id=connection.tenant_id or "",
+            account_id=call.account_id,
+            caller=call.caller,
+        )
         if time.monotonic() - slot.granted_at <= SEND_WITHIN_SECONDS:
             return slot
         # Paused between commit and here (a stopped process, a stalled loop): a disconnect may have passed us by.
         async with deps.pool.acquire() as conn:
             await budgets.void_slot(conn, slot.id)
+
+
+async def still_allowed(deps: Deps, account_id: str, tenant_id: str, slot: Slot) -> None:
+    """The last look before the first byte goes out. Raises _Fenced.
+
+    Connecting to Xero may take longer than a disconnect waits for calls under way; then the fence is asked again.
+    """
+    allowed_at = slot.granted_at
+    while time.monotonic() - allowed_at > SEND_WITHIN_SECONDS:
+        allowed_at = time.monotonic()
+        async with deps.pool.acquire() as conn:
+            if not await budgets.usable(conn, account_id, tenant_id):
+                raise _Fenced
 
 
 async def take_slot(deps: Deps, *, tenant_id: str, account_id: str | None, caller: str) -> Slot:
@@ -296,7 +315,7 @@ async def returning(
     ended: list[Answer] = []
     try:
         yield ended
-    except NotSent:
+    except (NotSent, _Fenced):
         await settle(deps, tenant_id, lambda conn: budgets.void_slot(conn, slot.id))
         raise
     except Lost:
@@ -304,7 +323,8 @@ async def returning(
             deps, tenant_id, lambda conn: budgets.shorten_slot(conn, slot.id, AFTER_LOST_SECONDS)
         )
         raise
-    except TimedOut:
+    except TooLarge:
+        await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, []))
         raise
     await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, ended))
 
@@ -346,6 +366,6 @@ async def ask_organisation(deps: Deps, tenant_id: str, token: str) -> Answer | N
         async with returning(deps, slot, tenant_id, None) as ended:
             answer = await deps.api.organisation(token, tenant_id)
             ended.append(answer)
-    except (NotSent, Lost, TimedOut):
+    except ExchangeFailed:
         return None
     return answer

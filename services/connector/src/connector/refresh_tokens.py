@@ -71,7 +71,11 @@ class GrantDead(CannotRefresh):
 
 
 class Unavailable(CannotRefresh):
-    """It may work later; the message is for logs."""
+    """It may work later; the message is for logs, `reason` says what people are told."""
+
+    def __init__(self, problem: str, reason: Reason = Reason.XERO_UNAVAILABLE) -> None:
+        super().__init__(problem)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -118,7 +122,7 @@ def opened(deps: Deps, tokens: TokenSet) -> Access:
         log.error(  # noqa: TRY400 - the trace would add nothing but frames
             "token_unreadable", error=type(error).__name__
         )
-        raise Unavailable(type(error).__name__) from error
+        raise Unavailable(type(error).__name__, Reason.KEY_UNAVAILABLE) from error
 
 
 async def renewed(
@@ -171,7 +175,7 @@ async def _refresh(deps: Deps, tokens: TokenSet) -> Access | None:
         answer, used = await ask(deps, claimed)
     except SealingError as error:
         await give_back(deps, claimed, lease_id, type(error).__name__, Reason.KEY_UNAVAILABLE)
-        raise Unavailable(type(error).__name__) from error
+        raise Unavailable(type(error).__name__, Reason.KEY_UNAVAILABLE) from error
     metrics.REFRESHES.labels(outcome=type(answer).__name__).inc()
     match answer:
         case None:
@@ -183,7 +187,7 @@ async def _refresh(deps: Deps, tokens: TokenSet) -> Access | None:
             return await give_up(deps, claimed, lease_id)
         case ClientRefused(refused):
             await give_back(deps, claimed, lease_id, refused, Reason.CLIENT_REJECTED)
-            raise Unavailable(refused)
+            raise Unavailable(refused, Reason.CLIENT_REJECTED)
         case NoAnswer(problem):
             await give_back(deps, claimed, lease_id, problem, None)
             raise Unavailable(problem)
@@ -271,7 +275,9 @@ async def give_back(
     """No refresh this time. With a definite `reason` and no life left in the access token, say so; an outage stays silent."""
     delay = retry_delay(claimed.refresh_failures, random.random())  # noqa: S311 - jitter
     async with deps.pool.acquire() as conn, conn.transaction():
-        await token_sets.release(conn, claimed, lease_id, retry_in=delay, problem=problem)
+        # The reason, where it is known for certain, is what the card tells meanwhile.
+        noted = reason.value if reason is not None else problem
+        await token_sets.release(conn, claimed, lease_id, retry_in=delay, problem=noted)
         if reason is not None and claimed.access_expires_at <= claimed.now:
             await announce(deps, conn, claimed.xero_userid, Refused(reason), None)
     log.warning("refresh_without_result", problem=problem)

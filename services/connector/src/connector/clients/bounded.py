@@ -1,8 +1,9 @@
 """One HTTP exchange with Xero, bounded in time and size, with a verdict on whether the request may have arrived."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -64,14 +65,23 @@ _NEVER_LEFT = (
 )
 
 
-async def exchange(http: httpx.AsyncClient, request: httpx.Request, bounds: Bounds) -> Answer:
+async def exchange(
+    http: httpx.AsyncClient,
+    request: httpx.Request,
+    bounds: Bounds,
+    *,
+    before_sending: Callable[[], Awaitable[None]] | None = None,
+) -> Answer:
     """Send and read to the end. Redirects are not followed. Raises a leaf of ExchangeFailed.
 
+    `before_sending` is awaited when a connection stands and nothing was sent on it yet; what it raises comes out here.
     The messages name the kind of error only: httpx quotes addresses, which may hold a code or a filter.
     """
     request.extensions["timeout"] = httpx.Timeout(
         connect=bounds.connect, read=bounds.read, write=bounds.read, pool=bounds.connect
     ).as_dict()
+    if before_sending is not None:
+        request.extensions["trace"] = _tracing(before_sending)
     try:
         # httpx's own timeouts start anew with every byte; this one bounds the whole.
         async with asyncio.timeout(bounds.total):
@@ -87,6 +97,18 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, bounds: Boun
     except httpx.HTTPError as error:
         raise Lost(type(error).__name__) from None
     return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+
+
+def _tracing(
+    before_sending: Callable[[], Awaitable[None]],
+) -> Callable[[str, Any], Awaitable[None]]:
+    """A tracer in the form httpcore documents (its extension "trace"), which sees one moment only."""
+
+    async def trace(event: str, _: Any) -> None:
+        if event.endswith(".send_request_headers.started"):
+            await before_sending()
+
+    return trace
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:

@@ -1,7 +1,7 @@
 """The few calls to Xero's API the connector makes for itself, and the one that carries everybody else's."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -68,8 +68,12 @@ class XeroApi:
         *,
         access_token: str,
         tenant_id: str,
+        before_sending: Callable[[], Awaitable[None]],
     ) -> Answer:
-        """Send a caller's request, already judged, as it is; `path` is relative to api.xro/2.0."""
+        """Send a caller's request, already judged, as it is; `path` is relative to api.xro/2.0.
+
+        `before_sending` has the last word (see `exchange`).
+        """
         address = f"{self._base}/api.xro/2.0/{path}" + (f"?{query}" if query else "")
         sent = {
             **headers,
@@ -78,7 +82,7 @@ class XeroApi:
             "User-Agent": "pipeline-connector",
         }
         request = self._http.build_request(method, address, headers=sent, content=body or None)
-        return await exchange(self._http, request, self._carried)
+        return await exchange(self._http, request, self._carried, before_sending=before_sending)
 
     async def _ask(
         self, method: str, path: str, access_token: str, extra: Mapping[str, str] | None = None

@@ -43,10 +43,10 @@ ALLOWED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "Organisations": READING,
     },
 }
-"""Caller -> first path segment -> methods. Paths below the segment (an id, History) share its methods."""
+"""Caller -> first path segment -> methods. What is open below the segment shares its methods."""
 
-REFUSED_BELOW: Final = frozenset({"email", "attachments"})
-"""Never through here: sending mail to somebody's customers, and files."""
+OPEN_BELOW: Final = frozenset({"History"})
+"""What may follow an id. The rest (mail to somebody's customers, files) is closed, however it is spelt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def check(caller: str, method: str, raw_path: bytes, query: bytes) -> Allowed | 
         return Refused(f"{caller} may not call {segments[0]!r}.")
     if method not in methods:
         return Refused(f"{caller} may not {method} {segments[0]}.")
-    if any(segment.lower() in REFUSED_BELOW for segment in segments[1:]):
+    if len(segments) > 3 or not OPEN_BELOW.issuperset(segments[2:]):  # noqa: PLR2004 - resource, id, part
         return Refused("This part of Xero's API is not open here.")
     return Allowed(raw_path.decode("ascii"))
 

@@ -76,9 +76,10 @@ PAGES: Final[dict[Failure, Page]] = {
         status=400,
     ),
     Failure.OTHER_BROWSER: Page(
-        "Not connected: another browser began this",
-        "The attempt began in another browser or before the cookies were cleared, so it cannot be finished here.",
-        "Your move: start again in this browser.",
+        "Not connected: this was begun elsewhere",
+        "The attempt began in another browser, under another sign-in, or before the cookies were cleared, so it "
+        "cannot be finished here.",
+        "Your move: start again here.",
         status=400,
     ),
     Failure.NOT_SIGNED_IN: Page(

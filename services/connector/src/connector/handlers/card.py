@@ -9,7 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connector.disconnect_tenant import disconnect
-from connector.domain.connection import WORDS, Actor, Connection, Reason, Status, never_connected
+from connector.domain.connection import (
+    REFRESHABLE,
+    WORDS,
+    Actor,
+    Connection,
+    Reason,
+    Status,
+    Words,
+    never_connected,
+)
 from connector.domain.failures import PAGES, Failure
 from connector.handlers.browser import (
     STYLE,
@@ -26,6 +35,7 @@ from connector.handlers.browser import (
 )
 from connector.refresh_tokens import GrantDead, Unavailable, refresh_now
 from connector.store import budgets, connections, oauth_states, token_sets
+from connector.store.token_sets import TokenSet
 from pipeline_service_defaults.auth import Person, require_person
 
 router = APIRouter(tags=["card"])
@@ -75,7 +85,7 @@ async def card(request: Request, account_id: str, person: Viewer) -> Response:
         changes = await connections.changes(conn, account_id, CHANGES_SHOWN)
     waiting = tokens is not None and tokens.unavailable_since is not None
     troubled = waiting and connection.status is Status.CONNECTED
-    words = WORDS[Reason.XERO_UNAVAILABLE] if troubled else connection.words
+    words = words_of_trouble(tokens) if tokens and troubled else connection.words
     values = {
         "connection": connection,
         "status_words": STATUS_WORDS[connection.status],
@@ -104,6 +114,12 @@ async def card(request: Request, account_id: str, person: Viewer) -> Response:
     return response
 
 
+def words_of_trouble(tokens: TokenSet) -> Words:
+    """What a connected account reads while renewing its tokens does not work: our own trouble is not called Xero's."""
+    own = next((r for r in REFRESHABLE if r.value == tokens.last_problem), None)
+    return WORDS[own or Reason.XERO_UNAVAILABLE]
+
+
 def shows_refresh(connection: Connection, *, troubled: bool) -> bool:
     """Refresh Token is offered where it can change something: an expired token it can cure, or a silent Xero."""
     return connection.can_refresh and (troubled or connection.status is Status.TOKEN_EXPIRED)
@@ -113,7 +129,7 @@ def shows_refresh(connection: Connection, *, troubled: bool) -> bool:
     "/accounts/{account_id}/xero/refresh", summary="Refresh Token", response_class=Response
 )
 async def refresh(request: Request, account_id: str, person: Admin, csrf: Token = "") -> Response:
-    """Renew the authorisation now; back to the card, or to a page that says why not."""
+    """Renew the authorisation now; back to the card, which says what stands in the way, or to a page that does."""
     deps = deps_of(request)
     if not form_is_ours(request, deps, person, csrf):
         return failure_page(account_id, Failure.FORM_EXPIRED)
@@ -125,8 +141,9 @@ async def refresh(request: Request, account_id: str, person: Admin, csrf: Token 
         await refresh_now(deps, account_id, Actor(person.user_id, person.name))
     except GrantDead:
         return failure_page(account_id, Failure.REFRESH_REJECTED)
-    except Unavailable:
-        return failure_page(account_id, Failure.REFRESH_UNAVAILABLE)
+    except Unavailable as error:
+        if error.reason is Reason.XERO_UNAVAILABLE:
+            return failure_page(account_id, Failure.REFRESH_UNAVAILABLE)
     return see_other(card_path(account_id))
 
 

@@ -66,6 +66,7 @@ for _method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
         summary="Call Xero's accounting API for an account",
         response_class=Response,
         responses={
+            400: {"description": "HEADER_TOO_LONG"},
             403: {
                 "description": "NOT_ALLOWED: this caller may not do that, or the path is not a path"
             },
@@ -87,6 +88,11 @@ async def _carry(  # noqa: PLR0911 - one return per way it can end
     if isinstance(judged, Refused):
         return refusal(
             403, "NOT_ALLOWED", judged.why, hint="Only the listed resources and methods are open."
+        )
+    if too_long := [n for n in PASSED_ON if len(request.headers.get(n, "")) > _LONGEST_HEADER]:
+        # Left out, a write would lose its key and could happen twice.
+        return refusal(
+            400, "HEADER_TOO_LONG", f"{too_long[0]} is too long.", hint="Send a shorter one."
         )
     expected = request.headers.get("x-expected-tenant")
     call = GatewayCall(
@@ -136,9 +142,9 @@ async def _carry(  # noqa: PLR0911 - one return per way it can end
             hint=UNKNOWN_HINT,
             outcome="unknown",
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Only steps before sending, and after a refusal by Xero, let these through: nothing was carried out.
-        log.exception("gateway_database_failed")
+        log.warning("gateway_database_failed", error=type(error).__name__)
         return refusal(
             503,
             "GATEWAY_UNAVAILABLE",
@@ -178,7 +184,7 @@ def passed_on(request: Request) -> dict[str, str]:
         headers["Accept"] = "application/json"
     for name in PASSED_ON:
         value = request.headers.get(name)
-        if value is not None and len(value) <= _LONGEST_HEADER:
+        if value is not None:
             headers[name] = value
     return headers
 

@@ -128,7 +128,9 @@ async def finish_call(
 ) -> None:
     """The call is over for certain: end its slot, store the day's count, and note (once a minute) that tokens are used.
 
-    One statement for the three, because this stands between Xero's reply and the caller.
+    One statement for all, because this stands between Xero's reply and the caller. Left to itself, Postgres runs the
+    last part first; the conditions on the counts make it take its locks in the order of everybody else (tenant, tokens,
+    connection), or the end of one call and the start of another could deadlock.
     """
     await conn.execute(
         """
@@ -137,12 +139,16 @@ async def finish_call(
         ), counted AS (
             UPDATE tenant_budgets SET day_remaining = $3, day_seen_at = clock_timestamp()
              WHERE tenant_id = $2 AND $3::integer IS NOT NULL
+            RETURNING 1
         ), used AS (
             UPDATE token_sets SET last_used_at = clock_timestamp()
              WHERE xero_userid = $5 AND last_used_at < clock_timestamp() - interval '1 minute'
+               AND (SELECT count(*) FROM counted) >= 0
+            RETURNING 1
         )
         UPDATE connections SET last_call_at = clock_timestamp()
          WHERE account_id = $4 AND (last_call_at IS NULL OR last_call_at < clock_timestamp() - interval '1 minute')
+           AND (SELECT count(*) FROM used) >= 0
         """,
         slot_id,
         tenant_id,

@@ -53,13 +53,17 @@ async def due(conn: Db, limit: int) -> list[int]:
 
 
 async def claim(conn: Db, cleanup_id: int, lease: timedelta) -> Cleanup | None:
-    """Take one cleanup; None when it is gone or someone else has it."""
+    """Take one cleanup; None when it is gone, not due, or someone else has it.
+
+    A new consent puts cleanups off (`spare_grant`), perhaps after this one was found due.
+    """
     row = await conn.fetchrow(
         """
         UPDATE cleanups
            SET lease_until = clock_timestamp() + $2, attempts = attempts + 1,
                next_attempt_at = clock_timestamp() + $2
-         WHERE id = $1 AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+         WHERE id = $1 AND next_attempt_at <= clock_timestamp()
+           AND (lease_until IS NULL OR lease_until <= clock_timestamp())
         RETURNING id, kind, xero_userid, tenant_id, attempts
         """,
         cleanup_id,

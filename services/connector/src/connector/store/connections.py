@@ -164,21 +164,6 @@ async def unfinished_disconnects(conn: Db, older_than_seconds: float) -> list[st
     return [row["account_id"] for row in rows]
 
 
-async def fill_in_organisation(
-    conn: Db, account_id: str, short_code: str | None, base_currency: str | None
-) -> None:
-    """Remember facts of the organisation learnt later; does not touch known ones."""
-    await conn.execute(
-        """
-        UPDATE connections SET short_code = coalesce(short_code, $2), base_currency = coalesce(base_currency, $3)
-         WHERE account_id = $1
-        """,
-        account_id,
-        short_code,
-        base_currency,
-    )
-
-
 async def last_hash(conn: Db, account_id: str) -> bytes | None:
     """The end of the account's audit chain."""
     found: bytes | None = await conn.fetchval(

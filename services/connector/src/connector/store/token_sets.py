@@ -25,6 +25,7 @@ class TokenSet:
     previous_valid_until: datetime | None
     rejected_at: datetime | None
     unavailable_since: datetime | None
+    last_problem: str | None
     leased: bool
     refresh_failures: int
     refresh_after: datetime
@@ -60,7 +61,7 @@ def token_place(xero_userid: str, column: str, version: int) -> bytes:
 
 
 _COLUMNS = """xero_userid, version, access_token, access_expires_at, refresh_token, refreshed_at, previous_refresh_token,
-              previous_valid_until, rejected_at, unavailable_since, refresh_failures, refresh_after,
+              previous_valid_until, rejected_at, unavailable_since, last_problem, refresh_failures, refresh_after,
               coalesce(lease_until > clock_timestamp(), false) AS leased, clock_timestamp() AS now"""
 
 
@@ -76,6 +77,7 @@ def _token_set(row: asyncpg.Record) -> TokenSet:
         row["previous_valid_until"],
         row["rejected_at"],
         row["unavailable_since"],
+        row["last_problem"],
         row["leased"],
         row["refresh_failures"],
         row["refresh_after"],
