@@ -25,10 +25,16 @@ EXIT_BAD_SETTINGS = 2
 
 
 def _postgres_dsn(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
+    # The text of this error is shown; it must not quote the value, as the parser's own errors do.
+    complaint = "not a PostgreSQL address with a database name"
+    try:
+        parts = urlsplit(value.get_secret_value())
+        # Read for its check only: a slash in a password makes a part of the password the port.
+        _ = parts.port
+    except ValueError:
+        raise ValueError(complaint) from None
     if parts.scheme not in {"postgres", "postgresql"} or len(parts.path) < 2:  # noqa: PLR2004 - "/x"
-        # The text of this error is shown; it must not quote the value.
-        raise ValueError("not a PostgreSQL address with a database name")
+        raise ValueError(complaint)
     return value
 
 
