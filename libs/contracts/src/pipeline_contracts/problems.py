@@ -75,6 +75,7 @@ _FACT_LENGTH: Final = 300
 _UNKNOWN: Final = MappingProxyType(
     {
         "account_code": "used on a line",
+        "connection": "The connection is not active",
         "contact": "of this customer",
         "currency": "it names",
         "customer": "of this invoice",
@@ -86,7 +87,7 @@ _UNKNOWN: Final = MappingProxyType(
         "line": "in question",
         "lock_date": "the lock date",
         "name": "of this customer",
-        "reason": "the connection is not active",
+        "next_step": "Open the Xero card, which names the next step",
         "retry_at": "shortly",
         "tax_code": "used on a line",
         "total": "shown",
@@ -157,9 +158,9 @@ _ALL: Final = (
     _problem(
         _C.NOT_CONNECTED,
         _M.ACCOUNT_ADMIN,
-        "Pipeline is not connected to Xero: {reason}.",
-        "Open the Xero card and click Refresh Token, or Disconnect and then Connect to Xero; waiting "
-        "invoices then follow by themselves.",
+        "Pipeline cannot send to Xero at the moment. {connection}.",
+        # A connection has many reasons, each with a step of its own; Refresh Token cures few of them.
+        "{next_step}.",
     ),
     _problem(
         _C.TENANT_CHANGED,

@@ -12,6 +12,23 @@ def block(code: ProblemCode, *, xero_errors: Sequence[str] = (), **facts: object
     return Block(code, problem.message, problem.hint, problem.retryable, tuple(xero_errors))
 
 
+def not_connected(message: str, hint: str | None) -> Block:
+    """The block of work whose account has no usable connection, in the connection's own words."""
+    return block(
+        ProblemCode.NOT_CONNECTED,
+        connection=message.rstrip("."),
+        next_step=(hint or "").rstrip(".") or None,
+    )
+
+
+def never_connected() -> Block:
+    """The block of work whose account nobody has connected yet."""
+    return not_connected(
+        "The account was never connected to Xero",
+        "An administrator opens the Xero card and presses Connect to Xero",
+    )
+
+
 def mover_of(code: str) -> str:
     """Whose move a code is; a code no release knows any more is for support."""
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from invoice_sync.domain import lifecycle, mapping, validate
-from invoice_sync.domain.blocks import block
+from invoice_sync.domain.blocks import block, never_connected, not_connected
 from invoice_sync.domain.state import (
     Account,
     Block,
@@ -117,5 +117,6 @@ def _without_contact(row: Invoice, customer_id: str, customer: Customer | None) 
 
 def unconnected(account: Account) -> Block:
     """Why work of this account cannot be sent."""
-    reason = (account.message or "").rstrip(".") or "the account was never connected"
-    return block(ProblemCode.NOT_CONNECTED, reason=reason)
+    if not account.message:
+        return never_connected()
+    return not_connected(account.message, account.hint)

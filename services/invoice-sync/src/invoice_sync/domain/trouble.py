@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import Enum
 
 from invoice_sync.domain import retry
-from invoice_sync.domain.blocks import block
+from invoice_sync.domain.blocks import block, never_connected, not_connected
 from invoice_sync.domain.state import Block, State
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.errors import (
@@ -66,12 +66,12 @@ def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0
             limited = block(ProblemCode.RATE_LIMITED, retry_at=_spoken(pause))
             return Trouble(Effect.NOTHING, limited, State.WAITING_FOR_BUDGET, pause)
         case NotConnected():
-            reason = error.message.rstrip(".") or error.reason
-            unconnected = block(ProblemCode.NOT_CONNECTED, reason=reason)
+            unconnected = not_connected(error.message or error.reason, error.hint)
             return Trouble(Effect.NOTHING, unconnected, State.WAITING_FOR_CONNECTION, LOOK_AGAIN)
         case NotFound(by_gateway=True):
-            unknown = block(ProblemCode.NOT_CONNECTED, reason="the account was never connected")
-            return Trouble(Effect.NOTHING, unknown, State.WAITING_FOR_CONNECTION, LOOK_AGAIN)
+            return Trouble(
+                Effect.NOTHING, never_connected(), State.WAITING_FOR_CONNECTION, LOOK_AGAIN
+            )
         case TenantChanged():
             moved = block(ProblemCode.TENANT_CHANGED)
             return Trouble(Effect.NOTHING, moved, State.WAITING_FOR_CONNECTION, None)
