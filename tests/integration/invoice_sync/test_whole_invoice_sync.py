@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import uuid
@@ -23,6 +22,7 @@ from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import encode
 from pipeline_contracts.sync import ContactMapped, InvoiceSynced, SyncEvent, SyncFailed
 from pipeline_contracts.topics import Topic
+from pipeline_local_stack.processes import free_port
 from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
 
 STEPS = [
@@ -333,8 +333,7 @@ async def map_over_http(service, client, base, person, viewer) -> None:
 @asynccontextmanager
 async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None):
     """The service as a process of its own. Kafka is away: the work in the tables must get done all the same."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": sync_dsn,

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -12,6 +11,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
+from pipeline_local_stack.processes import free_port
 from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
 
 KEY = b"webhook-key-of-the-tests"
@@ -55,8 +55,7 @@ def identities(tmp_path_factory):
 @asynccontextmanager
 async def running(dsn, gateway, identities, *, failpoint=None):
     """The service as a process of its own. Kafka is away: nothing here may depend on it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     folder = identities[0]
     environment = {
         "PATH": os.environ["PATH"],
