@@ -65,6 +65,7 @@ async def answer_doorbells(
             now=now,
         )
         answered, late = _verdicts(claimed, read, ingested)
+        await doorbells.lock(conn, claimed)
         await doorbells.answer(conn, answered)
         await doorbells.postpone(conn, late)
         failpoint("payment:before_commit")

@@ -24,6 +24,8 @@ from pipeline_xero.wire import XeroInvoice, elements
 log = structlog.get_logger(__name__)
 
 SWEEP_PAGE = 100
+_MOST_REFUSALS = 20
+"""Enough to single out three odd invoices among 50, and at most 41 of the minute's 60 calls."""
 # With `page`, Xero sends whole invoices; without, it leaves members out. Without `unitdp=4` it shows unit amounts
 # rounded to two decimals, and every invoice with four would look changed by somebody.
 WHOLE_INVOICES = {"unitdp": "4"}
@@ -63,40 +65,48 @@ class InvoiceReader:
         """The named invoices; what Xero does not know is simply not in the answer.
 
         If Xero refuses the whole request it is asked in halves, so that one odd invoice cannot hold up the others;
-        the one that is refused alone is `unreadable`.
+        the one that is refused alone is `unreadable`. When it goes on refusing, so is everything not read by then:
+        asking for each would use up the minute, and end in a refusal that postpones none of them.
         """
+        now = self._clock()
+        read = Read(now, now)
+        parts, refusals = [list(xero_invoice_ids)], 0
+        while parts:
+            part = parts.pop()
+            if refusals == _MOST_REFUSALS:
+                read.unreadable.update(part)
+                continue
+            try:
+                found = await self._read_together(account_id, tenant_id, part)
+            except (RequestRejected, UnexpectedAnswer) as error:
+                refusals += 1
+                metrics.FETCHES.labels("doorbell", "refused").inc()
+                log.warning("invoices_refused", count=len(part), error=str(error)[:200])
+                if len(part) == 1:
+                    read.unreadable.update(part)
+                else:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+            else:
+                read = _joined(read, found)
+        return read
+
+    async def _read_together(
+        self, account_id: str, tenant_id: str, xero_invoice_ids: Sequence[str]
+    ) -> Read:
         params = {
             **WHOLE_INVOICES,
             "IDs": ids(xero_invoice_ids),
             "page": "1",
             "pageSize": str(len(xero_invoice_ids)),
         }
-        try:
-            reply = await self._xero.get(account_id, "Invoices", params=params, tenant_id=tenant_id)
-            answer = elements(reply.json(), "Invoices")
-        except (RequestRejected, UnexpectedAnswer) as error:
-            metrics.FETCHES.labels("doorbell", "refused").inc()
-            log.warning("invoices_refused", count=len(xero_invoice_ids), error=str(error)[:200])
-            return await self._in_halves(account_id, tenant_id, xero_invoice_ids)
+        reply = await self._xero.get(account_id, "Invoices", params=params, tenant_id=tenant_id)
+        answer = elements(reply.json(), "Invoices")
         metrics.FETCHES.labels("doorbell", "ok").inc()
         failpoint("payment:after_fetch")
         now = self._clock()
         read = Read(reply.date or now, now, calls_left=reply.calls_left)
         return _sorted_out(read, tenant_id, answer)
-
-    async def _in_halves(
-        self, account_id: str, tenant_id: str, xero_invoice_ids: Sequence[str]
-    ) -> Read:
-        if len(xero_invoice_ids) == 1:
-            now = self._clock()
-            return Read(now, now, unreadable=set(xero_invoice_ids))
-        middle = len(xero_invoice_ids) // 2
-        first = await self.by_ids(account_id, tenant_id, xero_invoice_ids[:middle])
-        second = await self.by_ids(account_id, tenant_id, xero_invoice_ids[middle:])
-        first.invoices += second.invoices
-        first.settled |= second.settled
-        first.unreadable |= second.unreadable
-        return first
 
     async def changed_since(
         self, account_id: str, tenant_id: str, since: datetime | None, page: int
@@ -135,6 +145,19 @@ class InvoiceReader:
 def since(watermark: datetime | None, overlap: timedelta) -> datetime | None:
     """From when a sweep looks: behind the watermark, because Xero stamps a change before it shows it."""
     return None if watermark is None else watermark - overlap
+
+
+def _joined(read: Read, more: Read) -> Read:
+    """Both reads as one, dated as the earlier of them, since what holds for that holds for both."""
+    first = read if read.invoices or read.settled else more
+    return Read(
+        observed_at=first.observed_at,
+        fetched_at=first.fetched_at,
+        invoices=read.invoices + more.invoices,
+        settled=read.settled | more.settled,
+        unreadable=read.unreadable | more.unreadable,
+        calls_left=more.calls_left,
+    )
 
 
 def _sorted_out(read: Read, tenant_id: str, answer: Sequence[Any]) -> Read:

@@ -19,6 +19,7 @@ from pipeline_messaging.failpoints import failpoint
 log = structlog.get_logger(__name__)
 
 _BATCH = 1_000
+_BATCH_BYTES = 8 * 1024 * 1024
 _STEPS_BACK = 10
 _STEP_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
@@ -26,13 +27,17 @@ _BACKOFF_SECONDS = 2.0
 _PAUSE_BETWEEN_SWEEPS = timedelta(minutes=1)
 
 
-async def ring_doorbells(conn: Connection, limit: int = _BATCH) -> int:
+async def ring_doorbells(
+    conn: Connection, limit: int = _BATCH, max_bytes: int = _BATCH_BYTES
+) -> int:
     """Take the oldest unread deliveries to their doorbells, in one transaction; returns how many there were.
+
+    At most `limit` at once, and about `max_bytes` of bodies: read into objects they take many times that.
 
     Any replica may do it at any time, and doing it again for the same delivery only makes us look once more.
     """
     async with conn.transaction():
-        claimed = await deliveries.claim_unprocessed(conn, limit)
+        claimed = await deliveries.claim_unprocessed(conn, limit, max_bytes)
         if not claimed:
             return 0
         failpoint("doorbell:after_claim")

@@ -84,7 +84,7 @@ async def sweep_account(
         if read.is_last_page:
             await connections.finish_sweep(conn, sweep, began_at, times.interval, times.pause)
         else:
-            await connections.continue_sweep(conn, tenant_id, began_at, sweep.next_page + 1)
+            await connections.continue_sweep(conn, sweep, began_at, sweep.next_page + 1)
         failpoint("sweep:before_commit")
     failpoint("sweep:after_commit")
     if read.is_last_page:

@@ -147,14 +147,18 @@ async def delay_sweep(conn: Connection, tenant_id: str, interval: timedelta) -> 
 
 
 async def continue_sweep(
-    conn: Connection, tenant_id: str, began_at: datetime, next_page: int
+    conn: Connection, sweep: Sweep, began_at: datetime, next_page: int
 ) -> None:
-    """A page is durable and another follows: begin there after a crash or a limit."""
+    """A page is durable and another follows: begin there after a crash or a limit.
+
+    From the first page on, `requests` counts only those made since: the pages read by then may lack what they are for.
+    """
     await conn.execute(
-        "UPDATE sweeps SET began_at = $2, next_page = $3 WHERE tenant_id = $1",
-        tenant_id,
+        "UPDATE sweeps SET began_at = $2, next_page = $3, requests = requests - $4 WHERE tenant_id = $1",
+        sweep.tenant_id,
         began_at,
         next_page,
+        _met(sweep),
     )
 
 
@@ -169,12 +173,17 @@ async def finish_sweep(
         """
         UPDATE sweeps
         SET watermark = greatest(watermark, $2), began_at = NULL, next_page = 1, completed_at = now(),
-            next_at = now() + CASE WHEN requests = $3 THEN $4::interval ELSE $5::interval END
+            requests = 0, next_at = now() + CASE WHEN requests = $3 THEN $4::interval ELSE $5::interval END
         WHERE tenant_id = $1
         """,
         sweep.tenant_id,
         watermark,
-        sweep.requests,
+        _met(sweep),
         interval,
         pause,
     )
+
+
+def _met(sweep: Sweep) -> int:
+    """How many of the requests the sweep meets: those made before its first page was asked for."""
+    return sweep.requests if sweep.began_at is None else 0

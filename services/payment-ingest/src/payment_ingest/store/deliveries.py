@@ -42,17 +42,25 @@ async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     )
 
 
-async def claim_unprocessed(conn: Connection, limit: int) -> list[StoredDelivery]:
-    """Lock the oldest unread deliveries that no other replica is reading."""
+async def claim_unprocessed(conn: Connection, limit: int, max_bytes: int) -> list[StoredDelivery]:
+    """Lock the oldest unread deliveries that no other replica is reading; give back about `max_bytes` of them."""
     rows = await conn.fetch(
         """
-        SELECT body_hash, body, received_at FROM deliveries
-        WHERE processed_at IS NULL
+        WITH claimed AS (
+            SELECT body_hash, octet_length(body) AS size, received_at FROM deliveries
+            WHERE processed_at IS NULL
+            ORDER BY received_at
+            LIMIT $1
+            FOR UPDATE SKIP LOCKED
+        ), measured AS (
+            SELECT body_hash, sum(size) OVER (ORDER BY received_at, body_hash) - size AS bytes_before FROM claimed
+        )
+        SELECT body_hash, body, received_at FROM measured JOIN deliveries USING (body_hash)
+        WHERE bytes_before < $2
         ORDER BY received_at
-        LIMIT $1
-        FOR UPDATE SKIP LOCKED
         """,
         limit,
+        max_bytes,
     )
     return [StoredDelivery(**row) for row in rows]
 

@@ -69,6 +69,23 @@ async def due(conn: Connection, tenant_id: str, limit: int) -> list[Doorbell]:
     return [Doorbell(**row) for row in rows]
 
 
+async def lock(conn: Connection, doorbells: Sequence[Doorbell]) -> None:
+    """Lock the doorbells before some are answered and others postponed, in the order in which `ring` locks them.
+
+    Whoever rings several of them meanwhile would otherwise dead-lock with us.
+    """
+    await conn.execute(
+        """
+        SELECT FROM doorbells
+        WHERE (tenant_id, xero_invoice_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+        ORDER BY tenant_id COLLATE "C", xero_invoice_id COLLATE "C"
+        FOR UPDATE
+        """,
+        [one.tenant_id for one in doorbells],
+        [one.xero_invoice_id for one in doorbells],
+    )
+
+
 async def answer(conn: Connection, doorbells: Sequence[Doorbell]) -> None:
     """Take down the doorbells that nobody rang again since they were claimed."""
     await conn.execute(
