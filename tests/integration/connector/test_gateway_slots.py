@@ -118,3 +118,15 @@ async def test_a_slow_connection_to_xero_sends_nothing_after_a_disconnect(
         )
     else:
         assert answer.status_code == 200
+
+
+async def test_a_connection_made_anew_meanwhile_is_not_called_expired(stack):
+    await stack.connect("acc-1")
+    stack.sim.world.grants.connections.clear()
+    # Connected after the question was asked which organisations are left: that answer says nothing about it.
+    await stack.db.execute("UPDATE connections SET connected_at = now() + interval '1 hour'")
+    async with stack.caller() as client:
+        answer = await client.get(ORGANISATION)
+    assert answer.status_code == 403
+    assert "x-gateway-error" not in answer.headers
+    assert (await stack.status("acc-1"))["status"] == "CONNECTED"

@@ -1,10 +1,12 @@
 import base64
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
+from connector.handlers.browser import form_targets
 from connector.settings import Settings
 from pipeline_service_defaults.keys import new_private_key, public_jwk
 
@@ -71,3 +73,11 @@ def test_secrets_do_not_show_in_a_print(given):
     shown = repr(Settings(**given))
     assert "the-client-secret" not in shown
     assert KEY not in shown
+
+
+def test_forms_may_lead_through_every_host_of_xeros_sign_in():
+    # Browsers hold form-action against each redirect that follows, and Xero's login hands over to hosts of its own.
+    xero = SimpleNamespace(xero_login_url="https://login.xero.com")
+    assert form_targets(xero) == "'self' https://login.xero.com https://*.xero.com"
+    for other in ("http://localhost:8080/path", "https://login.xero.com.evil.example"):
+        assert "*" not in form_targets(SimpleNamespace(xero_login_url=other))

@@ -6,13 +6,11 @@ from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
 
-LOGGED = ("caller", "kind", "resource", "why", "xero_correlation_id")
-
 
 def main() -> None:
     """Read the settings, or say which are wrong; then serve until told to stop."""
     settings = load(Settings)
-    configure_logging(SERVICE, settings.log_level, extra_fields=LOGGED)
+    configure_logging(SERVICE, settings.log_level)
     run(create_app, settings)
 
 

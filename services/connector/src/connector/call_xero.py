@@ -133,7 +133,10 @@ async def call_xero(deps: Deps, call: GatewayCall) -> Answer:
     if answer.status in {401, 403} and not lacks_scope(answer):
         present = await check_tenants(deps, userid)
         if present is not None and connection.tenant_id not in present:
-            raise NotConnected(await current(deps, call.account_id))
+            now = await current(deps, call.account_id)
+            # Still usable: connected anew while Xero was asked; then its answer stands.
+            if not now.usable:
+                raise NotConnected(now)
     return answer
 
 

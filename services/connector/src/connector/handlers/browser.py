@@ -114,9 +114,14 @@ def render(deps: Deps, page: PageOf, *, form_targets: str = "'self'") -> HTMLRes
 
 
 def form_targets(settings: Settings) -> str:
-    """Where forms may lead: browsers apply form-action to the redirect after a POST as well, so Xero's login counts."""
+    """Where forms may lead: browsers apply form-action to every redirect after a POST as well, so Xero's login counts.
+
+    That login may hand over to another host of Xero's before it comes back, so all of them are open to our forms.
+    """
     scheme, _, rest = settings.xero_login_url.partition("://")
-    return f"'self' {scheme}://{rest.split('/')[0]}"
+    host = rest.split("/")[0]
+    others = " https://*.xero.com" if host.endswith(".xero.com") else ""
+    return f"'self' {scheme}://{host}{others}"
 
 
 def see_other(path: str) -> RedirectResponse:
