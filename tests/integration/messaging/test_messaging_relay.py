@@ -6,6 +6,7 @@ import operator
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,7 @@ from aiokafka import ConsumerRecord
 from pipeline_contracts.envelope import Record
 from pipeline_messaging import inbox, metrics, outbox
 from pipeline_messaging import relay as relay_module
+from pipeline_messaging.publishing import Publisher
 from pipeline_messaging.relay import LOCK, Relay
 
 Until = Callable[..., Awaitable[Any]]
@@ -94,7 +96,7 @@ async def test_order_holds_while_lock_holder_and_broker_connections_keep_dying(
 
     async def nemesis() -> int:
         kills = 0
-        while not done.is_set():
+        while not done.is_set() or kills <= 3:
             await asyncio.sleep(0.15)
             proxy.cut()
             kills += await pool.fetchval(
@@ -291,6 +293,42 @@ async def test_stopping_publishes_what_is_there(broker_tools, settings, pool, ds
         await add(pool, *(numbered(topic, "a", n) for n in range(20)))
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
     assert len(await broker_tools.read(topic)) == 20
+
+
+async def test_a_slow_broker_and_a_busy_key_still_make_progress(
+    broker_tools, settings, pool, dsn, until: Until, monkeypatch
+):
+    """A pass longer than an idle session may last would lose its lock with everything it had confirmed, for ever."""
+    topic = await broker_tools.topic()
+    monkeypatch.setitem(relay_module._CONNECTION, "idle_session_timeout", "1s")
+    monkeypatch.setattr(relay_module, "_PASS_SECONDS", 0.4, raising=False)
+    send_round = Publisher._send_round
+
+    async def slowly(self, producer, rows):
+        await asyncio.sleep(0.1)
+        return await send_round(self, producer, rows)
+
+    monkeypatch.setattr(Publisher, "_send_round", slowly)
+    await add(pool, *(numbered(topic, "busy", n) for n in range(1, 31)))
+    async with Relay(dsn, settings):
+        await until(emptied(pool), 15)
+    records = await broker_tools.read(topic)
+    assert [int(one.value) for one in records] == list(range(1, 31))
+
+
+async def test_forgetting_goes_in_small_steps(pool, dsn, settings, until: Until, monkeypatch):
+    """Publishing waits for each step, and the connection's time limit would undo a long one again and again."""
+    monkeypatch.setattr(inbox, "FORGET_ROWS", 10, raising=False)
+    async with pool.acquire() as conn:
+        await inbox.accept(conn, [("s", str(n)) for n in range(35)])
+        await conn.execute("UPDATE inbox SET accepted_at = now() - interval '91 days'")
+        assert await inbox.forget(conn, keep=timedelta(days=90)) == 10
+
+        async def forgotten() -> bool:
+            return await conn.fetchval("SELECT count(*) FROM inbox") == 0
+
+        async with Relay(dsn, settings):
+            await until(forgotten)
 
 
 async def test_old_inbox_rows_are_forgotten(pool, dsn, settings, until: Until):

@@ -92,7 +92,9 @@ class Publisher:
         self._suspects: set[int] = set()
 
     async def publish(self, rows: Sequence[OutboxRow], may_go_on: Callable[[], bool]) -> Outcome:
-        """Send rows, in order per key; `may_go_on` is asked before each round (is the lock still ours?).
+        """Send rows, in order per key; `may_go_on` is asked before each round (is the lock still ours? is it late?).
+
+        Rows it cuts off are in no part of the outcome.
 
         Raises KafkaError, OSError or TimeoutError when no producer can be had; a failed send is in the outcome.
         """
@@ -106,7 +108,6 @@ class Publisher:
         sendable = [row for row in rows if row.record.topic not in missing]
         for together in rounds(sendable, lambda row: row.attempts > 0 or row.id in self._suspects):
             if not may_go_on():
-                outcome.failed = True
                 break
             free = [row for row in together if lane_of(row) not in blocked]
             results = await self._send_round(producer, free)

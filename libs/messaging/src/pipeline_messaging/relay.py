@@ -9,6 +9,7 @@ because each relay sends a key's next record only after the one before it was co
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
@@ -39,6 +40,10 @@ _CONNECTION = {
 _LOCK_POLL_SECONDS = 1.0
 _GAUGES_EVERY_SECONDS = 5.0
 _FORGET_EVERY_SECONDS = 3600.0
+_FORGET_MORE_SECONDS = 1.0
+_PASS_SECONDS = 10.0
+"""How long rows of one reading are sent before what was confirmed is deleted: with a last slow round still well inside
+the idle session's limit. Hundreds of rows of one key, each a round of its own, may take a slow broker longer."""
 _MAX_BACKOFF_SECONDS = 10.0
 _DRAIN_SECONDS = 5.0
 
@@ -153,7 +158,7 @@ class Relay:
                     return
                 await _signalled(self._awake, self._poll_seconds)
                 continue
-            outcome = await self._publisher.publish(rows, lambda: not conn.is_closed())
+            outcome = await self._publisher.publish(rows, _until_cut_or_late(conn))
             await self._record(conn, outcome)
             if outcome.failed:
                 failures += 1
@@ -182,12 +187,18 @@ class Relay:
             metrics.outbox_refused.set(backlog.refused)
             metrics.outbox_oldest_age_seconds.set(backlog.oldest_age_seconds)
         if now >= self._next_forget:
-            self._next_forget = now + _FORGET_EVERY_SECONDS
-            await inbox.forget(conn, keep=self._inbox_keep)
+            forgotten = await inbox.forget(conn, keep=self._inbox_keep)
+            is_done = forgotten < inbox.FORGET_ROWS
+            self._next_forget = now + (_FORGET_EVERY_SECONDS if is_done else _FORGET_MORE_SECONDS)
 
     async def _back_off(self, failures: int) -> None:
         longest = min(0.2 * 2 ** min(failures, 10), _MAX_BACKOFF_SECONDS)
         await _signalled(self._stopping, random.uniform(longest / 2, longest))  # noqa: S311 - jitter
+
+
+def _until_cut_or_late(conn: asyncpg.Connection) -> Callable[[], bool]:
+    late = time.monotonic() + _PASS_SECONDS
+    return lambda: not conn.is_closed() and time.monotonic() < late
 
 
 async def _signalled(event: asyncio.Event, seconds: float) -> bool:
