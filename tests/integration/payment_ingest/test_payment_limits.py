@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -108,3 +109,16 @@ async def test_a_batch_of_large_deliveries_is_bounded_by_bytes(pool):
         assert await ring_doorbells(conn, max_bytes=1) == 1
         assert await ring_doorbells(conn) == 1
         assert await ring_doorbells(conn) == 0
+
+
+@pytest.mark.parametrize("skew", [timedelta(minutes=-10), timedelta(minutes=10)])
+async def test_a_wait_is_measured_by_the_databases_clock(service, skew):
+    """A host whose clock is wrong would come back at once, over and over, or long after Xero's limit is gone."""
+    service.deps = replace(service.deps, clock=lambda: datetime.now(UTC) + skew)
+    invoice = service.xero.add()
+    await service.ring(invoice)
+    service.xero.answers.append((429, {"retry-after": "26"}, b""))
+    for _ in range(2):
+        back = await service.turn()
+        assert 20 < (back - datetime.now(UTC)).total_seconds() <= 27
+    assert len(service.xero.calls) == 1

@@ -1,6 +1,7 @@
 """The service put together: what starts, in which order it stops, and the one ASGI callable."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from pipeline_xero.client import GatewayClient
 log = structlog.get_logger(__name__)
 
 _GAUGES_SECONDS = 5.0
+_COUNT_SECONDS = 60.0
+"""Less often: it reads all that waits, and an organisation may have years of invoices that never were Pipeline's."""
 _WRITER_CONNECTION = {
     "application_name": "delivery-writer",
     "timezone": "UTC",
@@ -159,12 +162,15 @@ async def _check_tasks(api: FastAPI) -> None:
 
 
 async def _measure(pool: asyncpg.Pool) -> None:
+    count_at = time.monotonic()
     while True:
         try:
             async with pool.acquire() as conn:
                 metrics.OLDEST_UNPROCESSED.set(await deliveries.oldest_unprocessed_age(conn))
                 metrics.OLDEST_DOORBELL.set(await doorbells.oldest_ring_age(conn))
-                metrics.UNMATCHED.set(await ledger.count_unmatched(conn))
+                if time.monotonic() >= count_at:
+                    metrics.UNMATCHED.set(await ledger.count_unmatched(conn))
+                    count_at = time.monotonic() + _COUNT_SECONDS
         except Exception as error:  # gauges must come back when the database does
             log.warning("not_measured", error=type(error).__name__, exc_info=error)
         await asyncio.sleep(_GAUGES_SECONDS)

@@ -62,7 +62,7 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
         or connection.status != connections.CONNECTED
     ):
         return None
-    if connection.not_before is not None and connection.not_before > deps.clock():
+    if connection.not_before is not None:
         return connection.not_before
     tenant_id = connection.tenant_id
     try:
@@ -83,11 +83,9 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
 
 
 async def _park(deps: Deps, lease: Lease, pause: timedelta) -> datetime:
-    until = deps.clock() + pause
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        await connections.park(conn, lease.account_id, until)
-    return until
+        return await connections.park(conn, lease.account_id, pause)
 
 
 def _pause_after(error: XeroError) -> timedelta:

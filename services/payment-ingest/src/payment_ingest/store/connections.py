@@ -11,7 +11,7 @@ CONNECTED = "CONNECTED"
 
 @dataclass(frozen=True, slots=True)
 class AccountConnection:
-    """The last word of the connector about an account."""
+    """The last word of the connector about an account; until `not_before`, if there is one, Xero is not asked."""
 
     account_id: str
     tenant_id: str | None
@@ -63,17 +63,26 @@ async def remember(
 async def connection_of(conn: Connection, account_id: str) -> AccountConnection | None:
     """What is known of the account's connection; None before the connector spoke of it."""
     row = await conn.fetchrow(
-        "SELECT account_id, tenant_id, status, since, not_before FROM connections WHERE account_id = $1",
+        """
+        SELECT account_id, tenant_id, status, since, CASE WHEN not_before > now() THEN not_before END AS not_before
+        FROM connections WHERE account_id = $1
+        """,
         account_id,
     )
     return AccountConnection(**row) if row else None
 
 
-async def park(conn: Connection, account_id: str, until: datetime) -> None:
-    """Do not ask Xero for this account before `until`, however often its doorbells ring."""
-    await conn.execute(
-        "UPDATE connections SET not_before = $2 WHERE account_id = $1", account_id, until
+async def park(conn: Connection, account_id: str, pause: timedelta) -> datetime:
+    """Do not ask Xero for this account before `pause` is over, however often its doorbells ring.
+
+    Returns when that is by the database's clock, which also decides when the account's lease is due.
+    """
+    until: datetime = await conn.fetchval(
+        "UPDATE connections SET not_before = now() + $2 WHERE account_id = $1 RETURNING not_before",
+        account_id,
+        pause,
     )
+    return until
 
 
 async def accounts_of(conn: Connection, tenant_ids: Collection[str]) -> list[str]:
