@@ -389,3 +389,9 @@ def test_an_annotation_is_not_needed_for_the_dependency():
     # The hidden parameter that documents the token must not become a query parameter.
     document = make_app().openapi()
     assert "parameters" not in document["paths"]["/secure"]["get"]
+
+
+async def test_a_slash_too_many_is_not_redirected_to_whatever_host_the_request_names():
+    answer = await ask("GET", "/health/live/", headers={"Host": "evil.example"})
+    assert answer.status_code == 404
+    assert "location" not in answer.headers

@@ -54,6 +54,8 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # Starlette would redirect to the host that the request names, which anybody may choose.
+        redirect_slashes=False,
     )
     auth.install(app, authenticator)
     problems.install(app)
