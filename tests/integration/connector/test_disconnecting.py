@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from connector.disconnect_tenant import resume_disconnects
 from connector.domain.connection import Actor
-from connector.store import connections
+from connector.store import cleanups, connections
 
 
 async def press_disconnect(stack, account="acc-1"):
@@ -119,3 +119,14 @@ async def test_the_audit_chain_holds_and_notices_a_change(stack):
     assert rows[0]["previous_hash"] is None
     assert rows[1]["previous_hash"] == rows[0]["hash"]
     assert [row["actor_name"] for row in rows] == ["Ada <Admin>"] * 2
+
+
+async def test_a_cleanup_left_by_a_killed_process_spares_a_consent_that_waits_for_its_choice(stack):
+    await stack.connect("acc-1", "demo@example.com", ("Demo Company (NZ)", "Demo Company (US)"))
+    userid = await stack.db.fetchval("SELECT xero_userid FROM token_sets")
+    assert await stack.db.fetchval("SELECT count(*) FROM connections") == 0
+    await cleanups.add(stack.db, kind="grant", xero_userid=userid, tenant_id=None)
+    await resume_disconnects(stack.apps[0].state.deps)
+    assert stack.sim.world.grants.refreshes
+    assert (await counts(stack))["token_sets"] == 1
+    assert await stack.db.fetchval("SELECT next_attempt_at > now() FROM cleanups")

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS: Final = SEND_WITHIN_SECONDS + 0.5
 CLEANUP_LEASE: Final = timedelta(seconds=90)
+AFTER_CONSENT: Final = timedelta(minutes=1)
 LATEST_RETRY: Final = timedelta(minutes=10)
 GONE: Final = frozenset({200, 204, 404})
 
@@ -99,6 +100,10 @@ async def clean_up(deps: Deps, cleanup_id: int) -> None:
     async with deps.pool.acquire() as conn:
         cleanup = await cleanups.claim(conn, cleanup_id, CLEANUP_LEASE)
         if cleanup is None:
+            return
+        if await oauth_states.consent_under_way(conn, cleanup.xero_userid):
+            # Undoing the old grant would take the new one too, which no connection shows yet.
+            await cleanups.postpone(conn, cleanup.id, AFTER_CONSENT, "a consent is under way")
             return
         # Whoever connects through this user now must keep what they have.
         shared = bool(await connections.of_user(conn, cleanup.xero_userid))

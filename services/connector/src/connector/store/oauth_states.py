@@ -139,6 +139,15 @@ async def attach_user(conn: Db, state_hash: bytes, xero_userid: str, lifetime: t
     )
 
 
+async def consent_under_way(conn: Db, xero_userid: str) -> bool:
+    """Whether an attempt has this user's new tokens and is not finished yet."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM oauth_states WHERE xero_userid = $1 AND choice_until > clock_timestamp())",
+        xero_userid,
+    )
+    return found
+
+
 async def finish(conn: Db, state_hash: bytes, outcome: str, name: str | None) -> None:
     """Note how an attempt ended, and the organisation it was about."""
     await conn.execute(
