@@ -5,6 +5,7 @@ import json
 import pytest
 
 from invoice_sync.store import (
+    accounts,
     contact_mappings,
     customers,
     failures,
@@ -123,6 +124,10 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):
     await invoices.release_failed(crowded, account, "CODE_4")
     await invoices.compare_again(crowded, [(account, "inv-1")])
     await invoices.compare_conflicts(crowded, [account])
+    with pytest.raises(AssertionError):  # an explained statement brings no row
+        await accounts.lock(crowded, account)
+    await customers.retry(crowded, account, code="CONTACT_NAME_TAKEN")
+    await customers.retry(crowded, account, customer_id="cust-1")
     await customers.lock_due(crowded, account, limit=50)
     await customers.lock_of_intent(crowded, 7)
     await customers.customers_of(crowded, account, ["cust-1", "cust-2"])

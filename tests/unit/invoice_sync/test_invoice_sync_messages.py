@@ -6,7 +6,8 @@ from invoice_sync.domain import xero_messages
 from pipeline_contracts.problems import ProblemCode
 
 ROWS = [
-    ("A Contact must be specified for this type of transaction", ProblemCode.CUSTOMER_NOT_MAPPED),
+    ("A Contact must be specified for this type of transaction", ProblemCode.CONTACT_NOT_FOUND),
+    ("The specified contact could not be found.", ProblemCode.CONTACT_NOT_FOUND),
     (
         (
             "The contact with the specified contact details has been archived. The contact must be un-archived before "

@@ -76,7 +76,7 @@ CASES = [
         State.WAITING_FOR_CONNECTION,
     ),
     (errors.TenantChanged("x"), Effect.NOTHING, "TENANT_CHANGED", State.WAITING_FOR_CONNECTION),
-    (errors.NotAllowed("x"), Effect.NOTHING, "NOT_ALLOWED", State.PENDING),
+    (errors.NotAllowed("x"), Effect.NOTHING, "INTERNAL_ERROR", State.PENDING),
     (errors.NotSent("x"), Effect.NOTHING, "XERO_UNAVAILABLE", State.PENDING),
     (errors.XeroUnavailable("x"), Effect.NOTHING, "XERO_UNAVAILABLE", State.PENDING),
     (errors.RequestRejected(400, 10, "No."), Effect.REFUSED, "XERO_VALIDATION", State.FAILED),

@@ -469,3 +469,20 @@ def test_every_answer_has_a_place(status, body, content_type, code, is_write):
         assert isinstance(
             outcome, OutcomeUnknown | NotSent | NotConnected | TenantChanged | NotAllowed
         )
+
+
+async def test_whether_an_account_was_ever_connected_is_asked_of_the_connector():
+    seen = []
+
+    def handler(request):
+        seen.append(request)
+        return httpx.Response(200, json={"status": "CONNECTED", "sequence": 3})
+
+    assert await client(handler).connection_sequence("acc/7") == 3
+    assert seen[0].url.raw_path == b"/v1/accounts/acc%2F7/connection"
+    assert seen[0].headers["authorization"] == "Bearer t0ken"
+    for body in (b"{}", b"[]", b'{"sequence":"3"}', b"<html>"):
+        with pytest.raises(UnexpectedAnswer):
+            await answering(200, body).connection_sequence("acc")
+    with pytest.raises(XeroUnavailable):
+        await answering(503).connection_sequence("acc")

@@ -12,7 +12,7 @@ import httpx
 
 from pipeline_xero.answers import Reply, classify_answer, classify_failure
 from pipeline_xero.errors import OutcomeUnknown, UnexpectedAnswer, XeroError
-from pipeline_xero.json_forms import format_datetime
+from pipeline_xero.json_forms import format_datetime, mapping
 
 __all__ = ["MAX_IDEMPOTENCY_KEY", "CallLimits", "GatewayClient", "Reply"]
 
@@ -106,6 +106,19 @@ class GatewayClient:
             tenant_id=tenant_id,
         )
 
+    async def connection_sequence(self, account_id: str) -> int:
+        """How many changes the account's connection has seen: 0 if it was never connected. Costs no call to Xero.
+
+        Raises:
+            NotAllowed, NotFound, NotSent, XeroUnavailable, UnexpectedAnswer: As for ``get``.
+        """
+        url = f"{self._root}/v1/accounts/{quote(account_id, safe='')}/connection"
+        reply = await self._request("GET", url, "GET connection", None, {}, None)
+        sequence = mapping(reply.json(), "connection").get("sequence")
+        if not isinstance(sequence, int):
+            raise UnexpectedAnswer("GET connection: no sequence")
+        return sequence
+
     async def put(
         self,
         account_id: str,
@@ -190,15 +203,26 @@ class GatewayClient:
         body: bytes | None,
         tenant_id: str | None,
     ) -> Reply:
-        is_write = method != "GET"
-        target = f"{method} {path}"
         if tenant_id is not None:
             headers["X-Expected-Tenant"] = tenant_id
+        url = f"{self._root}/v1/accounts/{quote(account_id, safe='')}/xero/{_checked_path(path)}"
+        return await self._request(method, url, f"{method} {path}", params, headers, body)
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        target: str,
+        params: Mapping[str, str] | None,
+        headers: dict[str, str],
+        body: bytes | None,
+    ) -> Reply:
+        is_write = method != "GET"
         headers["Accept"] = "application/json"
         headers["Authorization"] = f"Bearer {self._token()}"
         request = self._http.build_request(
             method,
-            f"{self._root}/v1/accounts/{quote(account_id, safe='')}/xero/{_checked_path(path)}",
+            url,
             params=params,
             headers=headers,
             content=body,

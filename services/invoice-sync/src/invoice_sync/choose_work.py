@@ -11,6 +11,7 @@ from invoice_sync.domain import contacts, lifecycle, mapping
 from invoice_sync.domain.plan import Compare, Create, Known, Stop, decide, unconnected
 from invoice_sync.domain.state import (
     Account,
+    Block,
     Customer,
     Intent,
     IntentRef,
@@ -73,20 +74,32 @@ class LookOn:
     """Something was recorded without a call; there may be more."""
 
 
-Work = Rest | Resume | Send | CompareInXero | LookOn
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The account's connection was never heard of: only the connector knows whether there is one."""
 
 
-async def choose_work(deps: Deps, lease: Lease) -> Work:
+Work = Ask | Rest | Resume | Send | CompareInXero | LookOn
+
+
+async def choose_work(deps: Deps, lease: Lease, *, asked: bool = False) -> Work:
     """Choose the next work of the leased account.
+
+    Args:
+        deps: What the verbs share.
+        lease: The account's lease.
+        asked: Whether the connector was asked about an account whose connection we never heard of.
 
     Raises:
         LeaseLost: Another worker has the account; nothing was written.
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        account, now = await accounts.find(conn, lease.account_id)
+        account, now = await accounts.lock(conn, lease.account_id)
         if not account.is_connected:
-            return await _park(conn, account, now, limit=10 * deps.batch_size)
+            never_heard_of = not (account.is_heard_of or asked)
+            limit = 10 * deps.batch_size
+            return Ask() if never_heard_of else await _park(conn, account, now, limit=limit)
         if account.paused_until is not None and account.paused_until > now:
             return Rest(account.paused_until)
         if open_intents := await intents.due(conn, account.account_id):
@@ -103,6 +116,14 @@ async def _park(conn: Connection, account: Account, now: datetime, *, limit: int
     due = await customers.lock_due(conn, account.account_id, limit=limit)
     why = unconnected(account)
     await customers.save(conn, [contacts.waits(customer, why) for customer in due])
+    open_intents = await intents.due(conn, account.account_id)
+    for intent in open_intents:
+        if intent.kind == "contacts":
+            due = [*due, *await customers.lock_of_intent(conn, intent.id)]
+    # Their invoices waited for a contact under way; now they wait for a connection, and are told so.
+    held_up = [customer.customer_id for customer in due]
+    await invoices.release_for_contacts(conn, account.account_id, held_up)
+    await _tell_open(conn, open_intents, why, now)
     rows = await invoices.lock_due(conn, account.account_id, limit=limit)
     parked = [
         lifecycle.look_again(row, None)
@@ -111,7 +132,19 @@ async def _park(conn: Connection, account: Account, now: datetime, *, limit: int
         for row in rows
     ]
     await steps.save(conn, parked, now)
-    return LookOn() if len(rows) == limit or len(due) == limit else Rest(None)
+    return LookOn() if len(rows) == limit or len(due) >= limit else Rest(None)
+
+
+async def _tell_open(
+    conn: Connection, open_intents: Sequence[Intent], why: Block, now: datetime
+) -> None:
+    """What became of these writes cannot be found out before there is a connection again; said once."""
+    for intent in open_intents:
+        rows = await invoices.lock_of_intent(conn, intent.id)
+        untold = [row for row in rows if row.block is None or row.block.code != why.code]
+        await steps.save(
+            conn, [lifecycle.unclear(row, None, why, tell=True) for row in untold], now
+        )
 
 
 async def _contacts(conn: Connection, account: Account, due: Sequence[Customer]) -> Work:

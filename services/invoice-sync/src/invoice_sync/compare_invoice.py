@@ -125,18 +125,22 @@ async def _record(
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         current_account, now = await accounts.find(conn, row.account_id)
+        if account.pause_count:
+            await accounts.resume(conn, row.account_id)
         current = await invoices.lock_invoice(conn, row.account_id, row.invoice_id)
         links = await invoice_links.links_of(conn, row.account_id, [row.invoice_id])
         link = links.get(row.invoice_id)
         if current is None or link is None:
             return None
-        if account.pause_count:
-            await accounts.resume(conn, row.account_id)
         body = read_body(current.desired)
         if read.invoice is None and current.operation is Operation.VOID:
             await steps.save(conn, [lifecycle.never_sent(current)], now)
             return None
-        if read.invoice is None or body is None:
+        if body is None:
+            unreadable = block(ProblemCode.INTERNAL_ERROR)
+            await steps.save(conn, [lifecycle.failed(current, unreadable)], now)
+            return None
+        if read.invoice is None:
             gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
             await steps.save(conn, [lifecycle.failed(current, gone)], now)
             return None

@@ -71,7 +71,10 @@ def _cause(invoice: Invoice, account: Account, now: datetime) -> tuple[State, Ca
     state = invoice.state
     if state in {State.SYNCED, State.VOIDED}:
         return state, None
-    if state in _UNDER_WAY and not account.is_connected:
+    is_going_on = state in _UNDER_WAY or (
+        state is State.WAITING_FOR_CONTACT and invoice.block is None
+    )
+    if is_going_on and account.is_heard_of and not account.is_connected:
         return State.WAITING_FOR_CONNECTION, _named(unconnected(account))
     if state in _UNDER_WAY and account.paused_until is not None and account.paused_until > now:
         code = ProblemCode(account.paused_code or ProblemCode.XERO_UNAVAILABLE)

@@ -43,7 +43,7 @@ async def map_contact(
     )
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
-        current, now = await accounts.find(conn, account_id)
+        current, now = await accounts.lock(conn, account_id)
         if current.tenant_id != mapping.tenant_id:
             raise _not_connected("the account was connected to another organisation meanwhile")
         known = await customers.customers_of(conn, account_id, [customer_id])

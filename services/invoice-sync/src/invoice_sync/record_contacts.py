@@ -12,7 +12,7 @@ from pipeline_messaging import outbox
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import NotFound
+from pipeline_xero.errors import NotFound, UnexpectedAnswer
 from pipeline_xero.outcomes import ElementResult
 from pipeline_xero.queries import where_text
 from pipeline_xero.wire import XeroContact, elements
@@ -36,18 +36,29 @@ async def record_contacts(
         made: list[tuple[Customer, XeroContact]] = []
         refused: list[Customer] = []
         unsettled: list[Customer] = []
+        again: list[Customer] = []
+        answered = results if len(results) == len(rows) else ()
         for row in rows:
-            result = _at(results, row)
-            if result is not None and result.accepted:
-                made.append((row, XeroContact.from_json(result.source)))
-            elif result is None or not result.errors:
+            result = _at(answered, row)
+            if result is None or not _is_of(row, result):
                 unsettled.append(row)
+            elif result.accepted:
+                contact = _read(result)
+                if contact is None:
+                    unsettled.append(row)
+                else:
+                    made.append((row, contact))
+            elif not result.errors:
+                unsettled.append(row)
+            elif contacts.moved_on(row, intent.body):
+                again.append(contacts.again(row, now, failed=False))
             elif xero_messages.contact_name_taken(result.errors):
                 unsettled.append(contacts.taken(row, result.errors))
             else:
                 refused.append(contacts.refused(row, result.errors))
         await map_customers(conn, intent, made, now)
         await block_customers(conn, intent.account_id, refused)
+        await customers.save(conn, again)
         if unsettled:
             await customers.save(conn, unsettled)
             await intents.defer(
@@ -63,6 +74,23 @@ async def record_contacts(
 def _at(results: Sequence[ElementResult], row: Customer) -> ElementResult | None:
     place = row.intent_position or 0
     return results[place] if place < len(results) else None
+
+
+def _is_of(row: Customer, result: ElementResult) -> bool:
+    """Whether an answer is this customer's: answers are matched by place, and places may shift."""
+    named = result.source.get("ContactNumber")
+    return named == contacts.contact_number(row.customer_id) or (
+        not result.accepted and named in {None, ""}
+    )
+
+
+def _read(result: ElementResult) -> XeroContact | None:
+    """The contact of an accepted element; None if it cannot be read, so that it is looked up."""
+    try:
+        contact = XeroContact.from_json(result.source)
+    except UnexpectedAnswer:
+        return None
+    return contact if contact.contact_id else None
 
 
 async def look_up_contacts(deps: Deps, lease: Lease, intent: Intent) -> None:
@@ -118,11 +146,19 @@ async def _try_again_or_refuse(
     chance: float,
 ) -> None:
     """Nothing of ours is there: a name in use is a stranger's; what was never refused is tried again."""
-    strangers = [contacts.waits(row, row.block) for row in absent if row.block is not None]
+    moved_on = {row.customer_id for row in absent if contacts.moved_on(row, intent.body)}
+    strangers = [
+        contacts.waits(row, row.block)
+        for row in absent
+        if row.block is not None and row.customer_id not in moved_on
+    ]
     again = [
+        contacts.again(row, now, failed=False) for row in absent if row.customer_id in moved_on
+    ]
+    again += [
         contacts.again(row, now + retry.backoff(row.attempts + 1, chance), failed=True)
         for row in absent
-        if row.block is None
+        if row.block is None and row.customer_id not in moved_on
     ]
     await customers.save(conn, again)
     await block_customers(conn, intent.account_id, strangers)

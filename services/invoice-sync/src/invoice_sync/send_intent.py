@@ -2,19 +2,28 @@
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import contacts, lifecycle, retry, trouble
+from invoice_sync.domain import contacts, lifecycle, retry, trouble, xero_messages
 from invoice_sync.domain.outcome import Answer, outcome_of
 from invoice_sync.domain.pace import rest_after
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
 from invoice_sync.record_contacts import record_contacts
-from invoice_sync.store import accounts, customers, intents, invoice_links, invoices, steps
+from invoice_sync.store import (
+    accounts,
+    contact_mappings,
+    customers,
+    intents,
+    invoice_links,
+    invoices,
+    steps,
+)
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
@@ -33,7 +42,13 @@ PARAMS = {"summarizeErrors": "false", "unitdp": "4"}
 
 
 async def send_intent(
-    deps: Deps, lease: Lease, account: Account, intent: Intent, *, chosen_at: float | None
+    deps: Deps,
+    lease: Lease,
+    account: Account,
+    intent: Intent,
+    *,
+    chosen_at: float,
+    is_first: bool = True,
 ) -> None:
     """Send the intent's exact bytes under its key.
 
@@ -42,15 +57,14 @@ async def send_intent(
         lease: The account's lease.
         account: The account as read when the work was chosen.
         intent: The committed intent.
-        chosen_at: When it was recorded, by the monotonic clock, if it certainly was never sent before; only then
-            does "nothing was done" settle it. None for one of unknown outcome.
+        chosen_at: When sending it was decided, by the monotonic clock.
+        is_first: Whether it certainly was never sent before; only then does "nothing was done" settle it.
 
     Raises:
         LeaseLost: The outcome was not recorded; whoever has the lease now finds it out.
     """
-    is_first = chosen_at is not None
     failpoint("send:before")
-    if chosen_at is not None and time.monotonic() - chosen_at > _FROZEN_SECONDS:
+    if time.monotonic() - chosen_at > _FROZEN_SECONDS:
         # This process stood still. Another may have taken over and gone on: our bytes could undo its work.
         log.warning("not_sent_after_standstill", account_id=intent.account_id, kind=intent.kind)
         return
@@ -104,7 +118,7 @@ async def _record_invoices(
     """Record the verdict on each invoice. One whose number is taken stays open: it may be our own, to be looked up."""
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        current, now = await accounts.find(conn, intent.account_id)
+        current, now = await accounts.lock(conn, intent.account_id)
         rows = await invoices.lock_of_intent(conn, intent.id)
         failpoint("record:before")
         links = {}
@@ -112,10 +126,13 @@ async def _record_invoices(
             ids = [row.invoice_id for row in rows]
             links = await invoice_links.links_of(conn, intent.account_id, ids)
         answer = Answer(current, intent, deps.xero_web_url, now, reply.correlation_id)
+        # Answers are matched by place: where one is missing, nobody can say whose.
+        answered = results if len(results) == len(rows) else ()
         outcomes = [
-            outcome_of(row, _at(results, row), links.get(row.invoice_id), answer) for row in rows
+            outcome_of(row, _at(answered, row), links.get(row.invoice_id), answer) for row in rows
         ]
-        await steps.save(conn, [each.step for each in outcomes], now)
+        recorded = [each.step for each in outcomes]
+        await steps.save(conn, await _mapped_since(conn, intent, recorded, now), now)
         if any(each.look_up for each in outcomes):
             await intents.defer(
                 conn, intent.id, until=now, must_look_up=True, attempts=intent.attempts
@@ -125,6 +142,33 @@ async def _record_invoices(
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
         failpoint("record:before_commit")
+
+
+async def _mapped_since(
+    conn: Connection, intent: Intent, recorded: Sequence[Step], now: datetime
+) -> list[Step]:
+    """The steps; what waits for a contact that was chosen while the call was under way is due at once."""
+    waiting = {
+        each.row.customer_id or ""
+        for each in recorded
+        if each.row.state is State.WAITING_FOR_CONTACT
+    }
+    if not waiting:
+        return list(recorded)
+    mapped = await contact_mappings.mappings_of(
+        conn, intent.account_id, intent.tenant_id, sorted(waiting)
+    )
+    newly = {
+        each.customer_id
+        for each in mapped.values()
+        if each.mapped_at is not None and each.mapped_at > intent.first_sent_at
+    }
+    return [
+        replace(each, row=replace(each.row, due_at=now))
+        if each.row.state is State.WAITING_FOR_CONTACT and each.row.customer_id in newly
+        else each
+        for each in recorded
+    ]
 
 
 def _at(results: Sequence[ElementResult], row: Invoice) -> ElementResult | None:
@@ -183,11 +227,18 @@ async def _keep_open(conn: Connection, intent: Intent, found: Trouble) -> None:
         conn, intent.id, until=until, must_look_up=isinstance(plan, LookUp), attempts=attempts
     )
     if intent.kind != "contacts":
-        tell = attempts >= _TELL_FROM_ATTEMPT
         rows = await invoices.lock_of_intent(conn, intent.id)
-        await steps.save(
-            conn, [lifecycle.unclear(row, until, found.block, tell=tell) for row in rows], now
-        )
+        kept = [
+            lifecycle.unclear(row, until, found.block, tell=_is_worth_telling(row, attempts, found))
+            for row in rows
+        ]
+        await steps.save(conn, kept, now)
+
+
+def _is_worth_telling(row: Invoice, attempts: int, found: Trouble) -> bool:
+    """A lasting trouble, of this write or of the invoice's writes before it, or one that only a person can end."""
+    lasts = max(attempts, row.attempts + 1) >= _TELL_FROM_ATTEMPT
+    return lasts or found.state is State.WAITING_FOR_CONNECTION
 
 
 async def _give_back_invoices(conn: Connection, intent: Intent, found: Trouble) -> None:
@@ -207,7 +258,7 @@ async def _give_back_invoices(conn: Connection, intent: Intent, found: Trouble) 
         elif found.effect is Effect.REFUSED:
             given_back.append(lifecycle.refused_with(row, found.messages, now))
         elif found.state is State.WAITING_FOR_CONNECTION:
-            at = now + found.pause if found.pause else None
+            at = now + (found.pause or trouble.LOOK_AGAIN)
             given_back.append(lifecycle.waits(row, found.state, found.block, look_again_at=at))
         else:
             until = now + (found.pause or _LOOK_AGAIN)
@@ -223,13 +274,19 @@ def _may_be_ours(found: Trouble, intent: Intent) -> bool:
 async def _give_back_customers(conn: Connection, intent: Intent, found: Trouble) -> None:
     _, now = await accounts.find(conn, intent.account_id)
     rows = await customers.lock_of_intent(conn, intent.id)
-    if found.effect is Effect.REFUSED and len(rows) == 1:
+    is_refused = found.effect is Effect.REFUSED
+    if is_refused and len(rows) == 1 and not contacts.moved_on(rows[0], intent.body):
+        if xero_messages.contact_name_taken(found.messages):
+            # It may be our own, from a write whose answer we never saw.
+            await customers.save(conn, [contacts.taken(rows[0], found.messages)])
+            await intents.defer(
+                conn, intent.id, until=now, must_look_up=True, attempts=intent.attempts
+            )
+            return
         given_back = [contacts.refused(row, found.messages) for row in rows]
-    elif found.effect is Effect.NOTHING and found.pause is None:
-        given_back = [contacts.waits(row, found.block) for row in rows]
     else:
-        until = now + (found.pause or timedelta(0))
-        is_refused = found.effect is Effect.REFUSED
+        pause = timedelta(0) if is_refused else trouble.LOOK_AGAIN
+        until = now + (found.pause or pause)
         given_back = [contacts.again(row, until, failed=is_refused) for row in rows]
     await customers.save(conn, given_back)
     blocked = [row.customer_id for row in given_back if row.block is not None]

@@ -1,20 +1,24 @@
 """Settle a write whose outcome nobody knows: the same bytes again while Xero still knows the key, else look."""
 
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import lifecycle, mapping, retry
-from invoice_sync.domain.outcome import Answer, found_in_xero, matches
+from invoice_sync.domain import lifecycle, mapping, retry, trouble
+from invoice_sync.domain.blocks import block
+from invoice_sync.domain.outcome import LANDS_WITHIN, Answer, found_in_xero, matches, may_still_land
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import SendAgain
-from invoice_sync.domain.state import Account, Intent, Invoice
+from invoice_sync.domain.state import Account, Intent, Invoice, Step
 from invoice_sync.record_contacts import look_up_contacts
 from invoice_sync.send_intent import record_trouble, send_intent
 from invoice_sync.store import accounts, intents, invoices, steps
+from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import XeroError
+from pipeline_xero.errors import UnexpectedAnswer, XeroError
 from pipeline_xero.queries import can_be_listed, invoice_numbers, where_text
 from pipeline_xero.wire import elements
 
@@ -28,6 +32,7 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
     Raises:
         LeaseLost: Nothing was recorded.
     """
+    chosen_at = time.monotonic()
     async with deps.pool.acquire() as conn:
         _, now = await accounts.find(conn, intent.account_id)
     plan = retry.after_unknown(
@@ -37,7 +42,7 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
         now=now,
     )
     if isinstance(plan, SendAgain):
-        await send_intent(deps, lease, account, intent, chosen_at=None)
+        await send_intent(deps, lease, account, intent, chosen_at=chosen_at, is_first=False)
         return
     failpoint("lookup:before")
     try:
@@ -63,26 +68,41 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
         current, now = await accounts.find(conn, intent.account_id)
         answer = Answer(current, intent, deps.xero_web_url, now)
         rows = await invoices.lock_of_intent(conn, intent.id)
-        settled = [
-            found_in_xero(
-                row,
-                [each for each in found if matches(each, _number(row))],
-                mapping.marker(deps.write.pipeline_web_url, row.account_id, row.invoice_id),
-                answer,
-                retry_after=retry.backoff(row.attempts + 1, deps.chance()),
+        settled: list[Step] = []
+        unreadable: list[Step] = []
+        for row in rows:
+            elements_of = [each for each in found if matches(each, _number(row))]
+            if may_still_land(row, elements_of, answer):
+                continue
+            marker = mapping.marker(deps.write.pipeline_web_url, row.account_id, row.invoice_id)
+            wait = retry.backoff(row.attempts + 1, deps.chance())
+            try:
+                settled.append(found_in_xero(row, elements_of, marker, answer, retry_after=wait))
+            except UnexpectedAnswer:
+                # One invoice that cannot be read must not hold up what else the account has to send.
+                unreadable.append(_still_unclear(row, now))
+        await steps.save(conn, [*settled, *unreadable], now)
+        if len(settled) == len(rows):
+            await intents.close(conn, intent.id)
+        else:
+            until = max(intent.first_sent_at + LANDS_WITHIN, now + trouble.LOOK_AGAIN)
+            await intents.defer(
+                conn, intent.id, until=until, must_look_up=True, attempts=intent.attempts
             )
-            for row in rows
-        ]
-        await steps.save(conn, settled, now)
-        await intents.close(conn, intent.id)
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
+
+
+def _still_unclear(row: Invoice, now: datetime) -> Step:
+    until = now + trouble.LOOK_AGAIN
+    why = block(ProblemCode.OUTCOME_UNKNOWN, retry_at="in a few minutes")
+    return lifecycle.unclear(row, until, why, tell=True)
 
 
 def _number(row: Invoice) -> str:
     """The number under which the invoice was sent: the newest version may carry another."""
     body = read_body(row.sent)
-    return body.invoice_number if body is not None else row.invoice_number or ""
+    return (body.invoice_number if body is not None else row.invoice_number or "").strip()
 
 
 async def _find_by_number(

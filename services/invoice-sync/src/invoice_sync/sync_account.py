@@ -3,16 +3,23 @@
 import time
 from datetime import datetime
 
-from invoice_sync.choose_work import CompareInXero, LookOn, Rest, Resume, Send, choose_work
+import structlog
+
+from invoice_sync.choose_work import Ask, CompareInXero, LookOn, Rest, Resume, Send, choose_work
 from invoice_sync.compare_invoice import compare_in_xero
 from invoice_sync.deps import Deps
 from invoice_sync.send_intent import send_intent
 from invoice_sync.settle_unknown import resume_intent
 from invoice_sync.store import accounts, invoices
 from pipeline_messaging.worker import Lease
+from pipeline_xero.errors import XeroError
+
+log = structlog.get_logger(__name__)
 
 # An account with a long backlog gives way after this: others may have waited for its place.
 TURN_SECONDS = 5.0
+# An event about the connection that the connector has published takes about this long to be read.
+_EVENT_SECONDS = 5.0
 
 
 async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
@@ -25,11 +32,16 @@ async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
         LeaseLost: Another worker took over; nothing more was written.
     """
     ends = time.monotonic() + TURN_SECONDS
+    asked = False
     while (now := time.monotonic()) < ends:
         if now < (gathered_at := deps.rests_until.get(lease.account_id, now)):
             return await _in(deps, gathered_at - now)
         deps.rests_until.pop(lease.account_id, None)
-        match await choose_work(deps, lease):
+        match await choose_work(deps, lease, asked=asked):
+            case Ask():
+                if not await _was_never_connected(deps, lease.account_id):
+                    return await _in(deps, _EVENT_SECONDS)
+                asked = True
             case Rest(until):
                 return until
             case Resume(account, open_intents):
@@ -43,6 +55,15 @@ async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
     return await _come_back(deps, lease.account_id)
 
 
+async def _was_never_connected(deps: Deps, account_id: str) -> bool:
+    """Whether the connector knows of no connection; False if its event is on the way, or it cannot be asked now."""
+    try:
+        return await deps.gateway.connection_sequence(account_id) == 0
+    except XeroError as error:
+        log.warning("connection_not_asked", account_id=account_id, error=type(error).__name__)
+        return False
+
+
 async def _in(deps: Deps, seconds: float) -> datetime:
     async with deps.pool.acquire() as conn:
         at: datetime = await conn.fetchval("SELECT now() + make_interval(secs => $1)", seconds)
@@ -51,8 +72,7 @@ async def _in(deps: Deps, seconds: float) -> datetime:
 
 async def _come_back(deps: Deps, account_id: str) -> datetime | None:
     async with deps.pool.acquire() as conn:
-        account, _ = await accounts.find(conn, account_id)
+        account, now = await accounts.find(conn, account_id)
         due = await invoices.next_due(conn, account_id)
-    if due is not None and account.paused_until is not None:
-        return max(due, account.paused_until)
-    return due
+    # Not before now: an account with an old backlog would else be the longest due one every time.
+    return None if due is None else max(due, now, account.paused_until or now)

@@ -5,11 +5,16 @@ from collections.abc import Sequence
 from invoice_sync.domain.state import Block
 from pipeline_contracts.problems import PROBLEMS, Mover, ProblemCode
 
+# Xero names each bad line of an invoice; an event has a size limit, and the first few tell it all.
+_MOST_ERRORS = 100
+_LONGEST_ERROR = 1_000
+
 
 def block(code: ProblemCode, *, xero_errors: Sequence[str] = (), **facts: object) -> Block:
     """The block for a code, its sentences filled with the facts known."""
     problem = PROBLEMS[code].render(**facts)
-    return Block(code, problem.message, problem.hint, problem.retryable, tuple(xero_errors))
+    errors = tuple(error[:_LONGEST_ERROR] for error in xero_errors[:_MOST_ERRORS])
+    return Block(code, problem.message, problem.hint, problem.retryable, errors)
 
 
 def not_connected(message: str, hint: str | None) -> Block:

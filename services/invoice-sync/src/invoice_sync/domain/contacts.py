@@ -11,7 +11,7 @@ from invoice_sync.domain import xero_messages
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.state import Block, Customer
 from pipeline_contracts.problems import ProblemCode
-from pipeline_xero.wire import dumps
+from pipeline_xero.wire import dumps, loads
 
 MAX_CONTACT_NUMBER = 50
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
@@ -51,6 +51,13 @@ def to_xero(customer: Customer) -> dict[str, Any]:
 def contacts_body(elements: Sequence[Mapping[str, Any]]) -> bytes:
     """The exact bytes of a write with these contacts."""
     return dumps({"Contacts": list(elements)})
+
+
+def moved_on(customer: Customer, body: bytes) -> bool:
+    """Whether Pipeline has changed the customer since ``body`` was sent: a refusal of that says nothing of this one."""
+    sent = loads(body).get("Contacts", [])
+    place = customer.intent_position or 0
+    return place >= len(sent) or sent[place] != loads(dumps(to_xero(customer)))
 
 
 def sending(customer: Customer, intent_id: int, position: int, tenant_id: str) -> Customer:

@@ -20,8 +20,8 @@ from pipeline_contracts.problems import ProblemCode
 from pipeline_contracts.sync import Difference, InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
 
 # An event has a size limit; a conflict of a thousand lines must not exceed it. The message counts the rest.
-_MOST_DIFFERENCES = 300
-_LONGEST_VALUE = 500
+_MOST_DIFFERENCES = 200
+_LONGEST_VALUE = 200
 
 # Linking the customer to another contact is what helps here, and it releases what waits for it.
 _FIXED_BY_MAPPING = frozenset(
@@ -134,7 +134,7 @@ def postponed(row: Invoice, state: State, until: datetime, why: Block) -> Step:
     return _blocked(later, why, until)
 
 
-def unclear(row: Invoice, until: datetime, why: Block, *, tell: bool) -> Step:
+def unclear(row: Invoice, until: datetime | None, why: Block, *, tell: bool) -> Step:
     """A write left and nobody knows what became of it: it stays ``syncing`` until that is found out."""
     if row.block is not None and row.block.code == ProblemCode.INVOICE_NUMBER_TAKEN:
         return Step(row)  # what Xero said is needed to judge what looking it up will show

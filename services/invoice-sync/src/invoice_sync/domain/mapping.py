@@ -83,7 +83,7 @@ def to_xero(
     known = line_item_ids or {}
     element: dict[str, Any] = {
         "Type": "ACCREC",
-        "InvoiceNumber": invoice.invoice_number,
+        "InvoiceNumber": invoice.invoice_number.strip(),
         "Reference": invoice.reference or "",
         "Contact": {"ContactID": contact_id},
         "Date": invoice.issue_date,

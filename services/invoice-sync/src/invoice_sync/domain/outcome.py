@@ -15,6 +15,8 @@ from pipeline_xero.errors import UnexpectedAnswer
 from pipeline_xero.outcomes import ElementResult, ElementStatus
 
 GONE = frozenset({"VOIDED", "DELETED"})
+# A request that got no answer may wait somewhere on its way; by then every hop of it has given up.
+LANDS_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ def outcome_of(
     if result is None or result.status is ElementStatus.UNCLEAR:
         return Outcome(lifecycle.unsettled(row), look_up=True)
     if not result.accepted:
+        if _is_of_another(row, result):
+            return Outcome(lifecycle.unsettled(row), look_up=True)
         if answer.intent.kind == "create" and lifecycle.number_taken(result.errors):
             return Outcome(lifecycle.taken(row, result.errors), look_up=True)
         refused = lifecycle.refused_with(row, result.errors, answer.now, answer.correlation_id)
@@ -59,13 +63,26 @@ def outcome_of(
     except UnexpectedAnswer:
         # Stored, but not readable: reading it again decides.
         return Outcome(lifecycle.unsettled(row), look_up=True)
-    step = _accepted(row, seen, link, answer)
+    step = _accepted(row, result.source, seen, link, answer)
     if result.warnings and step is not None:
         step = lifecycle.with_warnings(step, result.warnings)
     return Outcome(step) if step else Outcome(lifecycle.unsettled(row), look_up=True)
 
 
-def _accepted(row: Invoice, seen: confirm.Seen, link: Link | None, answer: Answer) -> Step | None:
+def _is_of_another(row: Invoice, result: ElementResult) -> bool:
+    """Whether a refusal names another number than the one sent: answers are matched by place, and places may shift."""
+    named = result.source.get("InvoiceNumber")
+    body = read_body(row.sent)
+    return bool(named) and body is not None and not matches(result.source, body.invoice_number)
+
+
+def _accepted(
+    row: Invoice,
+    source: Mapping[str, Any],
+    seen: confirm.Seen,
+    link: Link | None,
+    answer: Answer,
+) -> Step | None:
     body = read_body(row.sent)
     version = row.intent.version if row.intent else row.version
     if answer.intent.kind == "void" and link is not None:
@@ -74,6 +91,8 @@ def _accepted(row: Invoice, seen: confirm.Seen, link: Link | None, answer: Answe
         return None
     if answer.intent.kind == "update" and link is not None:
         return confirm.updated(row, body, version, seen, link)
+    if not matches(source, body.invoice_number):
+        return None  # an answer at our place that is not ours: linking it would mix up two invoices
     return confirm.created(row, body, version, seen)
 
 
@@ -126,6 +145,27 @@ def found_in_xero(
     return lifecycle.again_alone(
         row, answer.now + retry_after, "looked in Xero: it is not there; sent again under a new key"
     )
+
+
+def may_still_land(row: Invoice, elements: Sequence[Mapping[str, Any]], answer: Answer) -> bool:
+    """Whether an absent write must be awaited: nothing of ours would collide with it if it came after all.
+
+    An invoice sent anew under its number is refused should the first one land late, and then that one is adopted. A
+    void sends nothing, and another number is free: the late one would stay in Xero, known to nobody.
+
+    Args:
+        row: The invoice, which still carries its intent.
+        elements: What Xero has under the number that was sent.
+        answer: The circumstances.
+    """
+    if elements or (row.block is not None and row.block.code == ProblemCode.INVOICE_NUMBER_TAKEN):
+        return False
+    sent = read_body(row.sent)
+    renumbered = sent is not None and (
+        sent.invoice_number.strip().casefold() != (row.invoice_number or "").strip().casefold()
+    )
+    is_recent = answer.now - answer.intent.first_sent_at < LANDS_WITHIN
+    return is_recent and (row.operation is Operation.VOID or renumbered)
 
 
 def matches(element: Mapping[str, Any], number: str) -> bool:

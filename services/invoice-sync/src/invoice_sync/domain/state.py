@@ -144,6 +144,11 @@ class Account:
     pause_count: int = 0
 
     @property
+    def is_heard_of(self) -> bool:
+        """Whether any event about the connection was read; without one we know nothing about it."""
+        return self.sequence > 0
+
+    @property
     def is_connected(self) -> bool:
         """Whether work may be sent at all."""
         return self.status == "CONNECTED" and self.tenant_id is not None

@@ -1,6 +1,6 @@
 """What a failed call means for the work it carried. Pure: an error of the call tree in, a verdict out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -76,7 +76,8 @@ def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0
             moved = block(ProblemCode.TENANT_CHANGED)
             return Trouble(Effect.NOTHING, moved, State.WAITING_FOR_CONNECTION, None)
         case NotAllowed():
-            refused = block(ProblemCode.NOT_ALLOWED)
+            # The connector refuses us, not Xero the account: nothing its owner could do would help.
+            refused = replace(block(ProblemCode.INTERNAL_ERROR), retryable=True)
             return Trouble(Effect.NOTHING, refused, State.PENDING, max(wait, LOOK_AGAIN))
         case NotSent() | XeroUnavailable():
             away = block(ProblemCode.XERO_UNAVAILABLE, retry_at=_spoken(wait))

@@ -12,7 +12,7 @@ from pipeline_contracts.problems import ProblemCode
 _TABLE: tuple[tuple[str, ProblemCode], ...] = (
     (r"invoice\s*(#|number|no\.?).*must be unique|invoice number.*already", ProblemCode.INVOICE_NUMBER_TAKEN),
     (r"contact.*archived|archived contact", ProblemCode.CONTACT_ARCHIVED),
-    (r"contact must be specified|contact.*(could not be|was not) found", ProblemCode.CUSTOMER_NOT_MAPPED),
+    (r"contact must be specified|contact.*(could not be|was not) found", ProblemCode.CONTACT_NOT_FOUND),
     (r"lock date|period.*locked|locked period", ProblemCode.PERIOD_LOCKED),
     (r"not subscribed to currency", ProblemCode.CURRENCY_NOT_SUBSCRIBED),
     (r"tax\s*type.*(cannot be used|not valid|invalid|does not exist|not found)", ProblemCode.TAX_NOT_MAPPED),

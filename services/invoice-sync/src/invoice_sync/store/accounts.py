@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import asyncpg
+
 from invoice_sync.domain.state import Account
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_messaging.connection import Connection
@@ -24,6 +26,30 @@ async def find(conn: Connection, account_id: str) -> tuple[Account, datetime]:
     if row["status"] is None:
         return Account(account_id), now
     return Account(**{key: value for key, value in row.items() if key != "now"}), now
+
+
+async def lock(conn: Connection, account_id: str) -> tuple[Account, datetime]:
+    """As ``find``, and nobody changes the account before the transaction ends; one never heard of gets its row.
+
+    Whoever parks work and whoever ends what it waits for hold this lock. Otherwise a release between a look and its
+    commit would find nothing to release, and what is parked then would stay for ever.
+    """
+    row = await _locked(conn, account_id)
+    if row is None:
+        await conn.execute(
+            "INSERT INTO accounts (account_id) VALUES ($1) ON CONFLICT DO NOTHING", account_id
+        )
+        row = await _locked(conn, account_id)
+    assert row is not None  # noqa: S101 - accounts are never deleted
+    now: datetime = row["now"]
+    return Account(**{key: value for key, value in row.items() if key != "now"}), now
+
+
+async def _locked(conn: Connection, account_id: str) -> asyncpg.Record | None:
+    return await conn.fetchrow(
+        f"SELECT {_COLUMNS}, now() AS now FROM accounts WHERE account_id = $1 FOR NO KEY UPDATE",  # noqa: S608 - as above
+        account_id,
+    )
 
 
 async def apply_status(conn: Connection, events: Sequence[ConnectionStatusChanged]) -> list[str]:

@@ -121,6 +121,26 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
     )
 
 
+async def retry(
+    conn: Connection,
+    account_id: str,
+    *,
+    code: str | None = None,
+    customer_id: str | None = None,
+) -> None:
+    """Try again to make contacts of customers that were refused: those of one cause, or one customer."""
+    await conn.execute(
+        """
+        UPDATE customers SET due_at = now(), block_code = NULL, attempts = 0, updated_at = now()
+         WHERE account_id = $1 AND (block_code = $2 OR customer_id = $3)
+           AND block_code IS NOT NULL AND due_at IS NULL AND intent_id IS NULL
+        """,
+        account_id,
+        code,
+        customer_id,
+    )
+
+
 def _customer(row: asyncpg.Record) -> Customer:
     block = None
     if row["block_code"] is not None:
