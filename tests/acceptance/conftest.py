@@ -12,7 +12,7 @@ from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import XeroAdmin
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """The whole system, empty, with the demo account connected to Xero."""
     with running_stack() as running:
@@ -20,7 +20,7 @@ def stack() -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def xero(stack: Stack) -> Iterator[XeroAdmin]:
     """Somebody at work inside Xero."""
     admin = XeroAdmin(stack.urls["simulator"])
@@ -28,7 +28,7 @@ def xero(stack: Stack) -> Iterator[XeroAdmin]:
     admin.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def seen(stack: Stack) -> AsyncIterator[Watcher]:
     """Everything that comes out on the topics; the customer of the tests' invoices is known."""
     await announce_customer(stack.broker.bootstrap_servers)

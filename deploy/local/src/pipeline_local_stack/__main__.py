@@ -26,8 +26,10 @@ def main() -> int:
     commands.add_parser("down")
     commands.add_parser("bench")
     arguments = parser.parse_args()
-    # SIGTERM ends like Ctrl-C does: through the clean-up.
+    # SIGTERM ends like Ctrl-C does: through the clean-up. SIGINT is set too, because a shell that starts us in the
+    # background has it ignored, and Python then leaves it so.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         return _run(arguments)
     except KeyboardInterrupt:
