@@ -390,3 +390,21 @@ async def test_a_body_this_release_cannot_read_is_not_called_gone_from_xero(read
     await ready.pool.execute("UPDATE invoices SET desired = '{}'")
     await ready.turn()
     assert (await ready.told("inv-1"))[-1].code == "INTERNAL_ERROR"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(422, "NOT_CONNECTED"), (404, "NOT_CONNECTED"), (503, None)]
+)
+async def test_an_account_the_connector_cannot_name_was_never_connected(
+    service, monkeypatch, status, code
+):
+    answer = httpx.Response(status, headers={"X-Gateway-Error": "X"}, json={"detail": "no"})
+
+    async def handle(request):
+        return answer
+
+    monkeypatch.setattr(service.gateway, "handle_async_request", handle)
+    await service.want(service.invoice("inv-1"))
+    back = await service.turn()
+    assert [each.code for each in await service.told("inv-1")] == ([code] if code else [])
+    assert (back is None) == (code is not None)

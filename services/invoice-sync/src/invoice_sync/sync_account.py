@@ -12,7 +12,7 @@ from invoice_sync.send_intent import send_intent
 from invoice_sync.settle_unknown import resume_intent
 from invoice_sync.store import accounts, invoices
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import XeroError
+from pipeline_xero.errors import NotFound, RequestRejected, XeroError
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +59,8 @@ async def _was_never_connected(deps: Deps, account_id: str) -> bool:
     """Whether the connector knows of no connection; False if its event is on the way, or it cannot be asked now."""
     try:
         return await deps.gateway.connection_sequence(account_id) == 0
+    except (NotFound, RequestRejected):
+        return True  # the connector takes no such id, so nobody can have connected it
     except XeroError as error:
         log.warning("connection_not_asked", account_id=account_id, error=type(error).__name__)
         return False
