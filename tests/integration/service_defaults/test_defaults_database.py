@@ -150,3 +150,17 @@ async def test_the_pool(make_database, settings):
         await pool.close()
     with pytest.raises(asyncpg.InterfaceError):
         await check_database(pool)
+
+
+async def test_a_transaction_left_open_never_reaches_the_next_user(make_database, settings):
+    pool = await create_pool(settings(await make_database(), database_pool_size=1))
+    try:
+        async with pool.acquire() as connection:
+            await connection.execute("CREATE TABLE left_open (i int)")
+            await connection.execute("BEGIN")
+            await connection.execute("INSERT INTO left_open VALUES (1)")
+        async with pool.acquire() as connection:
+            assert not connection.is_in_transaction()
+            assert await connection.fetchval("SELECT count(*) FROM left_open") == 0
+    finally:
+        await pool.close()

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-import asyncpg
 import httpx
 import structlog
 from fastapi import FastAPI
@@ -42,7 +41,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
-        pool = await create_pool(settings, reset=leave_as_is)
+        pool = await create_pool(settings)
         try:
             await require_schema(pool, versions("connector"))
             async with (
@@ -79,10 +78,6 @@ def create_app(
     for part in (card, oauth, connection, gateway):
         app.include_router(part.router)
     return app
-
-
-async def leave_as_is(_: asyncpg.Connection) -> None:
-    """Instead of asyncpg's reset query after each use: nothing here leaves session state, and it is a round trip."""
 
 
 def xero_client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
