@@ -5,10 +5,9 @@ import base64
 import json
 import os
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from serving import serving
 
 import connector.app
 from connector.app import create_app
@@ -216,26 +215,6 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
         await asyncio.sleep(0.05)
 
 
-@asynccontextmanager
-async def served(app: XeroSimulator) -> AsyncIterator[str]:
-    """The simulator behind a real socket: lost replies and broken connections then are real ones."""
-    # The protocol named, or asyncio would not turn Nagle off: 40 ms on every reply of two packets.
-    listener = socket.socket(proto=socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, lifespan="on", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server._serve(sockets=[listener]))
-    try:
-        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event to wait for
-            await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
-
-
 class IdleRelay:
     """In the relay's place where a test reads the outbox itself."""
 
@@ -284,7 +263,7 @@ async def make_stack(
             sim = create_simulator(
                 SimulatorSettings(redirect_uris=(f"{PUBLIC_URL}/oauth/xero/callback",))
             )
-            sim_url = await closing.enter_async_context(served(sim))
+            sim_url = await closing.enter_async_context(serving(sim, lifespan="on"))
             dsn = await emptied(migrated)
             keys = Keys()
             issuers = tmp_path / "issuers.json"

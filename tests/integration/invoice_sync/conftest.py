@@ -1,11 +1,8 @@
 """invoice-sync's verbs on real Postgres, against the real simulator; between them a small stand-in for the gateway."""
 
-import asyncio
 import json
-import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +11,7 @@ from functools import partial
 import asyncpg
 import httpx
 import pytest
-import uvicorn
+from serving import serving
 
 from invoice_sync.accept_events import accept_customers, accept_invoices, track_connections
 from invoice_sync.deps import Deps
@@ -35,31 +32,6 @@ from xero_simulator.config import Settings as SimulatorSettings
 from xero_simulator.grants import SCOPES, Access
 
 WEB = "https://app.pipeline.example"
-
-
-@asynccontextmanager
-async def serving(app, lifespan="off") -> AsyncIterator[str]:
-    """An ASGI application on a real socket."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan=lifespan,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    serve = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait on
-        await asyncio.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serve
-        listener.close()
 
 
 class Died(BaseException):

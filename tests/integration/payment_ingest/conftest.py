@@ -5,7 +5,6 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ from urllib.parse import parse_qs, unquote
 import asyncpg
 import httpx
 import pytest
-import uvicorn
+from serving import serving
 
 from payment_ingest.accept_delivery import DeliveryWriter
 from payment_ingest.follow_connections import follow_connections
@@ -68,31 +67,6 @@ def webhook(*rings: tuple[str, str], category: str = "INVOICE", sequence: int = 
             "entropy": uuid.uuid4().hex,
         }
     ).encode()
-
-
-@asynccontextmanager
-async def serving(app) -> AsyncIterator[str]:
-    """An ASGI application on a real socket."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
-    serve = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait on
-        await asyncio.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serve
-        listener.close()
 
 
 @pytest.fixture
