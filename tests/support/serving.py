@@ -9,12 +9,20 @@ from typing import Literal
 import uvicorn
 
 
-@asynccontextmanager
-async def serving(app, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
-    """Serve on a free port of 127.0.0.1; gives the base address."""
+def listen() -> socket.socket:
+    """A free port of 127.0.0.1, for an application that must know its address before it is made."""
     # The protocol is named, or asyncio would not turn Nagle off: 40 ms on every reply of two packets.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
+    return listener
+
+
+@asynccontextmanager
+async def serving(
+    app, lifespan: Literal["on", "off"] = "off", listener: socket.socket | None = None
+) -> AsyncIterator[str]:
+    """Serve on the listener, or on a free port of 127.0.0.1; gives the base address."""
+    listener = listener or listen()
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -34,4 +42,9 @@ async def serving(app, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[
     finally:
         server.should_exit = True
         await task
+        # What still runs after the grace, or connected during the shutdown as browsers like to do, would be left to
+        # the garbage collector, which complains in some other test.
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
         listener.close()

@@ -1,11 +1,8 @@
 """The card in a real Chromium, under its real policy: what a person reads and presses."""
 
-import asyncio
-import socket
-
 import pytest
-import uvicorn
 from playwright.async_api import async_playwright
+from serving import listen, serving
 
 pytestmark = pytest.mark.browser
 
@@ -13,17 +10,11 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 async def person(make_stack, chromium):
     """A signed-in administrator's browser page in front of a served connector."""
-    # The protocol named, or asyncio would not turn Nagle off: 40 ms on every reply of two packets.
-    listener = socket.socket(proto=socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
+    listener = listen()
     url = f"http://localhost:{listener.getsockname()[1]}"
     stack = await make_stack(public_url=url)
     stack.sim.world.redirect_uris.append(f"{url}/oauth/xero/callback")
-    server = uvicorn.Server(
-        uvicorn.Config(stack.apps[0], lifespan="off", log_config=None, access_log=False)
-    )
-    serving = asyncio.create_task(server._serve(sockets=[listener]))
-    async with async_playwright() as playwright:
+    async with serving(stack.apps[0], listener=listener), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = await browser.new_context(viewport={"width": 390, "height": 844})
         token = stack.keys.person_token("acc-1")
@@ -31,17 +22,14 @@ async def person(make_stack, chromium):
         page = await context.new_page()
         complaints = []
 
-        def listen(message):
+        def note(message):
             # Browsers ask for an icon by themselves; nobody has one.
             if message.type == "error" and not message.location["url"].endswith("/favicon.ico"):
                 complaints.append(message.text)
 
-        page.on("console", listen)
+        page.on("console", note)
         yield stack, page, f"{url}/accounts/acc-1/xero", complaints
         await browser.close()
-    server.should_exit = True
-    await serving
-    listener.close()
 
 
 async def test_connect_then_disconnect_by_pressing_what_is_shown(person):
