@@ -73,9 +73,10 @@ def test_ctrl_c_and_down_and_a_crash_leave_no_process(up, tmp_path: Path):
         addresses = {c.laddr.ip for c in process.net_connections("tcp") if c.status == "LISTEN"}
         assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1"}, process.cmdline()
     launcher.send_signal(signal.SIGINT)
-    launcher.wait(60)
+    assert launcher.wait(60) == 0
     wait_gone(everything)
     assert not (tmp_path / "stack.json").exists()
+    assert "Publish an invoice by hand" in (tmp_path / "up.out").read_text()
 
     launcher, _ = up()
     everything = processes_of(tmp_path)

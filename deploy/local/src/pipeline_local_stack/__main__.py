@@ -26,6 +26,8 @@ def main() -> int:
     commands.add_parser("down")
     commands.add_parser("bench")
     arguments = parser.parse_args()
+    # Whoever sends the output to a file wants to read it while it grows.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper, as ever
     # SIGTERM ends like Ctrl-C does: through the clean-up. SIGINT is set too, because a shell that starts us in the
     # background has it ignored, and Python then leaves it so.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -34,7 +36,7 @@ def main() -> int:
         return _run(arguments)
     except KeyboardInterrupt:
         print("\nStopped.")
-        return 130
+        return 0 if arguments.command == "up" else 130  # the way `up` is meant to end
     except StackError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
