@@ -1,7 +1,7 @@
 """Rows of ``intents``: writes that may be on their way to Xero."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import asyncpg
 
@@ -80,14 +80,6 @@ async def look_now(conn: Connection, intent_id: int) -> None:
 async def close(conn: Connection, intent_id: int) -> None:
     """The outcome is known and recorded in the same transaction: nothing is on its way any more."""
     await conn.execute("DELETE FROM intents WHERE id = $1", intent_id)
-
-
-async def oldest_age(conn: Connection) -> timedelta:
-    """How long the oldest write has been without a known outcome."""
-    age: timedelta = await conn.fetchval(
-        "SELECT coalesce(now() - min(first_sent_at), interval '0') FROM intents"
-    )
-    return age
 
 
 def _intent(row: asyncpg.Record) -> Intent:
