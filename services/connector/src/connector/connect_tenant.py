@@ -14,7 +14,6 @@ import asyncpg
 import structlog
 
 from connector import metrics
-from connector.call_xero import ask_organisation
 from connector.clients.bounded import ExchangeFailed
 from connector.clients.xero_api import organisation_facts
 from connector.deps import Deps
@@ -46,6 +45,7 @@ from connector.record_change import record_change
 from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
 from connector.store import cleanups, connections, oauth_states, token_sets
 from connector.store.oauth_states import Flow
+from connector.take_slot import ask_organisation
 from pipeline_messaging.connection import Connection as Db
 from pipeline_messaging.failpoints import failpoint
 

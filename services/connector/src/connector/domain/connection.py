@@ -29,6 +29,10 @@ class Reason(StrEnum):
     REVOKED_IN_XERO = "REVOKED_IN_XERO"
     DISCONNECTED_BY_USER = "DISCONNECTED_BY_USER"
     XERO_UNAVAILABLE = "XERO_UNAVAILABLE"
+    SCOPES_MISSING = "SCOPES_MISSING"
+    ORGANISATION_SWITCHED = "ORGANISATION_SWITCHED"
+    DAY_BUDGET_LOW = "DAY_BUDGET_LOW"
+    DAY_BUDGET_RESTORED = "DAY_BUDGET_RESTORED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,21 @@ WORDS: Final[dict[Reason, Words]] = {
     Reason.XERO_UNAVAILABLE: Words(
         "Xero is not answering at the moment. The connection itself is in order.",
         "Nothing to do: the connector keeps trying. Refresh Token tries at once.",
+    ),
+    Reason.SCOPES_MISSING: Words(
+        "Xero's authorisation no longer covers everything that syncing needs.",
+        "An administrator presses Connect to Xero and grants all permissions; waiting invoices then continue by themselves.",
+    ),
+    Reason.ORGANISATION_SWITCHED: Words(
+        "This account now keeps its books in another Xero organisation.",
+        "Check the customers' mappings: those of the former organisation do not apply here.",
+    ),
+    Reason.DAY_BUDGET_LOW: Words(
+        "Most of the calls that Xero allows in a day are spent. Payments go on; other work slows down until Xero's day ends.",
+        "Nothing to do: what waits is sent when Xero allows more calls.",
+    ),
+    Reason.DAY_BUDGET_RESTORED: Words(
+        "Xero allows calls again; what waited is being sent.", "Nothing to do."
     ),
 }
 

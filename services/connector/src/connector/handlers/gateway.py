@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connector import metrics
-from connector.call_xero import GatewayCall, NotConnected, OtherTenant, OutOfBudget, call_xero
+from connector.call_xero import GatewayCall, NotConnected, OtherTenant, call_xero
 from connector.clients.bounded import Answer, Lost, NotSent, TimedOut, TooLarge
 from connector.domain.allowlist import ALLOWED, Refused, check
 from connector.handlers.browser import AccountId, deps_of
 from connector.refresh_tokens import Unavailable
+from connector.take_slot import OutOfBudget
 from pipeline_service_defaults.auth import Service, require_service
 from pipeline_service_defaults.problems import Problem
 
