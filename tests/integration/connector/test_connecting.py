@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 
-from connector.domain.authorization import SCOPES
+from connector.domain.scopes import SCOPES
 
 
 def problem_of(page):

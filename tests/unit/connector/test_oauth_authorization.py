@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from connector.domain.authorization import (
-    SCOPES,
     Choose,
     ConnectOne,
     NoOrganisation,
@@ -22,12 +21,12 @@ from connector.domain.authorization import (
     check_id_token,
     decide,
     identity,
-    missing_scopes,
     new_flow,
     tenants,
     url,
     verified_claims,
 )
+from connector.domain.scopes import SCOPES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ISSUER, CLIENT = "https://identity.xero.com", "client"
@@ -128,13 +127,6 @@ def test_whose_tokens_they_are():
             identity({}, access | bad, ISSUER)
     with pytest.raises(UntrustedToken):
         identity({"xero_userid": "other"}, access, ISSUER)
-
-
-def test_missing_scopes_are_named_and_extra_ones_do_not_matter():
-    assert missing_scopes(" ".join(SCOPES) + " accounting.attachments") == ()
-    assert missing_scopes("openid offline_access") == tuple(
-        s for s in SCOPES if s not in {"openid", "offline_access"}
-    )
 
 
 def tenant(name, event="now", kind="ORGANISATION"):

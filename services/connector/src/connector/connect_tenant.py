@@ -40,6 +40,7 @@ from connector.domain.connection import (
 )
 from connector.domain.failures import Failure
 from connector.domain.refresh import ClientRefused, GrantRefused, NoAnswer, Pair, next_renewal
+from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
 from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
@@ -185,7 +186,7 @@ async def exchange_code(  # noqa: PLR0911 - one return per way it can end
     except ExchangeFailed:
         return Failed(Failure.XERO_DOWN)
     # RFC 6749 §5.1: a reply without `scope` grants exactly what was asked.
-    if pair.scopes and authorization.missing_scopes(pair.scopes):
+    if pair.scopes and missing_scopes(pair.scopes):
         return Failed(Failure.SCOPES_MISSING)
     return pair, identity
 

@@ -11,17 +11,7 @@ from urllib.parse import urlencode
 
 import jwt
 
-SCOPES: Final = (
-    "openid",
-    "profile",
-    "email",
-    "offline_access",
-    "accounting.invoices",
-    "accounting.payments.read",
-    "accounting.contacts",
-    "accounting.settings.read",
-)
-"""The least that does the work. Source: developer.xero.com, OAuth 2.0 scopes (granular since 2 March 2026)."""
+from connector.domain.scopes import SCOPES
 
 STATE_LIFETIME: Final = timedelta(minutes=15)
 """From the click to the return: time to sign in and find a phone for the second factor."""
@@ -72,11 +62,6 @@ def url(login_url: str, client_id: str, redirect_uri: str, flow: FlowSecrets) ->
         }
     )
     return f"{login_url}/identity/connect/authorize?{query}"
-
-
-def missing_scopes(granted: str) -> tuple[str, ...]:
-    """The scopes that were asked for and not granted; a grant may hold more than we asked."""
-    return tuple(scope for scope in SCOPES if scope not in granted.split())
 
 
 class UntrustedToken(Exception):  # noqa: N818 - says what it is, as the page does
