@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.domain.scopes import SCOPES, WORDS_OF_SCOPE, missing_scopes
+from connector.domain.scopes import API_SCOPES, SCOPES, WORDS_OF_SCOPE, missing_scopes
 
 
 def test_every_scope_has_words_of_its_own():
@@ -27,7 +27,12 @@ def test_more_than_asked_misses_nothing():
     assert missing_scopes(" ".join([*SCOPES, "files"])) == ()
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+def test_sign_in_scopes_are_proven_by_their_tokens_not_by_the_replys_list():
+    assert len(API_SCOPES) == 4
+    assert missing_scopes(" ".join(API_SCOPES)) == ()
+
+
+@pytest.mark.parametrize("scope", API_SCOPES)
 def test_each_is_missed_by_its_exact_name(scope):
     granted = " ".join(s for s in SCOPES if s != scope)
     assert missing_scopes(granted) == (scope,)

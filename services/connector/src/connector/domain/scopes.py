@@ -18,7 +18,15 @@ SCOPES: Final = tuple(WORDS_OF_SCOPE)
 """The least that does the work, in the order in which it is asked for."""
 
 
+API_SCOPES: Final = tuple(scope for scope in SCOPES if scope.startswith("accounting."))
+
+
 def missing_scopes(granted: str) -> tuple[str, ...]:
-    """The scopes that were asked for and not granted; a grant may hold more than we asked."""
+    """The permissions on Xero's API that were asked for and not granted; a grant may hold more than we asked.
+
+    The sign-in scopes are not looked for: a reply's `scope` describes the access token (RFC 6749 §5.1), and a provider
+    that follows OpenID Connect Core §11 to the letter leaves offline_access out. Their id token and refresh token, without
+    which no reply is taken, prove them.
+    """
     held = frozenset(granted.split())
-    return tuple(scope for scope in SCOPES if scope not in held)
+    return tuple(scope for scope in API_SCOPES if scope not in held)
