@@ -39,6 +39,7 @@ from connector.domain.refresh import (
     refusal_reason,
     retry_delay,
 )
+from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
 from connector.store import connections, token_sets
@@ -248,7 +249,9 @@ async def keep(
                     )
                     return None
                 await token_sets.forget_orphans(conn, claimed.xero_userid)
-                await announce(deps, conn, claimed.xero_userid, Renewed(), None)
+                await announce(
+                    deps, conn, claimed.xero_userid, await judged(conn, claimed, pair), None
+                )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
             if time.monotonic() >= give_up_at:
                 raise
@@ -257,6 +260,25 @@ async def keep(
         else:
             failpoint("refresh:after_store")
             return Access(pair.access_token, claimed.version + 1)
+
+
+async def judged(conn: Db, claimed: TokenSet, pair: Pair) -> Renewed | Refused:
+    """Whether the pair just stored covers what syncing needs; a reply without `scope` leaves it as it was (RFC 6749 §6)."""
+    if pair.scopes and missing_scopes(pair.scopes):
+        await token_sets.note_missing_scopes(conn, claimed.xero_userid, claimed.version + 1)
+    elif not claimed.scopes_missing:
+        return Renewed()
+    return Refused(Reason.SCOPES_MISSING)
+
+
+async def scopes_missing(deps: Deps, xero_userid: str, version: int) -> None:
+    """Xero answered 401 insufficient_scope to the token of this version: only a new consent can help.
+
+    A token newer than the refused one says nothing yet: a consent may have come in between.
+    """
+    async with deps.pool.acquire() as conn, conn.transaction():
+        if await token_sets.note_missing_scopes(conn, xero_userid, version):
+            await announce(deps, conn, xero_userid, Refused(Reason.SCOPES_MISSING), None)
 
 
 async def give_up(deps: Deps, claimed: TokenSet, lease_id: UUID) -> Access | None:

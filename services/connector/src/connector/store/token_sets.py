@@ -29,6 +29,7 @@ class TokenSet:
     leased: bool
     refresh_failures: int
     refresh_after: datetime
+    scopes_missing: bool
     now: datetime
 
     def access_token(self, ring: KeyRing) -> str:
@@ -62,7 +63,7 @@ def token_place(xero_userid: str, column: str, version: int) -> bytes:
 
 _COLUMNS = """xero_userid, version, access_token, access_expires_at, refresh_token, refreshed_at, previous_refresh_token,
               previous_valid_until, rejected_at, unavailable_since, last_problem, refresh_failures, refresh_after,
-              coalesce(lease_until > clock_timestamp(), false) AS leased, clock_timestamp() AS now"""
+              scopes_missing, coalesce(lease_until > clock_timestamp(), false) AS leased, clock_timestamp() AS now"""
 
 
 def _token_set(row: asyncpg.Record) -> TokenSet:
@@ -81,6 +82,7 @@ def _token_set(row: asyncpg.Record) -> TokenSet:
         row["leased"],
         row["refresh_failures"],
         row["refresh_after"],
+        row["scopes_missing"],
         row["now"],
     )
 
@@ -136,7 +138,7 @@ async def replace_consented(
                refreshed_at = clock_timestamp(), previous_refresh_token = NULL, previous_valid_until = NULL,
                scopes = $6, refresh_after = $7, lease_id = NULL, lease_until = NULL, refresh_pending = false,
                refresh_failures = 0, unavailable_since = NULL, last_problem = NULL, rejected_at = NULL,
-               last_used_at = clock_timestamp()
+               scopes_missing = false, last_used_at = clock_timestamp()
          WHERE xero_userid = $1
         """,
         old.xero_userid,
@@ -243,6 +245,16 @@ async def reject(conn: Db, old: TokenSet, lease_id: UUID) -> bool:
         old.xero_userid,
         old.version,
         lease_id,
+    )
+    return bool(done)
+
+
+async def note_missing_scopes(conn: Db, xero_userid: str, version: int) -> bool:
+    """Remember that Xero found this version's grant too narrow; False when the row moved on meanwhile."""
+    done = await conn.fetchval(
+        "UPDATE token_sets SET scopes_missing = true WHERE xero_userid = $1 AND version = $2 RETURNING true",
+        xero_userid,
+        version,
     )
     return bool(done)
 
