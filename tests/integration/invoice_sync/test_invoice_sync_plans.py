@@ -122,6 +122,7 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):
     await invoices.release_for_connection(crowded, [account])
     await invoices.release_for_contacts(crowded, account, ["cust-1"])
     await invoices.release_failed(crowded, account, "CODE_4")
+    await invoices.count_by_state(crowded, account)
     await invoices.compare_again(crowded, [(account, "inv-1")])
     await invoices.compare_conflicts(crowded, [account])
     with pytest.raises(AssertionError):  # an explained statement brings no row

@@ -16,7 +16,7 @@ from invoice_sync import metrics
 from invoice_sync.accept_events import accept_customers, accept_invoices, track_connections
 from invoice_sync.deps import Deps
 from invoice_sync.domain.mapping import WriteSettings
-from invoice_sync.handlers import contact_mappings, failures, sync_status
+from invoice_sync.handlers import contact_mappings, failures, summary, sync_status
 from invoice_sync.observe_invoices import observe_invoices
 from invoice_sync.settings import InvoiceSyncSettings
 from invoice_sync.store.steps import SOURCE
@@ -80,6 +80,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     )
     api.include_router(sync_status.router)
     api.include_router(failures.router)
+    api.include_router(summary.router)
     api.include_router(contact_mappings.router)
     return api
 

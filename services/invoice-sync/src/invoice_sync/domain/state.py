@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from invoice_sync.domain.three_way import Snapshot
 from pipeline_contracts.event import Event
@@ -20,6 +21,18 @@ class State(StrEnum):
     FAILED = "failed"
     OUT_OF_SYNC = "out_of_sync"
     VOIDED = "voided"
+
+
+WAITING: Final = frozenset(
+    {
+        State.PENDING,
+        State.WAITING_FOR_CONNECTION,
+        State.WAITING_FOR_CONTACT,
+        State.WAITING_FOR_BUDGET,
+        State.SYNCING,
+    }
+)
+"""On the way to Xero, and not there yet: what stands still while an account is disconnected."""
 
 
 class Operation(StrEnum):

@@ -117,6 +117,18 @@ class FailuresView(BaseModel):
     failures: list[FailureView]
 
 
+class SummaryView(BaseModel):
+    """How many invoices of an account are where."""
+
+    account_id: str
+    states: dict[str, int] = Field(description="The number of invoices in each state.")
+    waiting: int = Field(
+        description="Those on their way to Xero: pending, being sent, or waiting for something."
+    )
+    failed: int = Field(description="Those that were refused and need somebody's help.")
+    synced: int = Field(description="Those that are in Xero as they are in Pipeline.")
+
+
 class ContactMappingView(BaseModel):
     """Which contact in Xero a customer is."""
 

@@ -206,6 +206,15 @@ async def release_failed(conn: Connection, account_id: str, code: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
+async def count_by_state(conn: Connection, account_id: str) -> dict[State, int]:
+    """How many of the account's invoices are in each state that any is in."""
+    rows = await conn.fetch(
+        "SELECT state, count(*) AS invoices FROM invoices WHERE account_id = $1 GROUP BY state",
+        account_id,
+    )
+    return {State(row["state"]): row["invoices"] for row in rows}
+
+
 async def restart(conn: Connection, account_id: str, invoice_id: str) -> None:
     """Start one invoice afresh, whatever it waits for; the caller holds its lock."""
     await conn.execute(
