@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import jwt
@@ -41,7 +41,10 @@ class XeroIdentity:
         self._client_id = settings.xero_client_id
         self._redirect_uri = settings.redirect_uri
         secret = settings.xero_client_secret.get_secret_value()
-        self._auth = httpx.BasicAuth(settings.xero_client_id, secret)
+        # RFC 6749 §2.3.1: both are form-encoded before they go into the header, or a `+`, `%` or `:` would change them.
+        self._auth = httpx.BasicAuth(
+            quote(settings.xero_client_id, safe=""), quote(secret, safe="")
+        )
         seconds = settings.identity_seconds
         self._bounds = Bounds(min(5.0, seconds), seconds, seconds, LARGEST_REPLY)
         self._keys: dict[str, jwt.PyJWK] = {}
