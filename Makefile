@@ -7,6 +7,7 @@ RUN := $(UV) run --frozen --no-sync
 STAMP := $(LOCAL)/setup.stamp
 BROKER ?= kafka
 KILL ?=
+REPLICAS ?=
 EXTRAS ?=
 ifeq ($(BROKER),tansu)
 EXTRAS += --extra tansu
@@ -28,8 +29,8 @@ $(STAMP): uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(wildcard */*/*
 demo: $(STAMP) ## Connect, sync 200 real sales, pay 50 of them, and check every ledger (KILL=<service> kills it midway)
 	@$(RUN) python -m pipeline_local_stack demo --broker $(BROKER) $(if $(KILL),--kill $(KILL))
 
-up: $(STAMP) ## Start the whole system and keep it running until Ctrl-C
-	@$(RUN) python -m pipeline_local_stack up --broker $(BROKER)
+up: $(STAMP) ## Start the whole system and keep it running until Ctrl-C (REPLICAS=2: two of each service)
+	@$(RUN) python -m pipeline_local_stack up --broker $(BROKER) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 down: $(STAMP) ## Stop whatever an earlier `up` or `demo` left running
 	@$(RUN) python -m pipeline_local_stack down

@@ -23,6 +23,9 @@ def main() -> int:
     commands.choices["demo"].add_argument(
         "--kill", choices=sorted(SERVICES), help="SIGKILL it midway"
     )
+    commands.choices["up"].add_argument(
+        "--replicas", type=int, choices=range(1, 6), default=1, help="processes of each service"
+    )
     commands.add_parser("down")
     commands.add_parser("bench")
     arguments = parser.parse_args()
@@ -45,7 +48,8 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
-            with running_stack(broker=arguments.broker) as stack:
+            replicas = dict.fromkeys(SERVICES, arguments.replicas)
+            with running_stack(broker=arguments.broker, replicas=replicas) as stack:
                 _stay_up(stack)
             return 0
         case "down":

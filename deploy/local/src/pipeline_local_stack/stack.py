@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,21 @@ class Stack:
     urls: dict[str, str]
     dsns: dict[str, str]
     identities: Identities
+    ports: dict[str, int]
+    """Of each child. `urls` holds what others call: with several replicas, that is the port of their front."""
     restarts: dict[str, int] = field(default_factory=dict)
+
+    def replicas(self, service: str) -> list[str]:
+        """The names of the children that run a service."""
+        return [
+            name
+            for name in self.children
+            if name == service or name.removeprefix(f"{service}-").isdecimal()
+        ]
+
+    def own_url(self, name: str) -> str:
+        """The address of one child itself, whatever stands in front of it."""
+        return f"http://127.0.0.1:{self.ports[name]}"
 
     def restart_what_died(self) -> list[str]:
         """Start again each child that ended, as Kubernetes would; the names of those."""
@@ -91,14 +105,16 @@ def running_stack(
     *,
     broker: str = "kafka",
     say: Callable[[str], None] = print,
-    simulator: dict[str, str] | None = None,
+    replicas: Mapping[str, int] | None = None,
+    environment: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Stack]:
     """Start everything, empty; stop everything on the way out, whatever happened.
 
     Args:
         broker: `kafka`, or `tansu` for the demo broker of last resort.
         say: told what is going on, one line at a time.
-        simulator: more environment variables for Xero's simulator.
+        replicas: how many processes of a service run behind its address, where it is more than one.
+        environment: more environment variables for the simulator or a service, by its name.
 
     Raises:
         StackError: something is missing on this machine or did not start.
@@ -109,7 +125,7 @@ def running_stack(
     shutil.rmtree(LOGS, ignore_errors=True)
     note_launcher()
     with contextlib.ExitStack() as undo:
-        stack = _start(undo, broker, say, simulator or {})
+        stack = _start(undo, broker, say, replicas or {}, environment or {})
         undo.callback(STACK_FILE.unlink, missing_ok=True)
         stack.write_file()
         yield stack
@@ -119,7 +135,8 @@ def _start(
     undo: contextlib.ExitStack,
     broker_kind: str,
     say: Callable[[str], None],
-    simulator: dict[str, str],
+    replicas: Mapping[str, int],
+    environment: Mapping[str, Mapping[str, str]],
 ) -> Stack:
     started = time.monotonic()
     LOCAL.mkdir(exist_ok=True)
@@ -137,25 +154,53 @@ def _start(
     # Xero accepts http://localhost as a redirect URI and refuses http://127.0.0.1, so people get `localhost`.
     urls = {name: f"http://localhost:{port}" for name, port in ports.items()}
     dsns = asyncio.run(_create_databases(postgres.dsn))
-    children = _children(broker, identities, ports, urls, dsns, simulator)
+    children = _children(broker, identities, ports, urls, dsns)
+    for name, more in environment.items():
+        children[name].env = {**children[name].env, **more}
+    for name, count in replicas.items():
+        if count > 1:
+            _replicate(children, ports, name, count)
+    stack = Stack(broker, postgres, children, urls, dsns, identities, ports)
 
-    for name in ("simulator", "portal"):
+    # What does not depend on the database and the topics starts first; then every replica of the services.
+    services = [name for service in SERVICES for name in stack.replicas(service)]
+    for name in [name for name in children if name not in services]:
         children[name].start()
         undo.callback(children[name].stop)
     for package in SERVICES.values():
         migrate(_as_superuser(postgres.dsn, package), *directories_of(package))
     broker.wait_until_ready()
     asyncio.run(create_topics(broker.bootstrap_servers))
-    for name in SERVICES:
+    for name in services:
         children[name].start()
         undo.callback(children[name].stop)
     for name, child in children.items():
         wait_until_listening(child, ports[name])
-    for name in SERVICES:
-        wait_until_ready(children[name], urls[name])
+    for name in services:
+        wait_until_ready(children[name], stack.own_url(name))
     say(f"{broker.implementation}, Postgres, Xero's simulator and three services: "
         f"ready in {time.monotonic() - started:.1f} s.")  # fmt: skip
-    return Stack(broker, postgres, children, urls, dsns, identities)
+    return stack
+
+
+def _replicate(children: dict[str, Child], ports: dict[str, int], name: str, count: int) -> None:
+    """Turn one child into several on ports of their own, with a forwarder at the address that others call."""
+    front, first = f"{name}-front", children[name]
+    ports[front] = ports[name]
+    replicas = [name, *(f"{name}-{number}" for number in range(2, count + 1))]
+    for replica in replicas:
+        ports[replica] = free_port()
+        children[replica] = Child(
+            replica, first.command, {**first.env, "HTTP_PORT": str(ports[replica])}
+        )
+    children[front] = Child(
+        front,
+        [sys.executable, "-m", "pipeline_local_stack.forwarder"],
+        {
+            "FORWARD_PORT": str(ports[front]),
+            "FORWARD_TO": ",".join(str(ports[replica]) for replica in replicas),
+        },
+    )
 
 
 def wait_until_ready(child: Child, url: str, seconds: float = _READY_SECONDS) -> None:
@@ -213,7 +258,6 @@ def _children(
     ports: dict[str, int],
     urls: dict[str, str],
     dsns: dict[str, str],
-    simulator: dict[str, str],
 ) -> dict[str, Child]:
     client_secret, webhook_key = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
     gateway = f"http://127.0.0.1:{ports['connector']}"
@@ -242,7 +286,6 @@ def _children(
                 "SIM_REDIRECT_URIS": f"{urls['connector']}/oauth/xero/callback",
                 "SIM_WEBHOOK_URL": f"{urls['payment-ingest']}/webhooks/xero",
                 "SIM_WEBHOOK_KEY": webhook_key,
-                **simulator,
             },
         ),
         "portal": Child(
