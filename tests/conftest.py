@@ -122,6 +122,19 @@ def chromium() -> str:
     raise AssertionError("unreachable")
 
 
+@pytest.fixture(scope="session")
+def npm() -> str:
+    """The path of npm, with node beside it; without them the proof against a foreign provider is left out."""
+    found = shutil.which("npm")
+    if found is not None and shutil.which("node") is not None:
+        return found
+    leave_out(
+        "the tests against an independent OpenID provider (no node or npm found)",
+        "install Node.js 20 or newer, and run `make test` again",
+    )
+    raise AssertionError("unreachable")
+
+
 def leave_out(what: str, how_to_get_it: str) -> None:
     """Skip the running test because this machine lacks an optional part; with STRICT=1, fail instead."""
     if os.environ.get("STRICT") == "1":
