@@ -100,3 +100,49 @@ def test_form_stamps_survive_a_rotation_and_fit_nothing_else():
     assert not BOTH.stamped("form", "other", stamp)
     assert not BOTH.stamped("else", "session", stamp)
     assert not BOTH.stamped("form", "session", "ü")
+
+
+class KeyServiceElsewhere:
+    """An outer key as a key management service holds it: its ciphertext is longer than ours, and it can be away."""
+
+    current = "kms-7"
+
+    def __init__(self):
+        self.away = False
+
+    def opens(self, version):
+        return version == self.current
+
+    def wrap(self, data_key, place):
+        if self.away:
+            raise KeyMissing("the key service does not answer")
+        _, wrapped = KeyRing({"kms-7": OLD}, "kms-7").wrap(data_key, place)
+        return self.current, b"arn:key/7 " * 20 + wrapped
+
+    def unwrap(self, version, wrapped, place):
+        if self.away or version != self.current:
+            raise KeyMissing("the key service does not answer")
+        return KeyRing({"kms-7": OLD}, "kms-7").unwrap("kms-7", wrapped[200:], place)
+
+
+def test_a_key_service_takes_the_place_of_the_local_keys():
+    service = KeyServiceElsewhere()
+    sealed = seal(service, "secret", HERE)
+    assert (key_version(sealed), unseal(service, sealed, HERE)) == ("kms-7", "secret")
+    for length in range(len(sealed)):
+        with pytest.raises((SealBroken, KeyMissing)):
+            unseal(service, sealed[:length], HERE)
+    service.away = True
+    with pytest.raises(KeyMissing):
+        unseal(service, sealed, HERE)
+
+
+def test_values_move_from_local_keys_to_a_key_service():
+    class Moving(KeyServiceElsewhere):
+        def unwrap(self, version, wrapped, place):
+            if version == "v1":
+                return RING.unwrap(version, wrapped, place)
+            return super().unwrap(version, wrapped, place)
+
+    moved = rewrap(Moving(), seal(RING, "secret", HERE), HERE)
+    assert unseal(KeyServiceElsewhere(), moved, HERE) == "secret"

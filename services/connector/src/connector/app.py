@@ -92,13 +92,15 @@ def xero_client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient
 
 def build(settings: Settings, pool: Pool, http: httpx.AsyncClient, relay: Relay) -> Deps:
     """Wire the ports together."""
+    ring = settings.key_ring()
     return Deps(
         settings=settings,
         pool=pool,
         http=http,
         identity=XeroIdentity(http, settings),
         api=XeroApi(http, settings),
-        ring=settings.key_ring(),
+        ring=ring,
+        form_keys=ring,
         wake=relay.wake,
     )
 

@@ -9,7 +9,7 @@ import httpx
 
 from connector.clients.identity import XeroIdentity
 from connector.clients.xero_api import XeroApi
-from connector.domain.sealing import KeyRing
+from connector.domain.sealing import KeyRing, OuterKeys
 from connector.settings import Settings
 from pipeline_service_defaults.database import Pool
 
@@ -31,7 +31,9 @@ class Deps:
     http: httpx.AsyncClient
     identity: XeroIdentity
     api: XeroApi
-    ring: KeyRing
+    ring: OuterKeys
+    form_keys: KeyRing
+    """Stamp the forms of pages; no key service is asked for that."""
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     lanes: WeakValueDictionary[tuple[str, bool], Lane] = field(default_factory=WeakValueDictionary)
     """By tenant, and by whether the caller is a preferred one; forgotten when nobody is in line."""

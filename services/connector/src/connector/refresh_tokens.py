@@ -52,6 +52,7 @@ log = structlog.get_logger(__name__)
 USABLE_FOR: Final = timedelta(seconds=60)
 """An access token with less life than this is renewed before use."""
 
+DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 LAST_SECONDS: Final = timedelta(seconds=5)
 WAIT_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
@@ -226,7 +227,7 @@ async def ask(
 async def keep(
     deps: Deps, claimed: TokenSet, lease_id: UUID, pair: Pair, used: str
 ) -> Access | None:
-    """T3: store the pair, or keep it as an orphan when the row moved on. Tries on while the database is away."""
+    """T3: store the pair, or keep it as an orphan when the row moved on. Tries on while database or keys are away."""
     expires_at = claimed.now + pair.lifetime
     renew_after = next_renewal(expires_at, pair.lifetime, random.random())  # noqa: S311 - jitter
     give_up_at = time.monotonic() + lease(deps).total_seconds()
@@ -252,7 +253,7 @@ async def keep(
                 await announce(
                     deps, conn, claimed.xero_userid, await judged(conn, claimed, pair), None
                 )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except (*DATABASE_AWAY, SealingError) as error:
             if time.monotonic() >= give_up_at:
                 raise
             log.warning("refreshed_tokens_not_stored_yet", error=type(error).__name__)

@@ -2,7 +2,7 @@
 
 AES-256-GCM with fresh nonces; the associated data names the row, the column and the row's version, so a ciphertext copied
 to another place does not open there. Changing the outer key (`rewrap`) never touches the value's own ciphertext.
-The outer key's two operations, `KeyRing.wrap` and `KeyRing.unwrap`, are the whole of what a key service would replace.
+`OuterKeys` is the port for whoever holds the outer keys; `KeyRing`, keys from a file or the environment, is the local one.
 """
 
 import base64
@@ -13,12 +13,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 FORMAT: Final = 1
+FORMAT_WITH_LENGTH: Final = 2
+"""For outer keys whose ciphertext has another length than the local ones': two bytes say which."""
+
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 WRAPPED_BYTES: Final = NONCE_BYTES + KEY_BYTES + 16
@@ -42,12 +45,42 @@ class SealBroken(SealingError):  # noqa: N818 - reads as what happened
     """The value does not authenticate in this place."""
 
 
+class OuterKeys(Protocol):
+    """Who wraps data keys. A key management service is plugged in by implementing this and handing it to `app.build`.
+
+    Both operations are called in the middle of a request, `wrap` also while a row is locked, and neither is awaited. So
+    an implementation answers from memory: it asks its service for the outer key once, at start-up, and refreshes it in
+    the background; or it remembers the data keys it unwrapped (they never change) and bounds its calls to well below a
+    second. `place` is the context to bind to, what AWS calls the encryption context.
+
+    Failing, it raises a leaf of SealingError. People then read KEY_UNAVAILABLE, nothing is given up, and a pair just
+    received from Xero is held in memory and tried again for as long as its lease lasts.
+    """
+
+    @property
+    def current(self) -> str:
+        """The version that wraps now: letters, digits, `-` and `_`, at most 32 of them."""
+
+    def wrap(self, data_key: bytes, place: bytes) -> tuple[str, bytes]:
+        """Encrypt a data key under the current key; returns the key's version and at most 64 KiB of ciphertext."""
+
+    def unwrap(self, version: str, wrapped: bytes, place: bytes) -> bytes:
+        """Decrypt a data key. Raises KeyMissing when there is no such key at hand, SealBroken when it does not fit."""
+
+    def opens(self, version: str) -> bool:
+        """Whether values under this version can be opened here."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class KeyRing:
     """The configured keys by version; `current` seals, all of them open."""
 
     keys: Mapping[str, bytes]
     current: str
+
+    def opens(self, version: str) -> bool:
+        """Whether a key of this version is configured."""
+        return version in self.keys
 
     def wrap(self, data_key: bytes, place: bytes) -> tuple[str, bytes]:
         """Encrypt a data key under the current key; returns the key's version and the ciphertext."""
@@ -114,20 +147,19 @@ def place(*parts: str | int) -> bytes:
     return b"".join(b"%d:%b" % (len(text), text) for text in (str(part).encode() for part in parts))
 
 
-def seal(ring: KeyRing, secret: str, where: bytes) -> bytes:
-    """Encrypt `secret` for the place `where`."""
+def seal(keys: OuterKeys, secret: str, where: bytes) -> bytes:
+    """Encrypt `secret` for the place `where`. Raises SealingError when the key service fails."""
     data_key = os.urandom(KEY_BYTES)
-    version, wrapped = ring.wrap(data_key, b"key|" + where)
+    version, wrapped = keys.wrap(data_key, b"key|" + where)
     nonce = os.urandom(NONCE_BYTES)
     body = AESGCM(data_key).encrypt(nonce, secret.encode(), b"value|" + where)
-    name = version.encode()
-    return bytes([FORMAT, len(name)]) + name + wrapped + nonce + body
+    return _join(version, wrapped, nonce + body)
 
 
-def unseal(ring: KeyRing, sealed: bytes, where: bytes) -> str:
+def unseal(keys: OuterKeys, sealed: bytes, where: bytes) -> str:
     """Decrypt what `seal` made for the same place. Raises KeyMissing or SealBroken."""
     version, wrapped, rest = _split(sealed)
-    data_key = ring.unwrap(version, wrapped, b"key|" + where)
+    data_key = keys.unwrap(version, wrapped, b"key|" + where)
     try:
         opened = AESGCM(data_key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], b"value|" + where)
     except InvalidTag as error:
@@ -135,26 +167,41 @@ def unseal(ring: KeyRing, sealed: bytes, where: bytes) -> str:
     return opened.decode()
 
 
-def rewrap(ring: KeyRing, sealed: bytes, where: bytes) -> bytes:
-    """The same value with its data key under the current key; unchanged when it already is."""
+def rewrap(keys: OuterKeys, sealed: bytes, where: bytes) -> bytes:
+    """The same value with its data key under the current key; unchanged when it already is.
+
+    Raises KeyMissing or SealBroken: a value that does not belong in this place stays as it is.
+    """
     version, wrapped, rest = _split(sealed)
-    if version == ring.current:
+    if version == keys.current:
         return sealed
-    data_key = ring.unwrap(version, wrapped, b"key|" + where)
-    current, wrapped_now = ring.wrap(data_key, b"key|" + where)
-    name = current.encode()
-    return bytes([FORMAT, len(name)]) + name + wrapped_now + rest
+    data_key = keys.unwrap(version, wrapped, b"key|" + where)
+    current, wrapped_now = keys.wrap(data_key, b"key|" + where)
+    return _join(current, wrapped_now, rest)
 
 
 def key_version(sealed: bytes) -> str:
-    """The version of the outer key a value is under."""
+    """The version of the outer key a value is under. Raises SealBroken."""
     return _split(sealed)[0]
 
 
+def _join(version: str, wrapped: bytes, rest: bytes) -> bytes:
+    name = version.encode()
+    if len(wrapped) == WRAPPED_BYTES:
+        return bytes([FORMAT, len(name)]) + name + wrapped + rest
+    return bytes([FORMAT_WITH_LENGTH, len(name)]) + name + len(wrapped).to_bytes(2) + wrapped + rest
+
+
 def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
-    name_length = sealed[1] if len(sealed) > 1 else 0
-    body = 2 + name_length
-    if len(sealed) < body + WRAPPED_BYTES + NONCE_BYTES + 16 or sealed[0] != FORMAT:
+    start = 2 + (sealed[1] if len(sealed) > 1 else 0)
+    wrapped_bytes = WRAPPED_BYTES
+    if sealed[:1] == bytes([FORMAT_WITH_LENGTH]):
+        wrapped_bytes = int.from_bytes(sealed[start : start + 2])
+        start += 2
+    elif sealed[:1] != bytes([FORMAT]):
         raise SealBroken("The value is not in a known form.")
-    version = sealed[2:body].decode("utf-8", "replace")
-    return version, sealed[body : body + WRAPPED_BYTES], sealed[body + WRAPPED_BYTES :]
+    body = start + wrapped_bytes
+    if len(sealed) < body + NONCE_BYTES + 16:
+        raise SealBroken("The value is cut short.")
+    version = sealed[2 : 2 + sealed[1]].decode("utf-8", "replace")
+    return version, sealed[start:body], sealed[body:]

@@ -68,7 +68,7 @@ def remember_session(response: Response, settings: Settings, session: str) -> No
 
 def form_token(deps: Deps, session: str, person: Person) -> str:
     """What proves that a form came from our page, in this browser session, for this person and account."""
-    return deps.ring.stamp("form", f"{session}|{person.user_id}|{person.account_id}")
+    return deps.form_keys.stamp("form", f"{session}|{person.user_id}|{person.account_id}")
 
 
 def form_is_ours(request: Request, deps: Deps, person: Person, given: str) -> bool:
@@ -81,7 +81,7 @@ def form_is_ours(request: Request, deps: Deps, person: Person, given: str) -> bo
     session = session_of(request, deps.settings)
     if session is None or not given:
         return False
-    return deps.ring.stamped("form", f"{session}|{person.user_id}|{person.account_id}", given)
+    return deps.form_keys.stamped("form", f"{session}|{person.user_id}|{person.account_id}", given)
 
 
 @dataclass(frozen=True, slots=True)

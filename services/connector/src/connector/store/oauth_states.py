@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from connector.domain.authorization import FlowSecrets, Tenant, digest
 from connector.domain.connection import Actor
-from connector.domain.sealing import KeyRing, place, seal, unseal
+from connector.domain.sealing import OuterKeys, place, seal, unseal
 from pipeline_messaging.connection import Connection as Db
 
 
@@ -50,7 +50,7 @@ class Choice:
 
 async def add(
     conn: Db,
-    ring: KeyRing,
+    ring: OuterKeys,
     flow: FlowSecrets,
     *,
     account_id: str,
@@ -78,7 +78,7 @@ async def add(
 
 async def use(
     conn: Db,
-    ring: KeyRing,
+    ring: OuterKeys,
     *,
     state: str,
     session: str,

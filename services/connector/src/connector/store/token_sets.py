@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from connector.domain.refresh import GRACE, Pair
-from connector.domain.sealing import KeyRing, place, seal, unseal
+from connector.domain.sealing import OuterKeys, place, seal, unseal
 from pipeline_messaging.connection import Connection as Db
 
 
@@ -32,19 +32,19 @@ class TokenSet:
     scopes_missing: bool
     now: datetime
 
-    def access_token(self, ring: KeyRing) -> str:
+    def access_token(self, ring: OuterKeys) -> str:
         """Raises SealingError."""
         return unseal(
             ring, self.access_sealed, token_place(self.xero_userid, "access_token", self.version)
         )
 
-    def refresh_token(self, ring: KeyRing) -> str:
+    def refresh_token(self, ring: OuterKeys) -> str:
         """Raises SealingError."""
         return unseal(
             ring, self.refresh_sealed, token_place(self.xero_userid, "refresh_token", self.version)
         )
 
-    def previous_token(self, ring: KeyRing) -> str | None:
+    def previous_token(self, ring: OuterKeys) -> str | None:
         """The replaced refresh token while Xero's grace may still hold. Raises SealingError."""
         if (
             self.previous_sealed is None
@@ -106,7 +106,7 @@ async def lock(conn: Db, xero_userid: str) -> TokenSet | None:
 
 
 async def insert_consented(
-    conn: Db, ring: KeyRing, xero_userid: str, pair: Pair, renew_after: datetime
+    conn: Db, ring: OuterKeys, xero_userid: str, pair: Pair, renew_after: datetime
 ) -> bool:
     """Store the pair of a user's first consent; False when another consent of the same user was first."""
     done = await conn.fetchval(
@@ -127,7 +127,7 @@ async def insert_consented(
 
 
 async def replace_consented(
-    conn: Db, ring: KeyRing, old: TokenSet, pair: Pair, renew_after: datetime
+    conn: Db, ring: OuterKeys, old: TokenSet, pair: Pair, renew_after: datetime
 ) -> None:
     """Put a newly consented pair in place of `old` (locked). A refresh under way loses its compare-and-set."""
     version = old.version + 1
@@ -174,7 +174,7 @@ async def claim(
 
 async def store_rotated(
     conn: Db,
-    ring: KeyRing,
+    ring: OuterKeys,
     old: TokenSet,
     lease_id: UUID,
     pair: Pair,
@@ -260,7 +260,7 @@ async def note_missing_scopes(conn: Db, xero_userid: str, version: int) -> bool:
 
 
 async def add_orphan(
-    conn: Db, ring: KeyRing, xero_userid: str, orphan_id: UUID, refresh_token: str
+    conn: Db, ring: OuterKeys, xero_userid: str, orphan_id: UUID, refresh_token: str
 ) -> None:
     """Keep a refresh token that was received too late to be stored in its row."""
     await conn.execute(
@@ -274,7 +274,7 @@ async def add_orphan(
     )
 
 
-async def orphans(conn: Db, ring: KeyRing, xero_userid: str) -> list[tuple[UUID, str]]:
+async def orphans(conn: Db, ring: OuterKeys, xero_userid: str) -> list[tuple[UUID, str]]:
     """Orphaned refresh tokens, the newest first. Raises SealingError."""
     rows = await conn.fetch(
         "SELECT id, refresh_token FROM orphan_tokens WHERE xero_userid = $1 ORDER BY received_at DESC LIMIT 5",
