@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 
-import httpx
 import pytest
 
 from connector.clients.bounded import TooLarge
@@ -86,7 +85,8 @@ async def test_a_slow_connection_to_xero_sends_nothing_after_a_disconnect(
     await stack.connect("acc-1")
     before = len(stack.calls("/Organisation"))
     reached, go_on = asyncio.Event(), asyncio.Event()
-    transport = httpx.AsyncHTTPTransport()
+    transport = stack.apps[0].state.deps.http._transport
+    await transport.aclose()  # the next call connects anew
     backend = transport._pool._network_backend
     connect_at_once = backend.connect_tcp
 
@@ -97,7 +97,6 @@ async def test_a_slow_connection_to_xero_sends_nothing_after_a_disconnect(
         return await connect_at_once(*given, **named)
 
     monkeypatch.setattr(backend, "connect_tcp", connect_slowly)
-    monkeypatch.setattr(stack.apps[0].state.deps.http, "_transport", transport)
     async with stack.caller() as client, stack.browser("acc-1") as browser:
         call = asyncio.create_task(client.get(ORGANISATION))
         await reached.wait()
