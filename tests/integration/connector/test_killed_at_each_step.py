@@ -38,6 +38,9 @@ DISCONNECT = [
     "disconnect:after_cleanup",
 ]
 AFTERWARDS = ["connect:after_bind"]
+UNWANTED = ["connect:after_unwanted"]
+SWITCH = ["switch:after_fence", "switch:after_disconnect"]
+NZ, US = "Demo Company (NZ)", "Demo Company (US)"
 
 
 @asynccontextmanager
@@ -132,6 +135,58 @@ async def test_connecting(stack, step):
     assert await stack.db.fetchval("SELECT count(*) FROM token_sets") == 1
 
 
+@pytest.mark.parametrize("step", [*UNWANTED, "disconnect:after_revoke", "disconnect:after_cleanup"])
+async def test_undoing_a_consent_with_too_few_permissions(stack, step):
+    stack.consent()
+    async with victim(stack, step) as url, stack_browser(stack, url) as browser:
+        address = (await browser.to_xero()).replace("accounting.contacts", "openid")
+        back = await browser.consent(address)
+        with pytest.raises(httpx.HTTPError):
+            await browser.pipeline.get(back.replace("http://localhost:8001", url))
+    await time_passes(stack)
+    assert stack.sim.world.grants.connections == {}
+    assert stack.sim.world.grants.refreshes == {}
+    for table in ("token_sets", "cleanups"):
+        assert await stack.db.fetchval(f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - constants
+    await stack.connect("acc-1")
+    assert await works(stack)
+
+
+@pytest.mark.parametrize("step", [*SWITCH, "connect:before_bind", *AFTERWARDS])
+async def test_switching_the_organisation(stack, step):
+    await stack.connect("acc-1", "demo@example.com", (NZ,))
+    stack.consent("demo@example.com", (US,))
+    async with victim(stack, step) as url, stack_browser(stack, url) as browser:
+        back = await browser.consent(await browser.to_xero())
+        await browser.arrive(back.replace("http://localhost:8001", url))
+        form = switch_form(await browser.pipeline.get(f"{browser.card}/switch"))
+        with pytest.raises(httpx.HTTPError):
+            await browser.pipeline.post(f"{browser.card}/switch", data=form)
+        session = browser.pipeline.cookies["xero_session"]
+    calls = len(stack.calls("/api.xro/"))
+    assert await works(stack) == (step in AFTERWARDS)
+    assert len(stack.calls("/api.xro/")) == calls + (step in AFTERWARDS)
+    await time_passes(stack)
+    if step not in AFTERWARDS:
+        status = await stack.status("acc-1")
+        assert (status["status"], status["tenant_name"]) == ("DISCONNECTED", NZ)
+        async with stack.browser("acc-1") as same:
+            same.pipeline.cookies.set("xero_session", session)
+            await same.pipeline.post(f"{same.card}/switch", data=form)
+    status = await stack.status("acc-1")
+    assert (status["tenant_name"], status["reason"]) == (US, "ORGANISATION_SWITCHED")
+    assert await works(stack)
+    await time_passes(stack)
+    left = {row.tenant_id for row in stack.sim.world.grants.connections.values()}
+    assert left == {status["tenant_id"]}
+    assert [event.sequence for event in await stack.events("acc-1")] == [1, 2, 3]
+
+
+def switch_form(page):
+    found = dict(re.findall(r'name="(csrf|tenant_id)" value="([0-9a-f-]+)"', page.text))
+    return found | {"confirmed": "yes"}
+
+
 def stack_browser(stack, url):
     from_conftest = type(stack.browser("acc-1"))
     return from_conftest(stack, "acc-1", stack.keys.person_token("acc-1"), 0, url)
@@ -185,4 +240,4 @@ def test_every_step_named_in_the_code_is_killed_here():
         for path in SOURCES.glob("*.py")
         for step in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())
     }
-    assert named == {*CONNECT, *AFTERWARDS, *REFRESH, *DISCONNECT}
+    assert named == {*CONNECT, *AFTERWARDS, *UNWANTED, *SWITCH, *REFRESH, *DISCONNECT}

@@ -20,6 +20,7 @@ PUBLIC = {
     # Explain themselves with a page; neither shows nor changes anything without a session.
     "/oauth/xero/callback",
     "/oauth/xero/problem/{name}",
+    "/oauth/xero/continue",
 }
 GATEWAY = "/v1/accounts/{account_id}/xero/{path:path}"
 

@@ -155,9 +155,11 @@ def test_who_gets_connected():
 
 def test_a_bound_account_only_ever_gets_its_own():
     a, b = tenant("A"), tenant("B")
-    assert choose([a, b], bound="t-A") == ConnectOne(a)
-    assert choose([b], bound="t-A") == WrongOrganisation(b)
-    assert choose([b, tenant("A", "before")], bound="t-A") == WrongOrganisation(b)
+    assert choose([a], bound="t-A") == ConnectOne(a)
+    assert choose([a, b], bound="t-A") == ConnectOne(a, unused=(b,))
+    assert choose([b], bound="t-A") == WrongOrganisation((b,))
+    assert choose([b, tenant("A", "before")], bound="t-A") == WrongOrganisation((b,))
+    assert choose([tenant("C"), b], bound="t-A") == WrongOrganisation((b, tenant("C")))
     assert choose([a], bound="t-A", taken=["t-A"]) == TakenElsewhere(a)
 
 

@@ -13,7 +13,8 @@ from connector.clients.identity import XeroIdentity
 from connector.clients.xero_api import XeroApi
 from connector.deps import Deps
 from connector.disconnect_tenant import resume_disconnects
-from connector.handlers import card, connection, gateway, oauth
+from connector.handlers import card, connection, gateway, oauth, problem_pages, switch
+from connector.learn_facts import count_organisations, learn_facts
 from connector.refresh_tokens import refresh_due
 from connector.settings import Settings
 from connector.store import budgets
@@ -75,7 +76,7 @@ def create_app(
         checks=checks,
         max_body_bytes=settings.gateway_max_request_bytes,
     )
-    for part in (card, oauth, connection, gateway):
+    for part in (card, oauth, switch, problem_pages, connection, gateway):
         app.include_router(part.router)
     return app
 
@@ -114,7 +115,13 @@ async def check_ready(pool: Pool) -> None:
 async def keep_house(deps: Deps) -> None:
     """Renew tokens ahead of expiry and finish what was begun, for ever. Replicas may all do so: leases arbitrate."""
     while True:
-        for chore in (refresh_due, resume_disconnects, forget_calls):
+        for chore in (
+            refresh_due,
+            resume_disconnects,
+            forget_calls,
+            learn_facts,
+            count_organisations,
+        ):
             try:
                 await chore(deps)
             except Exception as error:  # noqa: BLE001 - the loop must outlive any one failure

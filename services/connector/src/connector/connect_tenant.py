@@ -34,19 +34,22 @@ from connector.domain.authorization import (
 from connector.domain.connection import (
     Actor,
     Connected,
+    Connection,
     Organisation,
+    Status,
     never_connected,
     next_connection,
 )
-from connector.domain.failures import Failure
+from connector.domain.failures import Failure, failure_of_error
 from connector.domain.refresh import ClientRefused, GrantRefused, NoAnswer, Pair, next_renewal
 from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
 from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
-from connector.store import cleanups, connections, oauth_states, token_sets
+from connector.store import cleanups, connections, oauth_states, organisations, token_sets
 from connector.store.oauth_states import Flow
 from connector.take_slot import ask_organisation
+from connector.undo_consent import remove_unused, undo_consent
 from pipeline_messaging.connection import Connection as Db
 from pipeline_messaging.failpoints import failpoint
 
@@ -88,10 +91,13 @@ class Callback:
     by: Actor
 
 
-async def begin_connect(deps: Deps, account_id: str, by: Actor, session: str) -> str:
-    """Remember an attempt and return the address at Xero to send the browser to."""
+async def begin_connect(deps: Deps, account_id: str, by: Actor, session: str) -> str | Failed:
+    """Remember an attempt and return the address at Xero to send the browser to; Failed when Xero has no place left."""
     flow = authorization.new_flow()
     async with deps.pool.acquire() as conn:
+        if await cap_reached(conn, deps.settings.xero_connection_limit, account_id):
+            log.warning("connection_cap_reached", account_id=account_id)
+            return Failed(Failure.CONNECTION_CAP)
         await oauth_states.add(
             conn,
             deps.ring,
@@ -106,6 +112,17 @@ async def begin_connect(deps: Deps, account_id: str, by: Actor, session: str) ->
     return authorization.url(
         settings.xero_login_url, settings.xero_client_id, settings.redirect_uri, flow
     )
+
+
+async def cap_reached(conn: Db, limit: int | None, account_id: str) -> bool:
+    """Whether connecting this account would take a place at Xero that the app does not have.
+
+    Source: developer.xero.com, pricing: connections count until they are deleted. Xero itself tells people on a page of
+    its own (authorize.xero.com/connectionLimit), from which nobody comes back to us: so it is told before.
+    """
+    if limit is None or await organisations.held(conn) < limit:
+        return False
+    return not await organisations.has_place(conn, account_id)
 
 
 async def finish_connect(deps: Deps, callback: Callback) -> Ending:
@@ -138,14 +155,16 @@ async def _finish(  # noqa: PLR0911 - one return per way it can end
         return Failed(Failure.STATE_UNKNOWN)
     failpoint("connect:after_state")
     if callback.error:
-        cancelled = callback.error == "access_denied"
-        return Failed(Failure.CANCELLED if cancelled else Failure.XERO_REFUSED)
+        return Failed(failure_of_error(callback.error))
     if not callback.code:
         return Failed(Failure.STATE_MISSING)
-    received = await exchange_code(deps, flow, callback.code)
-    if isinstance(received, Failed):
-        return received
-    pair, identity = received
+    pair = await exchange_code(deps, flow, callback.code)
+    if isinstance(pair, Failed):
+        return pair
+    identity = await believe(deps, flow, pair)
+    if isinstance(identity, Failed):
+        await undo_consent(deps, pair)
+        return identity
     await store_consented(deps, flow, identity, pair)
     failpoint("connect:after_tokens")
     return await find_organisation(deps, flow, identity, pair)
@@ -163,10 +182,8 @@ async def why_unusable(conn: Db, callback: Callback) -> Failure:
     return Failure.STATE_UNKNOWN if known.expired else Failure.OTHER_BROWSER
 
 
-async def exchange_code(  # noqa: PLR0911 - one return per way it can end
-    deps: Deps, flow: Flow, code: str
-) -> tuple[Pair, Identity] | Failed:
-    """Trade the code for tokens and believe them only when they prove whose they are."""
+async def exchange_code(deps: Deps, flow: Flow, code: str) -> Pair | Failed:
+    """Trade the code for tokens."""
     answer = await deps.identity.exchange_code(code, flow.verifier)
     failpoint("connect:after_exchange")
     match answer:
@@ -177,18 +194,26 @@ async def exchange_code(  # noqa: PLR0911 - one return per way it can end
         case NoAnswer():
             return Failed(Failure.XERO_DOWN)
         case Pair():
-            pair = answer
+            return answer
+
+
+async def believe(deps: Deps, flow: Flow, pair: Pair) -> Identity | Failed:
+    """Whose the tokens are; refused when they do not prove it, or allow less than was asked."""
+    # RFC 6749 §5.1: a reply without `scope` grants exactly what was asked.
+    missing = missing_scopes(pair.scopes) if pair.scopes else ()
+    if missing:
+        async with deps.pool.acquire() as conn:
+            await oauth_states.finish(
+                conn, flow.state_hash, Failure.SCOPES_MISSING.value, " ".join(missing)
+            )
+        return Failed(Failure.SCOPES_MISSING)
     try:
-        identity = await deps.identity.who(pair, flow.nonce)
+        return await deps.identity.who(pair, flow.nonce)
     except UntrustedToken as error:
         log.warning("tokens_not_trusted", why=str(error))
         return Failed(Failure.UNTRUSTED)
     except ExchangeFailed:
         return Failed(Failure.XERO_DOWN)
-    # RFC 6749 §5.1: a reply without `scope` grants exactly what was asked.
-    if pair.scopes and missing_scopes(pair.scopes):
-        return Failed(Failure.SCOPES_MISSING)
-    return pair, identity
 
 
 async def store_consented(deps: Deps, flow: Flow, identity: Identity, pair: Pair) -> None:
@@ -240,40 +265,51 @@ async def find_organisation(deps: Deps, flow: Flow, identity: Identity, pair: Pa
         taken_tenant_ids=taken,
     )
     match decision:
-        case ConnectOne(tenant):
+        case ConnectOne(tenant, unused):
+            async with deps.pool.acquire() as conn, conn.transaction():
+                await remove_unused(conn, identity.xero_userid, unused, KEEP_CHOICE)
             return await bind(deps, flow, identity.xero_userid, tenant, pair.access_token)
         case Choose(found):
             async with deps.pool.acquire() as conn, conn.transaction():
                 await oauth_states.offer(conn, flow.state_hash, found, taken)
                 await oauth_states.await_choice(conn, flow.state_hash)
+                await remove_unused(conn, identity.xero_userid, found, KEEP_CHOICE)
             return MustChoose()
         case NoOrganisation():
             return await refuse(deps, flow, Failure.NO_ORGANISATION, None)
         case TakenElsewhere(chosen):
             return await refuse(deps, flow, Failure.TAKEN, chosen)
-        case WrongOrganisation(chosen):
-            return await refuse(
-                deps, flow, Failure.WRONG_ORGANISATION, chosen, identity.xero_userid
-            )
+        case WrongOrganisation(found):
+            return await offer_switch(deps, flow, identity.xero_userid, found, taken, old)
 
 
-async def refuse(
-    deps: Deps, flow: Flow, failure: Failure, chosen: Tenant | None, xero_userid: str | None = None
-) -> Failed:
-    """Note how the attempt ended, for its page; a connection nobody will use is removed at Xero later."""
-    async with deps.pool.acquire() as conn, conn.transaction():
+async def refuse(deps: Deps, flow: Flow, failure: Failure, chosen: Tenant | None) -> Failed:
+    """Note how the attempt ended, for its page."""
+    async with deps.pool.acquire() as conn:
         await oauth_states.finish(
             conn, flow.state_hash, failure.value, chosen.tenant_name if chosen else None
         )
-        if chosen is not None and xero_userid is not None:
-            await cleanups.add(
-                conn,
-                kind="connection",
-                xero_userid=xero_userid,
-                tenant_id=chosen.tenant_id,
-                delay=KEEP_CHOICE,
-            )
     return Failed(failure)
+
+
+async def offer_switch(
+    deps: Deps,
+    flow: Flow,
+    xero_userid: str,
+    found: tuple[Tenant, ...],
+    taken: frozenset[str],
+    old: Connection | None,
+) -> Failed:
+    """Other organisations than the bound one: nothing changes, unless a person confirms to switch while it is offered."""
+    bound = (old.tenant_id, old.tenant_name) if old else (None, None)
+    named = ", ".join(tenant.tenant_name for tenant in found)
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await oauth_states.offer(conn, flow.state_hash, found, taken)
+        await oauth_states.await_switch(
+            conn, flow.state_hash, Failure.WRONG_ORGANISATION.value, named, bound
+        )
+        await remove_unused(conn, xero_userid, found, KEEP_CHOICE)
+    return Failed(Failure.WRONG_ORGANISATION)
 
 
 async def choose_organisation(deps: Deps, flow_of: Callback, tenant_id: str) -> Ending:
@@ -293,13 +329,24 @@ async def choose_organisation(deps: Deps, flow_of: Callback, tenant_id: str) -> 
         return Failed(Failure.XERO_DOWN)
     flow = Flow(choice.state_hash, flow_of.account_id, flow_of.by, "", "")
     tenant = Tenant("", offered.tenant_id, offered.tenant_name, "ORGANISATION", None)
-    return await bind(deps, flow, choice.xero_userid, tenant, access.token, chosen=True)
+    return await bind(
+        deps, flow, choice.xero_userid, tenant, access.token, chosen=oauth_states.CHOOSE
+    )
 
 
 async def bind(
-    deps: Deps, flow: Flow, xero_userid: str, tenant: Tenant, token: str, *, chosen: bool = False
+    deps: Deps,
+    flow: Flow,
+    xero_userid: str,
+    tenant: Tenant,
+    token: str,
+    *,
+    chosen: str | None = None,
 ) -> Ending:
-    """Make the organisation the account's, and announce it, in one transaction."""
+    """Make the organisation the account's, and announce it, in one transaction.
+
+    `chosen` names the outcome by which the attempt awaited a person's choice, which this uses up.
+    """
     # Asked before the transaction: no row lock is held across HTTP, and one event carries everything.
     answer = await ask_organisation(deps, tenant.tenant_id, token)
     short_code, base_currency = organisation_facts(answer) if answer else (None, None)
@@ -315,7 +362,7 @@ async def bind(
             raise
         ending = Failed(Failure.TAKEN)
     if isinstance(ending, Failed):
-        return await refuse(deps, flow, ending.failure, tenant) if not chosen else ending
+        return ending if chosen else await refuse(deps, flow, ending.failure, tenant)
     deps.wake()
     failpoint("connect:after_bind")
     return ending
@@ -327,13 +374,16 @@ async def _bind(
     xero_userid: str,
     organisation: Organisation,
     *,
-    chosen: bool,
+    chosen: str | None,
 ) -> Bound | Failed:
     await connections.lock_account(conn, flow.account_id)
     old = await connections.lock(conn, flow.account_id) or never_connected(flow.account_id)
-    if old.tenant_id is not None and old.tenant_id != organisation.tenant_id:
+    leaves = old.tenant_id if old.tenant_id != organisation.tenant_id else None
+    if leaves is not None and chosen != Failure.WRONG_ORGANISATION.value:
         return Failed(Failure.WRONG_ORGANISATION)
-    if chosen and not await oauth_states.settle_choice(conn, flow.state_hash):
+    if leaves is not None and not await may_leave(conn, flow, old):
+        return Failed(Failure.CHOICE_EXPIRED)
+    if chosen and not await oauth_states.settle_choice(conn, flow.state_hash, chosen):
         return Failed(Failure.CHOICE_EXPIRED)
     now = await conn.fetchval("SELECT clock_timestamp()")
     new = next_connection(
@@ -349,3 +399,9 @@ async def _bind(
     await connections.clear_fencer(conn, flow.account_id)
     await oauth_states.finish(conn, flow.state_hash, "connected", organisation.tenant_name)
     return Bound()
+
+
+async def may_leave(conn: Db, flow: Flow, old: Connection) -> bool:
+    """Whether a confirmed switch still applies: it was confirmed for this organisation, which is disconnected by now."""
+    left = await oauth_states.leaves(conn, flow.state_hash)
+    return left == old.tenant_id and old.status is Status.DISCONNECTED

@@ -1,6 +1,6 @@
 """What the connector counts. Labels never name a tenant or an account."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 REFRESHES = Counter("xero_token_refreshes_total", "Refreshes by outcome", ["outcome"])
 CALLS = Counter(
@@ -20,4 +20,11 @@ SLOT_WAIT_SECONDS = Histogram(
 )
 CONNECT_ATTEMPTS = Counter(
     "xero_connect_attempts_total", "Attempts to connect by how they ended", ["outcome"]
+)
+ORGANISATIONS_HELD = Gauge(
+    "xero_organisations_held", "Organisations that count against the app's places at Xero"
+)
+ORGANISATIONS_LIMIT = Gauge(
+    "xero_organisations_limit",
+    "Places for organisations that the app has at Xero, where configured",
 )

@@ -75,6 +75,12 @@ class Settings(ServiceSettings):
         pattern=r"^('none'|'self'|https://[A-Za-z0-9.*:-]+( https://[A-Za-z0-9.*:-]+)*)$",
         description="who may embed the card: 'none', 'self' or https origins separated by spaces",
     )
+    xero_connection_limit: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="organisations that the app's plan at Xero allows, such as 5, 50, 1000 or 10000; unset: not checked",
+    )
     xero_concurrent_limit: int = Field(
         5, ge=1, le=5, description="calls at once per organisation, 1 to 5"
     )

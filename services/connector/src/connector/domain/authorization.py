@@ -145,6 +145,18 @@ def identity(
     return Identity(userid, event if isinstance(event, str) else None)
 
 
+def named_owner(access_token: str) -> Identity | None:
+    """Whom an access token names, unverified: good enough to give the token back to the endpoint it came from by TLS."""
+    try:
+        claims = jwt.decode(access_token, options={"verify_signature": False})
+    except jwt.PyJWTError:
+        return None
+    userid, event = claims.get("xero_userid"), claims.get("authentication_event_id")
+    if not isinstance(userid, str) or not 1 <= len(userid) <= 100:  # noqa: PLR2004 - a GUID, with room
+        return None
+    return Identity(userid, event if isinstance(event, str) else None)
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """One entry of Xero's /connections; `connection_id` is what DELETE needs, and is not the tenant's id."""
@@ -175,9 +187,10 @@ def tenants(listed: Any) -> tuple[Tenant, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConnectOne:
-    """This organisation, without a question."""
+    """This organisation, without a question; `unused` were granted beside it."""
 
     tenant: Tenant
+    unused: tuple[Tenant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +209,14 @@ class NoOrganisation:
 class WrongOrganisation:
     """The account's work belongs to another organisation than those granted now."""
 
-    chosen: Tenant
+    tenants: tuple[Tenant, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TakenElsewhere:
     """Every organisation granted feeds another account already."""
 
-    chosen: Tenant
+    tenant: Tenant
 
 
 Decision = ConnectOne | Choose | NoOrganisation | WrongOrganisation | TakenElsewhere
@@ -218,17 +231,17 @@ def decide(
 ) -> Decision:
     """Which organisation an account gets after consent.
 
-    An account once bound to an organisation only ever gets that one: its mappings and waiting invoices belong there.
-    Otherwise the organisations of this authentication event count; consent to one that was already granted may not be
-    listed under the new event, so without any, all that Xero lists count.
+    An account once bound to an organisation only ever gets that one without being asked: its mappings and waiting
+    invoices belong there. Otherwise the organisations of this authentication event count; consent to one that was
+    already granted may not be listed under the new event, so without any, all that Xero lists count.
     """
-    organisations = tuple(t for t in listed if t.tenant_type.upper() == "ORGANISATION")
-    now_granted = tuple(
-        t
-        for t in organisations
-        if authentication_event_id and t.auth_event_id == authentication_event_id
+    organisations = tuple(
+        sorted(
+            (t for t in listed if t.tenant_type.upper() == "ORGANISATION"),
+            key=lambda t: (t.tenant_name.casefold(), t.tenant_id),
+        )
     )
-    candidates = now_granted or organisations
+    candidates = granted_by(organisations, authentication_event_id) or organisations
     if not candidates:
         return NoOrganisation()
     if bound_tenant_id is not None:
@@ -236,19 +249,28 @@ def decide(
     return decide_free(candidates, taken_tenant_ids)
 
 
+def granted_by(listed: Iterable[Tenant], authentication_event_id: str | None) -> tuple[Tenant, ...]:
+    """Those that this authentication event connected."""
+    return tuple(
+        t
+        for t in listed
+        if authentication_event_id is not None and t.auth_event_id == authentication_event_id
+    )
+
+
 def decide_bound(candidates: Sequence[Tenant], bound: str, taken: frozenset[str]) -> Decision:
     """The decision for an account that has an organisation already."""
     for tenant in candidates:
         if tenant.tenant_id == bound:
-            return TakenElsewhere(tenant) if bound in taken else ConnectOne(tenant)
-    return WrongOrganisation(candidates[0])
+            if bound in taken:
+                return TakenElsewhere(tenant)
+            return ConnectOne(tenant, tuple(t for t in candidates if t is not tenant))
+    return WrongOrganisation(tuple(candidates))
 
 
 def decide_free(candidates: Sequence[Tenant], taken: frozenset[str]) -> Decision:
     """The decision for an account that never had an organisation."""
     if len(candidates) > 1:
-        return Choose(
-            tuple(sorted(candidates, key=lambda t: (t.tenant_name.casefold(), t.tenant_id)))
-        )
+        return Choose(tuple(candidates))
     only = candidates[0]
     return TakenElsewhere(only) if only.tenant_id in taken else ConnectOne(only)

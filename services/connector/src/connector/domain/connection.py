@@ -199,6 +199,15 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class FactsLearnt:
+    """The organisation told what it had not told before; None for what it lacks."""
+
+    tenant_id: str
+    short_code: str | None
+    base_currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """An administrator consented in Xero."""
 
@@ -207,7 +216,7 @@ class Connected:
     by: Actor
 
 
-Happening = Connected | Disconnected | Refused | Renewed
+Happening = Connected | FactsLearnt | Disconnected | Refused | Renewed
 
 
 def next_connection(  # noqa: PLR0911 - one return per row of the state table
@@ -220,7 +229,9 @@ def next_connection(  # noqa: PLR0911 - one return per row of the state table
             return replace(
                 old,
                 status=Status.CONNECTED,
-                reason=Reason.CONNECTED_BY_USER,
+                reason=Reason.ORGANISATION_SWITCHED
+                if old.tenant_id not in {None, organisation.tenant_id}
+                else Reason.CONNECTED_BY_USER,
                 since=now,
                 changed_by=by.user_id,
                 sequence=old.sequence + 1,
@@ -236,6 +247,8 @@ def next_connection(  # noqa: PLR0911 - one return per row of the state table
                 connected_by_name=by.name,
                 fenced_at=None,
             )
+        case FactsLearnt():
+            return with_facts(old, happening, now)
         case Disconnected(reason):
             if old.status is Status.DISCONNECTED:
                 return None
@@ -251,6 +264,23 @@ def next_connection(  # noqa: PLR0911 - one return per row of the state table
             if old.status is not Status.TOKEN_EXPIRED:
                 return None
             return changed(old, Status.CONNECTED, Reason.REFRESHED, now, who, keep_tokens=True)
+
+
+def with_facts(old: Connection, learnt: FactsLearnt, now: datetime) -> Connection | None:
+    """`old` with what was missing, for the same reason as before; None when that is nothing, or about another one."""
+    short_code = old.short_code or learnt.short_code
+    base_currency = old.base_currency or learnt.base_currency
+    same = (short_code, base_currency) == (old.short_code, old.base_currency)
+    if same or old.tenant_id != learnt.tenant_id or not old.usable:
+        return None
+    return replace(
+        old,
+        short_code=short_code,
+        base_currency=base_currency,
+        since=now,
+        changed_by=None,
+        sequence=old.sequence + 1,
+    )
 
 
 def same_tenant(old: Connection, organisation: Organisation, value: str | None) -> str | None:

@@ -29,6 +29,10 @@ class Failure(StrEnum):
     REFRESH_REJECTED = "refresh-rejected"
     REFRESH_UNAVAILABLE = "refresh-delayed"
     NOTHING_TO_REFRESH = "nothing-to-refresh"
+    CONNECTION_CAP = "connection-limit"
+    NOT_FOUND = "not-found"
+    REQUEST_REFUSED = "request-refused"
+    UNEXPECTED = "unexpected"
 
 
 class Button(StrEnum):
@@ -36,6 +40,7 @@ class Button(StrEnum):
 
     CONNECT = "Connect to Xero"
     CARD = "Back to the Xero card"
+    CONTINUE = "Continue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,8 @@ PAGES: Final[dict[Failure, Page]] = {
     Failure.NOT_SIGNED_IN: Page(
         "Not connected: you are signed out of Pipeline",
         "Pipeline does not know you in this browser any more, so the answer from Xero was not used.",
-        "Your move: sign in to Pipeline, open the Xero card and press Connect to Xero.",
-        Button.CARD,
+        "Your move: sign in to Pipeline, in another tab if you like, and press Continue; then Connect to Xero again.",
+        Button.CONTINUE,
         status=401,
     ),
     Failure.FORM_EXPIRED: Page(
@@ -135,7 +140,8 @@ PAGES: Final[dict[Failure, Page]] = {
     ),
     Failure.SCOPES_MISSING: Page(
         "Not connected: not all permissions were granted",
-        "Pipeline needs every permission on Xero's consent page, and some were left out.",
+        "Pipeline needs every permission on Xero's consent page, and some were left out. What was granted now is "
+        "given back to Xero; a connection that worked before goes on working.",
         "Your move: start again and grant all of them.",
     ),
     Failure.NO_ORGANISATION: Page(
@@ -153,7 +159,8 @@ PAGES: Final[dict[Failure, Page]] = {
         "Not connected: that is a different organisation",
         "This account's invoices and mappings belong to another Xero organisation than the one chosen now. "
         "Nothing was changed, and waiting invoices stay where they are.",
-        "Your move: start again and pick the same organisation as before.",
+        "Your move: start again and pick the same organisation as before. If the account shall really move to another "
+        "organisation, read first what switching does.",
         status=409,
     ),
     Failure.TAKEN: Page(
@@ -182,4 +189,69 @@ PAGES: Final[dict[Failure, Page]] = {
         "Your move: connect to Xero.",
         status=409,
     ),
+    Failure.CONNECTION_CAP: Page(
+        "Not connected: Pipeline's places at Xero are taken",
+        "Xero allows Pipeline a fixed number of connected organisations, and all of them are in use. Nothing has "
+        "changed, and organisations that are connected go on working.",
+        "Our move: Pipeline's operators have to take a larger plan at Xero, or disconnect accounts that are not used "
+        "any more. Please tell Pipeline's support, and try again when they have answered.",
+        Button.CARD,
+        status=503,
+    ),
+    Failure.NOT_FOUND: Page(
+        "There is nothing here",
+        "The address belongs to no page of your account.",
+        "Your move: go on to your own Xero card.",
+        Button.CONTINUE,
+        status=404,
+    ),
+    Failure.REQUEST_REFUSED: Page(
+        "Nothing was done: the request was not readable",
+        "What the browser sent is not what the page's form sends.",
+        "Your move: go back to the Xero card and press the button there.",
+        Button.CONTINUE,
+        status=422,
+    ),
+    Failure.UNEXPECTED: Page(
+        "Something went wrong on our side",
+        "Pipeline could not finish this. What was begun is finished or undone by itself; the Xero card shows how it "
+        "stands.",
+        "Our move: the fault is recorded. You can look at the Xero card and try again in a minute.",
+        Button.CONTINUE,
+        status=500,
+    ),
 }
+
+
+def failure_of_error(error: str) -> Failure:
+    """Which page explains the `error` that an authorization server sent people back with (RFC 6749 §4.1.2.1)."""
+    match error:
+        case "access_denied":
+            return Failure.CANCELLED
+        case "server_error" | "temporarily_unavailable":
+            return Failure.XERO_DOWN
+        case "unauthorized_client" | "invalid_client":
+            return Failure.CLIENT_REJECTED
+    # Xero shows the cap on a page of its own (authorize.xero.com/connectionLimit) and sends nobody back; its former
+    # OAuth 1.0a said "connection limit exceeded" to the app. Should it ever do so again, it is understood.
+    words = error.casefold()
+    return (
+        Failure.CONNECTION_CAP
+        if "connection" in words and "limit" in words
+        else Failure.XERO_REFUSED
+    )
+
+
+def failure_of_status(status: int) -> Failure:
+    """Which page stands for a refusal with this HTTP status, when it is a person who is refused."""
+    match status:
+        case 401:
+            return Failure.NOT_SIGNED_IN
+        case 403:
+            return Failure.NOT_ALLOWED
+        case 404:
+            return Failure.NOT_FOUND
+        case _ if status < 500:  # noqa: PLR2004 - HTTP's own line between their mistake and ours
+            return Failure.REQUEST_REFUSED
+        case _:
+            return Failure.UNEXPECTED

@@ -19,7 +19,7 @@ from connector.domain.connection import (
     Words,
     never_connected,
 )
-from connector.domain.failures import PAGES, Failure
+from connector.domain.failures import Failure
 from connector.handlers.browser import (
     STYLE,
     PageOf,
@@ -33,12 +33,13 @@ from connector.handlers.browser import (
     see_other,
     session_of,
 )
+from connector.handlers.page_route import PageRoute
 from connector.refresh_tokens import GrantDead, Unavailable, refresh_now
-from connector.store import budgets, connections, oauth_states, token_sets
+from connector.store import budgets, connections, token_sets
 from connector.store.token_sets import TokenSet
 from pipeline_service_defaults.auth import Person, require_person
 
-router = APIRouter(tags=["card"])
+router = APIRouter(tags=["card"], route_class=PageRoute)
 
 Viewer = Annotated[Person, Depends(require_person("viewer"))]
 Admin = Annotated[Person, Depends(require_person("admin"))]
@@ -159,39 +160,6 @@ async def disconnect_account(
         return failure_page(account_id, Failure.FORM_EXPIRED)
     await disconnect(deps, account_id, Actor(person.user_id, person.name))
     return see_other(card_path(account_id))
-
-
-@router.get(
-    "/accounts/{account_id}/xero/problem/{name}",
-    summary="Why something did not work",
-    response_class=Response,
-)
-async def problem(request: Request, account_id: str, name: str, person: Viewer) -> Response:
-    """What happened, whose move it is, one button. HTML."""
-    deps = deps_of(request)
-    failure = Failure(name) if name in {f.value for f in Failure} else Failure.STATE_UNKNOWN
-    session = session_of(request, deps.settings) or new_session()
-    async with deps.pool.acquire() as conn:
-        connection = await connections.find(conn, account_id) or never_connected(account_id)
-        chosen = await oauth_states.last_outcome_name(
-            conn, account_id=account_id, session=session, outcome=failure.value
-        )
-    values = {
-        "page": PAGES[failure],
-        "failure": failure.value,
-        "chosen": chosen,
-        "bound": connection.tenant_name,
-        "is_admin": person.may("admin"),
-        "base": card_path(account_id),
-        "csrf": form_token(deps, session, person),
-    }
-    response = render(
-        deps,
-        PageOf("problem.html", values, PAGES[failure].status),
-        form_targets=form_targets(deps.settings),
-    )
-    remember_session(response, deps.settings, session)
-    return response
 
 
 @router.get("/static/pages.css", include_in_schema=False)

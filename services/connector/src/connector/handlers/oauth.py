@@ -18,7 +18,7 @@ from connector.connect_tenant import (
 )
 from connector.domain.authorization import CALLBACK_PATH
 from connector.domain.connection import Actor
-from connector.domain.failures import PAGES, Failure
+from connector.domain.failures import Failure
 from connector.handlers.browser import (
     PageOf,
     deps_of,
@@ -31,11 +31,11 @@ from connector.handlers.browser import (
     session_of,
 )
 from connector.handlers.card import card_path, failure_page
+from connector.handlers.page_route import PageRoute, person_or_none
 from connector.store import oauth_states
-from pipeline_service_defaults.auth import Person, authenticate, require_person
-from pipeline_service_defaults.problems import Problem
+from pipeline_service_defaults.auth import Person, require_person
 
-router = APIRouter(tags=["connect"])
+router = APIRouter(tags=["connect"], route_class=PageRoute)
 
 Admin = Annotated[Person, Depends(require_person("admin"))]
 Token = Annotated[str, Form(alias="csrf", max_length=200)]
@@ -52,8 +52,10 @@ async def connect(request: Request, account_id: str, person: Admin, csrf: Token 
     if not form_is_ours(request, deps, person, csrf):
         return failure_page(account_id, Failure.FORM_EXPIRED)
     session = session_of(request, deps.settings) or new_session()
-    address = await begin_connect(deps, account_id, Actor(person.user_id, person.name), session)
-    response = see_other(address)
+    begun = await begin_connect(deps, account_id, Actor(person.user_id, person.name), session)
+    if isinstance(begun, Failed):
+        return failure_page(account_id, begun.failure)
+    response = see_other(begun)
     remember_session(response, deps.settings, session)
     return response
 
@@ -79,15 +81,6 @@ async def callback(request: Request) -> Response:
         by=Actor(person.user_id, person.name),
     )
     return page_after(person.account_id, await finish_connect(deps, answer))
-
-
-def person_or_none(request: Request) -> Person | None:
-    """Who is signed in; this page must explain itself instead of answering with a problem document."""
-    try:
-        principal = authenticate(request)
-    except Problem:
-        return None
-    return principal if isinstance(principal, Person) else None
 
 
 def parameter(request: Request, name: str) -> str:
@@ -153,22 +146,3 @@ async def choose(
         return failure_page(account_id, Failure.CHOICE_EXPIRED)
     chosen_by = Callback("", "", "", session, account_id, Actor(person.user_id, person.name))
     return page_after(account_id, await choose_organisation(deps, chosen_by, tenant_id))
-
-
-@router.get(
-    "/oauth/xero/problem/{name}", summary="Why connecting did not work", response_class=Response
-)
-async def public_problem(request: Request, name: str) -> Response:
-    """For a browser nobody is signed in with: constant words, nothing of any account. HTML."""
-    failure = Failure(name) if name in {f.value for f in Failure} else Failure.NOT_SIGNED_IN
-    page = PAGES[failure]
-    values = {
-        "page": page,
-        "failure": failure.value,
-        "chosen": None,
-        "bound": None,
-        "is_admin": False,
-        "base": None,
-        "csrf": "",
-    }
-    return render(deps_of(request), PageOf("problem.html", values, page.status))

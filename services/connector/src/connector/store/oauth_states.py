@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from connector.domain.authorization import FlowSecrets, Tenant, digest
 from connector.domain.connection import Actor
@@ -39,13 +40,24 @@ class Offer:
     taken: bool
 
 
+CHOOSE: Final = "choose"
+"""The outcome of an attempt that waits for a choice among several organisations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An attempt that waits for a choice of organisation."""
+    """An attempt that waits for a choice of organisation; `bound` is the one a switch would leave: id and name."""
 
     state_hash: bytes
     xero_userid: str
     offers: tuple[Offer, ...]
+    bound_tenant_id: str | None
+    bound_tenant_name: str | None
+
+
+def state_place(state_hash: bytes, column: str) -> bytes:
+    """What an attempt's ciphertext is bound to."""
+    return place("oauth_states", state_hash.hex(), column)
 
 
 async def add(
@@ -70,8 +82,8 @@ async def add(
         by.user_id,
         by.name,
         digest(session),
-        seal(ring, flow.verifier, place("oauth_states", hashed.hex(), "verifier")),
-        seal(ring, flow.nonce, place("oauth_states", hashed.hex(), "nonce")),
+        seal(ring, flow.verifier, state_place(hashed, "verifier")),
+        seal(ring, flow.nonce, state_place(hashed, "nonce")),
         lifetime,
     )
 
@@ -108,8 +120,8 @@ async def use(
         hashed,
         row["account_id"],
         Actor(row["user_id"], row["user_name"]),
-        unseal(ring, row["verifier"], place("oauth_states", hashed.hex(), "verifier")),
-        unseal(ring, row["nonce"], place("oauth_states", hashed.hex(), "nonce")),
+        unseal(ring, row["verifier"], state_place(hashed, "verifier")),
+        unseal(ring, row["nonce"], state_place(hashed, "nonce")),
     )
 
 
@@ -185,46 +197,81 @@ async def offer(
     )
 
 
-async def open_choice(conn: Db, *, account_id: str, user_id: str, session: str) -> Choice | None:
-    """The newest attempt of this session that waits for a choice."""
+async def open_choice(
+    conn: Db, *, account_id: str, user_id: str, session: str, awaited: str = CHOOSE
+) -> Choice | None:
+    """The newest attempt of this session and person that waits for a choice of the kind `awaited`."""
     rows = await conn.fetch(
         """
         WITH newest AS (
-            SELECT state_hash, xero_userid FROM oauth_states
-             WHERE account_id = $1 AND user_id = $2 AND session_hash = $3 AND outcome = 'choose'
+            SELECT state_hash, xero_userid, bound_tenant_id, bound_tenant_name FROM oauth_states
+             WHERE account_id = $1 AND user_id = $2 AND session_hash = $3 AND outcome = $4
                AND expires_at > clock_timestamp() - interval '1 day'
                AND used_at > clock_timestamp() - interval '15 minutes'
              ORDER BY used_at DESC LIMIT 1
         )
-        SELECT n.state_hash, n.xero_userid, o.tenant_id, o.tenant_name, o.taken
+        SELECT n.state_hash, n.xero_userid, n.bound_tenant_id, n.bound_tenant_name, o.tenant_id, o.tenant_name, o.taken
           FROM newest n JOIN offered_organisations o USING (state_hash)
          ORDER BY lower(o.tenant_name), o.tenant_id
         """,
         account_id,
         user_id,
         digest(session),
+        awaited,
     )
     if not rows:
         return None
+    first = rows[0]
     offers = tuple(Offer(row["tenant_id"], row["tenant_name"], row["taken"]) for row in rows)
-    return Choice(rows[0]["state_hash"], rows[0]["xero_userid"], offers)
+    return Choice(
+        first["state_hash"],
+        first["xero_userid"],
+        offers,
+        first["bound_tenant_id"],
+        first["bound_tenant_name"],
+    )
 
 
 async def await_choice(conn: Db, state_hash: bytes) -> None:
     """Mark an attempt as waiting for a choice."""
     await conn.execute(
-        "UPDATE oauth_states SET outcome = 'choose' WHERE state_hash = $1", state_hash
+        "UPDATE oauth_states SET outcome = $2 WHERE state_hash = $1", state_hash, CHOOSE
     )
 
 
-async def settle_choice(conn: Db, state_hash: bytes) -> bool:
+async def await_switch(
+    conn: Db, state_hash: bytes, outcome: str, named: str, bound: tuple[str | None, str | None]
+) -> None:
+    """Mark an attempt as ended with `outcome`, which a person may still turn into a switch away from `bound`."""
+    await conn.execute(
+        """
+        UPDATE oauth_states SET outcome = $2, outcome_name = $3, bound_tenant_id = $4, bound_tenant_name = $5
+         WHERE state_hash = $1
+        """,
+        state_hash,
+        outcome,
+        named,
+        *bound,
+    )
+
+
+async def leaves(conn: Db, state_hash: bytes) -> str | None:
+    """The organisation that the account was bound to when a switch was offered."""
+    found: str | None = await conn.fetchval(
+        "SELECT bound_tenant_id FROM oauth_states WHERE state_hash = $1", state_hash
+    )
+    return found
+
+
+async def settle_choice(conn: Db, state_hash: bytes, awaited: str) -> bool:
     """Use the choice up; False when another tab was first."""
     done = await conn.fetchval(
         """
         UPDATE oauth_states SET outcome = 'chosen', choice_until = NULL
-         WHERE state_hash = $1 AND outcome = 'choose' RETURNING true
+         WHERE state_hash = $1 AND outcome = $2 RETURNING true
         """,
         state_hash,
+        awaited,
     )
     return bool(done)
 
