@@ -266,11 +266,12 @@ async def test_the_app_limit_stops_every_tenant(stack):
 
 
 async def test_two_replicas_together_keep_five_at_once_and_sixty_a_minute(make_stack):
-    stack = await make_stack(replicas=2, gateway_slot_wait_seconds=30)
+    stack = await make_stack(replicas=2)
     await stack.connect("acc-1")
     stack.sim.world.switches.base_latency_seconds = 0.03
     tenant = (await stack.status("acc-1"))["tenant_id"]
     async with stack.caller(app=0) as one, stack.caller("payment-ingest", app=1) as two:
+        one.headers["X-Lane"] = "people"
         answers = await asyncio.gather(
             *(client.get(ORGANISATION, timeout=60) for _ in range(60) for client in (one, two))
         )

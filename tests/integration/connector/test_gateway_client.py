@@ -1,7 +1,5 @@
 """The other services' client against the gateway itself: both sides mean the same."""
 
-import asyncio
-
 import pytest
 
 from pipeline_xero.client import GatewayClient
@@ -83,27 +81,3 @@ async def test_a_disconnect_under_way_reads_as_disconnected(stack):
         with pytest.raises(NotConnected) as caught:
             await client_of(stack, http).get("acc-1", "Organisation")
     assert (caught.value.status, caught.value.reason) == ("DISCONNECTED", "DISCONNECTED_BY_USER")
-
-
-async def test_payments_get_through_while_invoices_fill_the_minute(make_stack):
-    stack = await make_stack(gateway_slot_wait_seconds=0.2, xero_minute_limit=20)
-    await stack.connect("acc-1")
-    tenant = (await stack.status("acc-1"))["tenant_id"]
-    async with stack.caller() as invoices, stack.caller("payment-ingest") as payments:
-        filled = await asyncio.gather(
-            *(invoices.get("/v1/accounts/acc-1/xero/Organisation", timeout=30) for _ in range(40))
-        )
-        assert any(answer.status_code == 429 for answer in filled)
-        while (await invoices.get("/v1/accounts/acc-1/xero/Organisation")).status_code == 200:
-            pass
-        assert (await payments.get("/v1/accounts/acc-1/xero/Payments")).status_code == 429
-        # Some calls leave the minute; the preferred caller's share stays open for it.
-        await stack.db.execute(
-            """
-            UPDATE call_slots SET finished_at = now() - interval '61 seconds'
-             WHERE id IN (SELECT id FROM call_slots WHERE tenant_id = $1 ORDER BY id LIMIT 2)
-            """,
-            tenant,
-        )
-        assert (await invoices.get("/v1/accounts/acc-1/xero/Organisation")).status_code == 429
-        assert (await payments.get("/v1/accounts/acc-1/xero/Payments")).status_code == 200

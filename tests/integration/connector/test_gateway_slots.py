@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from connector.clients.bounded import TooLarge
+from connector.domain.lanes import Lane
 from connector.store import budgets
 
 ORGANISATION = "/v1/accounts/acc-1/xero/Organisation"
@@ -18,6 +19,22 @@ async def waits_for_a_lock(db, pid):
         await asyncio.sleep(0.01)
 
 
+async def claimed(conn, tenant):
+    budget = await budgets.look(conn, tenant)
+    claim = await budgets.claim_slot(
+        conn,
+        budget.version,
+        tenant_id=tenant,
+        account_id="acc-1",
+        caller="x",
+        lane=Lane.INVOICES,
+        lease=timedelta(minutes=1),
+        asks_for_day=False,
+    )
+    assert claim.slot_id is not None
+    return claim
+
+
 async def test_the_end_of_a_call_and_the_start_of_the_next_never_deadlock(stack):
     await stack.connect("acc-1")
     tenant = (await stack.status("acc-1"))["tenant_id"]
@@ -27,21 +44,19 @@ async def test_the_end_of_a_call_and_the_start_of_the_next_never_deadlock(stack)
     await stack.db.execute("UPDATE token_sets SET last_used_at = now() - interval '1 hour'")
     pool = stack.apps[0].state.deps.pool
     async with pool.acquire() as ending, pool.acquire() as starting:
-        slot = await budgets.take_slot(
-            ending, tenant_id=tenant, account_id="acc-1", caller="x", lease=timedelta(minutes=1)
-        )
+        claim = await claimed(ending, tenant)
         pid = await ending.fetchval("SELECT pg_backend_pid()")
         async with starting.transaction():
-            await budgets.lock_tenant(starting, tenant)
+            await claimed(starting, tenant)
             end = asyncio.create_task(
-                budgets.finish_call(ending, slot, tenant, 4000, "acc-1", userid)
+                budgets.finish_call(ending, claim.slot_id, tenant, 4000, "acc-1", userid)
             )
             await asyncio.wait_for(waits_for_a_lock(stack.db, pid), 5)
             assert await budgets.usable(starting, "acc-1", tenant)
         await asyncio.wait_for(end, 5)
     row = await stack.db.fetchrow("SELECT * FROM connections")
     assert row["last_call_at"] is not None
-    assert await stack.db.fetchval("SELECT finished_at FROM call_slots WHERE id = $1", slot)
+    assert await stack.db.fetchval("SELECT finished_at FROM call_slots WHERE id = $1", claim.slot_id)
     assert await stack.db.fetchval(
         "SELECT last_used_at > now() - interval '1 minute' FROM token_sets"
     )

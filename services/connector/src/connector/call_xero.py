@@ -8,6 +8,7 @@ import structlog
 from connector.clients.bounded import Answer
 from connector.deps import Deps
 from connector.domain.connection import Connection, Reason, Status, never_connected
+from connector.domain.lanes import Lane
 from connector.refresh_tokens import (
     Access,
     GrantDead,
@@ -60,6 +61,7 @@ class GatewayCall:
 
     account_id: str
     caller: str
+    lane: Lane
     method: str
     path: str
     query: str
@@ -132,7 +134,11 @@ async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Ac
     tenant_id = connection.tenant_id or ""
     try:
         slot = await slot_in_time(
-            deps, tenant_id=tenant_id, account_id=call.account_id, caller=call.caller
+            deps,
+            tenant_id=tenant_id,
+            account_id=call.account_id,
+            caller=call.caller,
+            lane=call.lane,
         )
         async with returning(deps, slot, tenant_id, connection) as ended:
             answer = await deps.api.carry(

@@ -28,3 +28,43 @@ ORGANISATIONS_LIMIT = Gauge(
     "xero_organisations_limit",
     "Places for organisations that the app has at Xero, where configured",
 )
+
+ACCESS_EXPIRY_SECONDS = Gauge(
+    "xero_access_token_nearest_expiry_seconds",
+    "Until the nearest access token in use runs out; below 0 it has",
+)
+REFRESH_EXPIRY_SECONDS = Gauge(
+    "xero_refresh_token_nearest_expiry_seconds",
+    "Until the first unused grant would be dead (60 days after its last refresh)",
+)
+REFRESHES_OVERDUE = Gauge(
+    "xero_token_refreshes_overdue", "Grants whose renewal is late by more than two minutes"
+)
+CONNECTIONS = Gauge("xero_connections", "Connections by state", ["status", "reason"])
+SEALED_VALUES = Gauge(
+    "xero_sealed_values",
+    "Stored secrets by the version of their key, and whether that key is configured here",
+    ["key_version", "opens"],
+)
+CLEANUPS_PENDING = Gauge("xero_cleanups_pending", "Work still to be undone at Xero")
+CLEANUPS_OLDEST_SECONDS = Gauge("xero_cleanups_oldest_seconds", "Age of the oldest such work")
+BACKGROUND_DONE = Gauge(
+    "connector_background_done_timestamp_seconds",
+    "When each background chore last came round",
+    ["chore"],
+)
+WAITING = Gauge("xero_gateway_waiting", "Calls in line for a slot", ["lane"])
+GRANTED = Counter("xero_gateway_slots_granted_total", "Calls that got a slot", ["lane"])
+TURNED_AWAY = Counter(
+    "xero_gateway_turned_away_total",
+    "Calls that got no slot in time, by the limit in the way",
+    ["lane", "limit"],
+)
+APP_PERMITS_LEFT = Gauge(
+    "xero_app_minute_left", "Calls left to the app in this minute, at the last look"
+)
+TENANTS_LOW = Gauge("xero_tenants_day_low", "Connected organisations with few calls left today")
+DAY_LEFT = Gauge(
+    "xero_day_left_smallest",
+    "Smallest share of a day's calls that any connected organisation has left, 0 to 1",
+)

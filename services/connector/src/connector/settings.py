@@ -5,15 +5,17 @@ from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings
 
 from connector.domain.authorization import CALLBACK_PATH
 from connector.domain.sealing import KeyRing, parse_keys
-from pipeline_service_defaults.settings import ReadableFile, ServiceSettings
+from pipeline_service_defaults.keys import UnusableKeyError, load_private_key
+from pipeline_service_defaults.settings import PostgresDsn, ReadableFile, ServiceSettings
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def _origin(value: str) -> str:
+def _inner_address(value: str) -> str:
     parts = urlsplit(value.rstrip("/"))
     if (
         parts.scheme not in {"http", "https"}
@@ -23,6 +25,11 @@ def _origin(value: str) -> str:
         or parts.fragment
     ):
         raise ValueError("not an address of the form https://host[:port][/path]")
+    return value.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(_inner_address(value))
     if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
         raise ValueError("plain http is for this machine only")
     return value.rstrip("/")
@@ -39,10 +46,50 @@ def _public_origin(value: str) -> str:
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
+InnerAddress = Annotated[str, AfterValidator(_inner_address)]
+"""Of another service of ours, on the inner network, where plain http may be in use."""
 PublicOrigin = Annotated[str, AfterValidator(_public_origin)]
 
 
-class Settings(ServiceSettings):
+class TokenKeys(BaseSettings):
+    """The keys that seal tokens, from the environment or a file."""
+
+    model_config = ServiceSettings.model_config
+
+    token_keys: SecretStr | None = Field(
+        None,
+        description="keys that seal tokens: v2:<32 bytes in base64>,v1:<…>; the first seals, all open",
+    )
+    token_keys_file: ReadableFile | None = Field(
+        None, description="path of a file with the same content as TOKEN_KEYS, one key a line"
+    )
+
+    @model_validator(mode="after")
+    def _keys_are_usable(self) -> Self:
+        if (self.token_keys is None) == (self.token_keys_file is None):
+            raise ValueError("TOKEN_KEYS: exactly one of TOKEN_KEYS and TOKEN_KEYS_FILE is needed")
+        try:
+            self.key_ring()
+        except (ValueError, OSError) as error:
+            raise ValueError(f"TOKEN_KEYS: {error}") from None
+        return self
+
+    def key_ring(self) -> KeyRing:
+        """The sealing keys. Raises ValueError or OSError when they cannot be read."""
+        if self.token_keys is not None:
+            return parse_keys(self.token_keys.get_secret_value())
+        return parse_keys(Path(self.token_keys_file or "").read_text(encoding="ascii"))
+
+
+class UpkeepSettings(TokenKeys):
+    """What the commands for operators need: less than the service."""
+
+    database_url: PostgresDsn = Field(
+        description="PostgreSQL address such as postgresql://user:password@host:5432/database"
+    )
+
+
+class Settings(TokenKeys, ServiceSettings):
     """The connector's settings."""
 
     public_url: PublicOrigin = Field(
@@ -62,12 +109,9 @@ class Settings(ServiceSettings):
         min_length=1, description="the app's client secret at Xero"
     )
 
-    token_keys: SecretStr | None = Field(
+    invoice_sync_url: InnerAddress | None = Field(
         None,
-        description="keys that seal tokens: v2:<32 bytes in base64>,v1:<…>; the first seals, all open",
-    )
-    token_keys_file: ReadableFile | None = Field(
-        None, description="path of a file with the same content as TOKEN_KEYS, one key a line"
+        description="address of invoice-sync, asked what a disconnect would stop; needs SERVICE_KEY_FILE",
     )
 
     frame_ancestors: str = Field(
@@ -85,8 +129,11 @@ class Settings(ServiceSettings):
         5, ge=1, le=5, description="calls at once per organisation, 1 to 5"
     )
     xero_minute_limit: int = Field(60, ge=1, le=6000, description="calls a minute per organisation")
+    xero_app_minute_limit: int = Field(
+        10_000, ge=1, le=100_000, description="calls a minute of the app over all organisations"
+    )
     gateway_slot_wait_seconds: float = Field(
-        1.0,
+        2.0,
         ge=0,
         le=30,
         description="how long a call waits for a free slot before 429, 0 to 30 seconds",
@@ -123,20 +170,15 @@ class Settings(ServiceSettings):
     )
 
     @model_validator(mode="after")
-    def _keys_are_usable(self) -> Self:
-        if (self.token_keys is None) == (self.token_keys_file is None):
-            raise ValueError("TOKEN_KEYS: exactly one of TOKEN_KEYS and TOKEN_KEYS_FILE is needed")
-        try:
-            self.key_ring()
-        except (ValueError, OSError) as error:
-            raise ValueError(f"TOKEN_KEYS: {error}") from None
+    def _can_sign_in_to_invoice_sync(self) -> Self:
+        if self.invoice_sync_url is not None and self.service_key_file is None:
+            raise ValueError("INVOICE_SYNC_URL: SERVICE_KEY_FILE is needed too")
+        if self.invoice_sync_url is not None and self.service_key_file is not None:
+            try:
+                load_private_key(self.service_key_file.read_bytes())
+            except (UnusableKeyError, OSError) as error:
+                raise ValueError(f"SERVICE_KEY_FILE: {error}") from None
         return self
-
-    def key_ring(self) -> KeyRing:
-        """The sealing keys. Raises ValueError or OSError when they cannot be read."""
-        if self.token_keys is not None:
-            return parse_keys(self.token_keys.get_secret_value())
-        return parse_keys(Path(self.token_keys_file or "").read_text(encoding="ascii"))
 
     @property
     def redirect_uri(self) -> str:

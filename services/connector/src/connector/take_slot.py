@@ -1,6 +1,7 @@
 """Take one of a tenant's call slots, in line and under Xero's limits, and give it back with what the call taught."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,26 +15,33 @@ import structlog
 
 from connector import metrics
 from connector.clients.bounded import Answer, ExchangeFailed, Lost, NotSent, TooLarge
-from connector.deps import Deps, Lane
+from connector.deps import Deps, Line
+from connector.domain.app_minute import COUNTS_SECONDS, HEARD_FOR_SECONDS
 from connector.domain.budget import (
-    FULL_LANES,
+    NOTHING_LEARNT,
     SEND_WITHIN_SECONDS,
-    Granted,
+    SMALLEST_WAIT,
+    WINDOW,
+    Block,
+    Full,
+    Learnt,
     Limits,
     Wait,
     learn,
-    limits_for,
     next_slot,
     retry_after_seconds,
 )
 from connector.domain.connection import Connection
+from connector.domain.day_budget import Ask, day_stop
+from connector.domain.lanes import Lane
 from connector.store import budgets
 from pipeline_messaging.connection import Connection as Db
 
 log = structlog.get_logger(__name__)
 
 AFTER_LOST_SECONDS: Final = 5.0
-RESERVE_SECONDS: Final = 5.0
+LATE_SECONDS: Final = 1.0
+"""How late a caller that was told when to come back may be, and still find its place kept."""
 
 
 class OutOfBudget(Exception):  # noqa: N818 - reads as what happened
@@ -53,18 +61,45 @@ class Slot:
     granted_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """No slot now: in how many seconds to look again, the limit in the way, and what a caller sent away is told."""
+
+    seconds: float
+    problem: str
+    retry_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks for a slot, of which tenant, in which lane. No account: the tenant is only being connected."""
+
+    tenant_id: str
+    account_id: str | None
+    caller: str
+    lane: Lane
+
+
+SHARED: Final = frozenset({"minute", "concurrent"})
+"""The limits whose places are kept for a lane that waits."""
+
+
+def known_limit(problem: str) -> str:
+    """The limit's name for a metric's label: Xero's own word could be anything."""
+    return problem if problem in SHARED | {"day", "appminute"} else "other"
+
+
 class Fenced(Exception):  # noqa: N818 - reads as what happened
     """The connection is not usable any more."""
 
 
-async def slot_in_time(deps: Deps, *, tenant_id: str, account_id: str, caller: str) -> Slot:
+async def slot_in_time(
+    deps: Deps, *, tenant_id: str, account_id: str, caller: str, lane: Lane
+) -> Slot:
     """A slot that was granted less than a moment ago. Raises OutOfBudget, Fenced."""
     while True:
         slot = await take_slot(
-            deps,
-            tenant_id=tenant_id,
-            account_id=account_id,
-            caller=caller,
+            deps, tenant_id=tenant_id, account_id=account_id, caller=caller, lane=lane
         )
         if time.monotonic() - slot.granted_at <= SEND_WITHIN_SECONDS:
             return slot
@@ -86,78 +121,151 @@ async def still_allowed(deps: Deps, account_id: str, tenant_id: str, slot: Slot)
                 raise Fenced
 
 
-async def take_slot(deps: Deps, *, tenant_id: str, account_id: str | None, caller: str) -> Slot:
+async def take_slot(
+    deps: Deps, *, tenant_id: str, account_id: str | None, caller: str, lane: Lane
+) -> Slot:
     """Wait, briefly and in line, for one of the tenant's slots. Raises OutOfBudget, Fenced."""
     started = time.monotonic()
-    give_up_at = started + deps.settings.gateway_slot_wait_seconds
-    lane = deps.lanes.setdefault((tenant_id, caller in FULL_LANES), Lane())
+    asking = Asking(tenant_id, account_id, caller, lane)
+    line = deps.lines.setdefault((tenant_id, lane), Line())
+    line.callers += 1
     try:
-        # At most one caller per lane and process asks the database; a crowd of them would only queue for its row lock.
-        async with asyncio.timeout(deps.settings.gateway_slot_wait_seconds):
-            await lane.turn.acquire()
+        with metrics.WAITING.labels(lane=lane.value).track_inprogress():
+            slot = await in_line(deps, asking, line, started)
+    except OutOfBudget as error:
+        metrics.TURNED_AWAY.labels(lane=lane.value, limit=known_limit(error.problem)).inc()
+        raise
+    finally:
+        line.callers -= 1
+    metrics.GRANTED.labels(lane=lane.value).inc()
+    metrics.SLOT_WAIT_SECONDS.labels(caller=caller).observe(time.monotonic() - started)
+    return slot
+
+
+async def in_line(deps: Deps, asking: Asking, line: Line, started: float) -> Slot:
+    """Stand in this process's line for the lane, and ask when first in it. Raises OutOfBudget, Fenced."""
+    patience = deps.settings.gateway_slot_wait_seconds
+    try:
+        # At most one caller per lane and process asks the database; a crowd of them would only be in each other's way.
+        async with asyncio.timeout(patience):
+            await line.turn.acquire()
     except TimeoutError:
         raise OutOfBudget(1, "concurrent") from None
     try:
         while True:
-            lane.freed.clear()
-            granted = await try_slot(
-                deps, tenant_id=tenant_id, account_id=account_id, caller=caller
-            )
-            if isinstance(granted, Slot):
-                metrics.SLOT_WAIT_SECONDS.labels(caller=caller).observe(time.monotonic() - started)
-                return granted
-            seconds, problem, retry_after = granted
+            line.freed.clear()
+            found = await try_slot(deps, asking, line.callers)
+            if isinstance(found, Slot):
+                return found
             # Jitter, so that replicas do not wake together.
-            pause = seconds + random.uniform(0, 0.02)  # noqa: S311 - not a secret
-            if time.monotonic() + pause > give_up_at:
-                raise OutOfBudget(retry_after, problem)
+            pause = found.seconds + random.uniform(0, 0.02)  # noqa: S311 - not a secret
+            if time.monotonic() + pause > started + patience:
+                await come_back(deps, asking, line.callers, found)
+                raise OutOfBudget(found.retry_after, found.problem)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await lane.freed.wait()
+                    await line.freed.wait()
     finally:
-        lane.turn.release()
+        line.turn.release()
 
 
-def free_lanes(deps: Deps, tenant_id: str) -> None:
+def free_lines(deps: Deps, tenant_id: str) -> None:
     """A slot came back in this process: whoever waits for one looks again."""
-    for preferred in (True, False):
-        lane = deps.lanes.get((tenant_id, preferred))
-        if lane is not None:
-            lane.freed.set()
+    for lane in Lane:
+        line = deps.lines.get((tenant_id, lane))
+        if line is not None:
+            line.freed.set()
 
 
-async def try_slot(
-    deps: Deps, *, tenant_id: str, account_id: str | None, caller: str
-) -> Slot | tuple[float, str, int]:
-    """One look under the tenant's lock: a slot, or (seconds to wait, limit, Retry-After). Raises Fenced."""
+async def try_slot(deps: Deps, asking: Asking, callers: int) -> Slot | NotYet:
+    """Look, decide, claim: a slot, or when to look again. Raises Fenced.
+
+    When another replica was faster, the facts have changed and all is decided anew; one of them always gets on.
+    """
     settings = deps.settings
-    everything = Limits(settings.xero_concurrent_limit, settings.xero_minute_limit)
-    # Connecting, the send window and the call itself, with room: the lease must outlive any call made under it.
-    lease = timedelta(
-        seconds=settings.gateway_connect_seconds + settings.gateway_total_seconds + 10
-    )
-    async with deps.pool.acquire() as conn, conn.transaction():
+    limits = Limits(settings.xero_concurrent_limit, settings.xero_minute_limit)
+    has_permit = False
+    async with deps.pool.acquire() as conn:
+        while True:
+            asked_at = time.monotonic()
+            budget = await budgets.look(conn, asking.tenant_id)
+            day = day_stop(asking.lane, budget.day, budget.now)
+            blocks = [*budget.blocks, day] if isinstance(day, Block) else budget.blocks
+            decision = next_slot(asking.lane, budget.usage, blocks, limits, budget.now)
+            if isinstance(decision, Full):
+                leaves_at = await budgets.leaves_at(conn, asking.tenant_id, decision.leaving)
+                decision = Wait(leaves_at or budget.now + WINDOW, "minute")
+            if isinstance(decision, Wait):
+                return await not_yet(deps, conn, asking, callers, budget, decision)
+            if not has_permit:
+                missing = await take_permit(deps, conn)
+                if missing is not None:
+                    return missing
+                has_permit = True
+            claim = await budgets.claim_slot(
+                conn,
+                budget.version,
+                tenant_id=asking.tenant_id,
+                account_id=asking.account_id,
+                caller=asking.caller,
+                lane=asking.lane,
+                lease=lease_of(deps),
+                asks_for_day=isinstance(day, Ask),
+            )
+            if claim.slot_id is not None:
+                return Slot(claim.slot_id, asked_at)
+            if claim.current:
+                raise Fenced
+
+
+def lease_of(deps: Deps) -> timedelta:
+    """Connecting, the send window and the call itself, with room: the lease must outlive any call made under it."""
+    settings = deps.settings
+    return timedelta(seconds=settings.gateway_connect_seconds + settings.gateway_total_seconds + 10)
+
+
+async def not_yet(
+    deps: Deps, conn: Db, asking: Asking, callers: int, budget: budgets.Budget, wait: Wait
+) -> NotYet:
+    """No slot now; whoever shares the limit in the way is told that this lane waits."""
+    patience = deps.settings.gateway_slot_wait_seconds
+    known = budget.usage.waiting.get(asking.lane, 0)
+    if wait.problem in SHARED and known < callers:
+        await budgets.wish(conn, asking.tenant_id, asking.lane, callers, patience + LATE_SECONDS)
+    seconds = (wait.until - budget.now).total_seconds()
+    return NotYet(seconds, wait.problem, retry_after_seconds(wait.until, budget.now, patience))
+
+
+async def come_back(deps: Deps, asking: Asking, callers: int, found: NotYet) -> None:
+    """The caller is sent away: its place is kept until a moment after it was told to be back."""
+    if found.problem in SHARED:
+        seconds = min(found.retry_after, WINDOW.total_seconds()) + LATE_SECONDS
+        async with deps.pool.acquire() as conn:
+            await budgets.wish(conn, asking.tenant_id, asking.lane, callers, seconds)
+
+
+async def take_permit(deps: Deps, conn: Db) -> NotYet | None:
+    """One of the app's calls in this minute, mostly from memory; None when it was had."""
+    permits = deps.permits
+    if permits.spend(time.monotonic()):
+        return None
+    async with deps.permits_turn:
         asked_at = time.monotonic()
-        budget = await budgets.lock_tenant(conn, tenant_id)
-        if account_id is not None and not await budgets.usable(conn, account_id, tenant_id):
-            raise Fenced
-        limits = limits_for(everything, caller, reserve_wanted=budget.reserve_wanted)
-        usage, app_block, now = await budgets.count_calls(conn, tenant_id, limits.per_minute)
-        blocks = [block for block in (budget.block, app_block) if block is not None]
-        decision = next_slot(usage, blocks, limits, now)
-        match decision:
-            case Granted():
-                slot_id = await budgets.take_slot(
-                    conn, tenant_id=tenant_id, account_id=account_id, caller=caller, lease=lease
-                )
-                return Slot(slot_id, asked_at)
-            case Wait(until, problem):
-                seconds = (until - now).total_seconds()
-                if caller in FULL_LANES and problem in {"minute", "concurrent"}:
-                    await budgets.want_reserve(
-                        conn, tenant_id, min(seconds, 60.0) + RESERVE_SECONDS
-                    )
-                return seconds, problem, retry_after_seconds(until, now)
+        # Somebody else in this process may have fetched a block meanwhile.
+        if permits.spend(asked_at):
+            return None
+        wanted = permits.wanted(asked_at)
+        if wanted == 0:
+            return NotYet(HEARD_FOR_SECONDS, "appminute", round(HEARD_FOR_SECONDS))
+        block = await budgets.take_permits(
+            conn, wanted, deps.settings.xero_app_minute_limit, COUNTS_SECONDS
+        )
+        metrics.APP_PERMITS_LEFT.set(block.left)
+        permits.refill(block.permits, asked_at)
+        if permits.spend(time.monotonic()):
+            return None
+        seconds = block.frees_in if block.permits == 0 else SMALLEST_WAIT.total_seconds()
+        return NotYet(seconds, "appminute", max(1, math.ceil(seconds)))
 
 
 @asynccontextmanager
@@ -180,25 +288,28 @@ async def returning(
         )
         raise
     except TooLarge:
-        await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, []))
+        await settle(
+            deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, NOTHING_LEARNT)
+        )
         raise
-    await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, ended))
+    learnt = learn(ended[0].status, ended[0].headers)
+    deps.permits.hear(learnt.app_minute_remaining, time.monotonic())
+    await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, learnt))
 
 
 async def finish(
-    conn: Db, slot: Slot, tenant_id: str, connection: Connection | None, ended: list[Answer]
+    conn: Db, slot: Slot, tenant_id: str, connection: Connection | None, learnt: Learnt
 ) -> None:
     """Record a call that was answered, and what its answer taught."""
-    learnt = learn(ended[0].status, dict(ended[0].headers)) if ended else None
     await budgets.finish_call(
         conn,
         slot.id,
         tenant_id,
-        learnt.day_remaining if learnt else None,
+        learnt.day_remaining,
         connection.account_id if connection else None,
         connection.xero_userid if connection else None,
     )
-    if learnt is not None and learnt.blocked_for is not None:
+    if learnt.blocked_for is not None:
         await budgets.block(conn, tenant_id, learnt.blocked_for, learnt.problem or "unknown")
 
 
@@ -209,13 +320,15 @@ async def settle(deps: Deps, tenant_id: str, record: Callable[[Db], Awaitable[No
             await record(conn)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         log.warning("slot_not_settled", error=type(error).__name__)
-    free_lanes(deps, tenant_id)
+    free_lines(deps, tenant_id)
 
 
 async def ask_organisation(deps: Deps, tenant_id: str, token: str) -> Answer | None:
     """The Organisation of a tenant that is being connected, under its limits; None when that cannot be had now."""
     try:
-        slot = await take_slot(deps, tenant_id=tenant_id, account_id=None, caller="connector")
+        slot = await take_slot(
+            deps, tenant_id=tenant_id, account_id=None, caller="connector", lane=Lane.PEOPLE
+        )
     except OutOfBudget:
         return None
     try:

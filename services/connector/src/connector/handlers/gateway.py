@@ -13,6 +13,7 @@ from connector import metrics
 from connector.call_xero import GatewayCall, NotConnected, OtherTenant, call_xero
 from connector.clients.bounded import Answer, Lost, NotSent, TimedOut, TooLarge
 from connector.domain.allowlist import ALLOWED, Refused, check
+from connector.domain.lanes import lane_of
 from connector.handlers.browser import AccountId, deps_of
 from connector.refresh_tokens import Unavailable
 from connector.take_slot import OutOfBudget
@@ -67,7 +68,7 @@ for _method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
         summary="Call Xero's accounting API for an account",
         response_class=Response,
         responses={
-            400: {"description": "HEADER_TOO_LONG"},
+            400: {"description": "HEADER_TOO_LONG or LANE_UNKNOWN"},
             403: {
                 "description": "NOT_ALLOWED: this caller may not do that, or the path is not a path"
             },
@@ -95,10 +96,19 @@ async def _carry(  # noqa: PLR0911 - one return per way it can end
         return refusal(
             400, "HEADER_TOO_LONG", f"{too_long[0]} is too long.", hint="Send a shorter one."
         )
+    lane = lane_of(caller, request.headers.get("x-lane"))
+    if lane is None:
+        return refusal(
+            400,
+            "LANE_UNKNOWN",
+            "This caller has no such lane.",
+            hint="Leave X-Lane out for the caller's own lane.",
+        )
     expected = request.headers.get("x-expected-tenant")
     call = GatewayCall(
         account_id=account_id,
         caller=caller,
+        lane=lane,
         method=request.method,
         path=judged.path,
         query=request.scope["query_string"].decode("ascii"),

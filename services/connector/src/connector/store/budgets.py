@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import asyncpg
+
 from connector.domain.budget import Block, Usage
+from connector.domain.day_budget import DAY, LARGEST_DAY, DayBudget, Outlook, outlook_of
+from connector.domain.lanes import Lane
 from pipeline_messaging.connection import Connection as Db
 
 APP = ""
@@ -12,110 +16,193 @@ APP = ""
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A tenant's locked row: what Xero asked for, and whether a preferred caller wants its share."""
+    """A tenant's budget at one moment. `version` changes with every slot given out."""
 
-    block: Block | None
-    reserve_wanted: bool
+    version: int
+    now: datetime
+    usage: Usage
+    blocks: tuple[Block, ...]
+    day: DayBudget
 
 
-async def lock_tenant(conn: Db, tenant_id: str) -> Budget:
-    """Take the tenant's lock until the transaction ends: slots of one tenant are given out one at a time."""
-    row = await conn.fetchrow(
+async def look(conn: Db, tenant_id: str) -> Budget:
+    """The tenant's calls, what Xero asked for, and the database's clock. Locks nothing: `claim_slot` checks."""
+    rows = await conn.fetch(
         """
-        SELECT blocked_until, blocked_problem, coalesce(reserved_until > clock_timestamp(), false) AS reserved
-          FROM tenant_budgets WHERE tenant_id = $1 FOR UPDATE
+        WITH clock AS (SELECT clock_timestamp() AS now), calls AS (
+            SELECT lane, max(started_at) AS last_start,
+                   count(*) FILTER (WHERE finished_at IS NULL AND lease_until > clock.now) AS running,
+                   count(*) FILTER (WHERE (finished_at IS NOT NULL OR lease_until <= clock.now)
+                     AND coalesce(finished_at, lease_until) > clock.now - interval '60 seconds') AS recent,
+                   min(coalesce(finished_at, lease_until)) FILTER (
+                     WHERE (finished_at IS NOT NULL OR lease_until <= clock.now)
+                       AND coalesce(finished_at, lease_until) > clock.now - interval '60 seconds'
+                   ) + interval '60 seconds' AS next_free
+              FROM call_slots, clock WHERE tenant_id = $1 GROUP BY lane
+        )
+        SELECT clock.now, lanes.lane, calls.running, calls.recent, calls.last_start, calls.next_free, wish.callers AS waiting,
+               tenant.version, tenant.blocked_until, tenant.blocked_problem, tenant.day_remaining, tenant.day_limit,
+               tenant.day_seen_at, tenant.day_asked_at,
+               app.blocked_until AS app_blocked_until, app.blocked_problem AS app_blocked_problem
+          FROM clock
+          JOIN tenant_budgets tenant ON tenant.tenant_id = $1
+          JOIN tenant_budgets app ON app.tenant_id = ''
+          CROSS JOIN unnest($2::text[]) AS lanes (lane)
+          LEFT JOIN calls ON calls.lane = lanes.lane
+          LEFT JOIN lane_wishes wish
+            ON wish.tenant_id = $1 AND wish.lane = lanes.lane AND wish.until > clock.now
         """,
         tenant_id,
+        [lane.value for lane in Lane],
     )
-    if row is not None:
-        return Budget(_block(row["blocked_until"], row["blocked_problem"]), row["reserved"])
+    if rows:
+        return _budget(rows)
     await conn.execute(
-        "INSERT INTO tenant_budgets (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", tenant_id
-    )
-    return await lock_tenant(conn, tenant_id)
-
-
-def _block(until: datetime | None, problem: str | None) -> Block | None:
-    return Block(until, problem or "unknown") if until else None
-
-
-async def count_calls(
-    conn: Db, tenant_id: str, per_minute: int
-) -> tuple[Usage, Block | None, datetime]:
-    """The tenant's calls, the app's block, and the database's clock.
-
-    Call under `lock_tenant`: this statement's snapshot then holds every slot given out before.
-    """
-    row = await conn.fetchrow(
-        """
-        WITH clock AS (SELECT clock_timestamp() AS now)
-        SELECT clock.now, app.blocked_until, app.blocked_problem,
-               (SELECT count(*) FROM call_slots
-                 WHERE tenant_id = $1 AND finished_at IS NULL AND lease_until > clock.now) AS running,
-               (SELECT count(*) FROM call_slots
-                 WHERE tenant_id = $1 AND (finished_at IS NOT NULL OR lease_until <= clock.now)
-                   AND coalesce(finished_at, lease_until) > clock.now - interval '60 seconds') AS recent
-          FROM clock, tenant_budgets app WHERE app.tenant_id = ''
-        """,
+        "INSERT INTO tenant_budgets (tenant_id) VALUES ($1), ('') ON CONFLICT DO NOTHING",
         tenant_id,
     )
-    if row is None:
-        raise LookupError("the app's row is missing from tenant_budgets")
-    running, recent, now = row["running"], row["recent"], row["now"]
-    full_by = running + recent - per_minute
-    frees_at = await _frees_at(conn, tenant_id, full_by, now) if 0 <= full_by < recent else None
-    return (
-        Usage(running, recent, frees_at),
-        _block(row["blocked_until"], row["blocked_problem"]),
-        now,
+    return await look(conn, tenant_id)
+
+
+def _budget(rows: list[asyncpg.Record]) -> Budget:
+    first = rows[0]
+    usage = Usage(
+        running=_by_lane(rows, "running"),
+        recent=_by_lane(rows, "recent"),
+        waiting=_by_lane(rows, "waiting"),
+        last_start=max((row["last_start"] for row in rows if row["last_start"]), default=None),
+        next_free=min((row["next_free"] for row in rows if row["next_free"]), default=None),
+    )
+    blocks = tuple(
+        Block(first[f"{of}blocked_until"], first[f"{of}blocked_problem"] or "unknown")
+        for of in ("", "app_")
+        if first[f"{of}blocked_until"]
+    )
+    return Budget(first["version"], first["now"], usage, blocks, _day(first))
+
+
+def _by_lane(rows: list[asyncpg.Record], column: str) -> dict[Lane, int]:
+    return {Lane(row["lane"]): row[column] for row in rows if row[column]}
+
+
+def _day(row: asyncpg.Record) -> DayBudget:
+    return DayBudget(
+        row["day_remaining"], row["day_limit"], row["day_seen_at"], row["day_asked_at"]
     )
 
 
-async def _frees_at(conn: Db, tenant_id: str, leaving: int, now: datetime) -> datetime | None:
-    found: datetime | None = await conn.fetchval(
-        """
-        SELECT coalesce(finished_at, lease_until) + interval '60 seconds' FROM call_slots
-         WHERE tenant_id = $1 AND (finished_at IS NOT NULL OR lease_until <= $3)
-           AND coalesce(finished_at, lease_until) > $3 - interval '60 seconds'
-         ORDER BY coalesce(finished_at, lease_until) OFFSET $2 LIMIT 1
-        """,
-        tenant_id,
-        leaving,
-        now,
-    )
-    return found
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What became of a claim: `current` says whether the budget was still as looked at, `slot_id` whether it worked."""
+
+    current: bool
+    slot_id: int | None
 
 
-async def forget_finished(conn: Db) -> None:
-    """Drop calls that no longer count."""
-    await conn.execute(
-        """
-        DELETE FROM call_slots
-         WHERE coalesce(finished_at, lease_until) < clock_timestamp() - interval '61 seconds'
-        """
-    )
-
-
-async def take_slot(
+async def claim_slot(
     conn: Db,
+    version: int,
     *,
     tenant_id: str,
     account_id: str | None,
     caller: str,
+    lane: Lane,
     lease: timedelta,
-) -> int:
-    """Insert a started call; returns the slot's id."""
-    found: int = await conn.fetchval(
+    asks_for_day: bool,
+) -> Claim:
+    """Start a call, if no other slot was given out since the look at `version` and the account may still call.
+
+    One statement: the tenant's row is locked first, then the connection's, in the order of everybody else. The
+    connection is locked against a disconnect, which therefore sees the slot or prevents it.
+    """
+    row = await conn.fetchrow(
         """
-        INSERT INTO call_slots (tenant_id, account_id, caller, started_at, lease_until)
-        VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4) RETURNING id
+        WITH tenant AS (
+            UPDATE tenant_budgets
+               SET version = version + 1,
+                   day_asked_at = CASE WHEN $7 THEN clock_timestamp() ELSE day_asked_at END
+             WHERE tenant_id = $1 AND version = $2
+            RETURNING 1
+        ), allowed AS (
+            SELECT 1 FROM connections
+             WHERE account_id = $3 AND tenant_id = $1 AND status = 'CONNECTED' AND fenced_at IS NULL
+               AND (SELECT count(*) FROM tenant) = 1
+               FOR SHARE
+        ), slot AS (
+            INSERT INTO call_slots (tenant_id, account_id, caller, lane, started_at, lease_until)
+            SELECT $1, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6
+              FROM tenant WHERE $3::text IS NULL OR EXISTS (SELECT FROM allowed)
+            RETURNING id
+        ), wish AS (
+            UPDATE lane_wishes SET callers = callers - 1
+             WHERE tenant_id = $1 AND lane = $5 AND callers > 0 AND (SELECT count(*) FROM slot) = 1
+        )
+        SELECT (SELECT count(*) FROM tenant) = 1 AS current, (SELECT id FROM slot) AS slot_id
         """,
         tenant_id,
+        version,
         account_id,
         caller,
+        lane.value,
         lease,
+        asks_for_day,
+    )
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return Claim(row["current"], row["slot_id"])
+
+
+async def leaves_at(conn: Db, tenant_id: str, leaving: int) -> datetime | None:
+    """When `leaving` of the tenant's oldest recent calls will be 60 s past; None when not so many are recent."""
+    found: datetime | None = await conn.fetchval(
+        """
+        WITH clock AS (SELECT clock_timestamp() AS now)
+        SELECT coalesce(finished_at, lease_until) + interval '60 seconds' FROM call_slots, clock
+         WHERE tenant_id = $1 AND (finished_at IS NOT NULL OR lease_until <= clock.now)
+           AND coalesce(finished_at, lease_until) > clock.now - interval '60 seconds'
+         ORDER BY coalesce(finished_at, lease_until) OFFSET $2 LIMIT 1
+        """,
+        tenant_id,
+        leaving - 1,
     )
     return found
+
+
+async def wish(conn: Db, tenant_id: str, lane: Lane, callers: int, seconds: float) -> None:
+    """So many callers of a lane wait for slots: keep their share free for so long."""
+    await conn.execute(
+        """
+        INSERT INTO lane_wishes AS w (tenant_id, lane, callers, until)
+        VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+        ON CONFLICT (tenant_id, lane) DO UPDATE
+           SET callers = CASE WHEN w.until > clock_timestamp() THEN greatest(w.callers, excluded.callers)
+                              ELSE excluded.callers END,
+               until = greatest(w.until, excluded.until)
+        """,
+        tenant_id,
+        lane.value,
+        callers,
+        seconds,
+    )
+
+
+async def forget_finished(conn: Db) -> None:
+    """Drop calls that no longer count against the minute, and keep their number, by ten minutes, for a day.
+
+    One statement, so that every call is counted once, whoever else does the same.
+    """
+    await conn.execute(
+        """
+        WITH gone AS (
+            DELETE FROM call_slots
+             WHERE coalesce(finished_at, lease_until) < clock_timestamp() - interval '61 seconds'
+            RETURNING tenant_id, date_bin('10 minutes', started_at, 'epoch') AS since
+        )
+        INSERT INTO call_counts AS known (tenant_id, since, calls)
+        SELECT tenant_id, since, count(*) FROM gone GROUP BY tenant_id, since ORDER BY tenant_id, since
+        ON CONFLICT (tenant_id, since) DO UPDATE SET calls = known.calls + excluded.calls
+        """
+    )
+    await conn.execute("DELETE FROM call_counts WHERE since < clock_timestamp() - interval '1 day'")
 
 
 async def finish_call(
@@ -137,7 +224,14 @@ async def finish_call(
         WITH ended AS (
             UPDATE call_slots SET finished_at = clock_timestamp() WHERE id = $1 AND finished_at IS NULL
         ), counted AS (
-            UPDATE tenant_budgets SET day_remaining = $3, day_seen_at = clock_timestamp()
+            UPDATE tenant_budgets
+               SET day_remaining = $3, day_seen_at = clock_timestamp(),
+                   day_limit = CASE WHEN least($3, $6) >= day_limit THEN least($3, $6)
+                                    WHEN day_limit_at > clock_timestamp() - interval '2 days' THEN day_limit
+                                    ELSE least($3, $6) END,
+                   day_limit_at = CASE WHEN least($3, $6) < day_limit
+                                        AND day_limit_at > clock_timestamp() - interval '2 days' THEN day_limit_at
+                                       ELSE clock_timestamp() END
              WHERE tenant_id = $2 AND $3::integer IS NOT NULL
             RETURNING 1
         ), used AS (
@@ -155,6 +249,7 @@ async def finish_call(
         day_remaining,
         account_id,
         xero_userid,
+        LARGEST_DAY,
     )
 
 
@@ -201,20 +296,6 @@ async def running(conn: Db, account_id: str) -> int:
     return found
 
 
-async def want_reserve(conn: Db, tenant_id: str, seconds: float) -> None:
-    """A preferred caller was turned away: keep its share free until it can come back."""
-    await conn.execute(
-        """
-        UPDATE tenant_budgets
-           SET reserved_until = greatest(coalesce(reserved_until, clock_timestamp()),
-                                         clock_timestamp() + make_interval(secs => $2))
-         WHERE tenant_id = $1
-        """,
-        tenant_id,
-        seconds,
-    )
-
-
 async def block(conn: Db, tenant_id: str, seconds: timedelta, problem: str) -> None:
     """Xero said stop. A block of the whole app goes to the app's row."""
     await conn.execute(
@@ -230,13 +311,70 @@ async def block(conn: Db, tenant_id: str, seconds: timedelta, problem: str) -> N
     )
 
 
-async def day_remaining(conn: Db, tenant_id: str) -> int | None:
-    """The calls left today by Xero's last word, if that is younger than a day."""
-    found: int | None = await conn.fetchval(
+async def outlook(conn: Db, tenant_id: str) -> Outlook:
+    """The tenant's day: what is left by Xero's last word, and when it will be spent at the last hour's rate."""
+    row = await conn.fetchrow(
         """
-        SELECT day_remaining FROM tenant_budgets
-         WHERE tenant_id = $1 AND day_seen_at > clock_timestamp() - interval '1 day'
+        WITH clock AS (SELECT clock_timestamp() AS now), spent AS (
+            SELECT (SELECT coalesce(sum(calls), 0) FROM call_counts
+                     WHERE tenant_id = $1 AND since > clock.now - interval '70 minutes')
+                 + (SELECT count(*) FROM call_slots
+                     WHERE tenant_id = $1 AND started_at > clock.now - interval '1 hour') AS calls
+              FROM clock
+        )
+        SELECT clock.now, spent.calls::integer AS calls, day_remaining, day_limit, day_seen_at, day_asked_at
+          FROM clock CROSS JOIN spent LEFT JOIN tenant_budgets ON tenant_id = $1
         """,
         tenant_id,
     )
-    return found
+    assert row is not None  # noqa: S101 - the left side has one row
+    return outlook_of(_day(row), row["calls"], row["now"])
+
+
+async def day_remaining(conn: Db, tenant_id: str) -> int | None:
+    """The calls left today by Xero's last word, if that is younger than a day."""
+    return (await outlook(conn, tenant_id)).day_remaining
+
+
+async def day_budgets(conn: Db) -> list[tuple[str, DayBudget]]:
+    """Every connected account's day, by account, as far as Xero spoke of it within a day."""
+    rows = await conn.fetch(
+        """
+        SELECT account_id, day_remaining, day_limit, day_seen_at, day_asked_at
+          FROM connections JOIN tenant_budgets USING (tenant_id)
+         WHERE status = 'CONNECTED' AND fenced_at IS NULL AND day_seen_at > clock_timestamp() - $1
+         ORDER BY account_id
+        """,
+        DAY,
+    )
+    return [(row["account_id"], _day(row)) for row in rows]
+
+
+async def day_of(conn: Db, tenant_id: str) -> DayBudget:
+    """What is known of a tenant's day now."""
+    row = await conn.fetchrow(
+        "SELECT day_remaining, day_limit, day_seen_at, day_asked_at FROM tenant_budgets WHERE tenant_id = $1",
+        tenant_id,
+    )
+    return _day(row) if row else DayBudget()
+
+
+@dataclass(frozen=True, slots=True)
+class PermitBlock:
+    """Permits taken of the app's minute, what is left in it, and in how many seconds some come back."""
+
+    permits: int
+    left: int
+    frees_in: float
+
+
+async def take_permits(conn: Db, wanted: int, limit: int, counts_seconds: float) -> PermitBlock:
+    """Take up to `wanted` of the app's calls in a minute; they count for `counts_seconds`."""
+    row = await conn.fetchrow(
+        "SELECT permits, left_over, frees_in FROM take_app_permits($1, $2, $3)",
+        wanted,
+        limit,
+        timedelta(seconds=counts_seconds),
+    )
+    assert row is not None  # noqa: S101 - the function returns one row
+    return PermitBlock(row["permits"], row["left_over"], row["frees_in"])

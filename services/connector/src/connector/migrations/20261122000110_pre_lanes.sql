@@ -1,0 +1,65 @@
+-- migrate:up
+
+-- `version` changes with every slot given out: a decision taken on older facts is not carried out.
+-- `day_limit` is the most calls that were left within the last days; `day_asked_at` when a call was let through a
+-- stopped lane only to learn the figure anew.
+ALTER TABLE tenant_budgets
+    ADD COLUMN version      bigint NOT NULL DEFAULT 0,
+    ADD COLUMN day_limit    integer,
+    ADD COLUMN day_limit_at timestamptz,
+    ADD COLUMN day_asked_at timestamptz;
+
+ALTER TABLE call_slots ADD COLUMN lane text NOT NULL DEFAULT 'invoices';
+
+-- How many callers of a lane were told to wait and are expected back: what all replicas keep places free for.
+CREATE TABLE lane_wishes (
+    tenant_id text NOT NULL,
+    lane      text NOT NULL,
+    callers   integer NOT NULL,
+    until     timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, lane)
+);
+
+-- Calls by ten minutes, for the forecast.
+CREATE TABLE call_counts (
+    tenant_id text NOT NULL,
+    since     timestamptz NOT NULL,
+    calls     integer NOT NULL,
+    PRIMARY KEY (tenant_id, since)
+);
+
+-- Blocks of the app's calls in a minute, each taken by one process.
+CREATE TABLE app_permits (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    permits      integer NOT NULL,
+    counts_until timestamptz NOT NULL
+);
+
+-- A function, because the sum must be read after the lock is held, and a caller of the gateway waits for it: so it is
+-- one round trip. (A single statement would read what was there before it waited for the lock.)
+CREATE FUNCTION take_app_permits(
+    wanted integer, app_limit integer, counts_for interval, OUT permits integer, OUT left_over integer, OUT frees_in float8
+) LANGUAGE plpgsql AS $$
+DECLARE
+    taken integer;
+    first_back timestamptz;
+BEGIN
+    PERFORM FROM tenant_budgets WHERE tenant_id = '' FOR UPDATE;
+    DELETE FROM app_permits WHERE counts_until <= clock_timestamp();
+    SELECT coalesce(sum(block.permits), 0), min(block.counts_until) INTO taken, first_back FROM app_permits block;
+    permits := greatest(0, least(wanted, app_limit - taken));
+    left_over := greatest(0, app_limit - taken - permits);
+    frees_in := greatest(0, coalesce(extract(epoch FROM first_back - clock_timestamp()), 0));
+    IF permits > 0 THEN
+        INSERT INTO app_permits (permits, counts_until)
+        VALUES (take_app_permits.permits, clock_timestamp() + counts_for);
+    END IF;
+END
+$$;
+
+-- migrate:down
+DROP FUNCTION take_app_permits;
+DROP TABLE app_permits, call_counts, lane_wishes;
+ALTER TABLE call_slots DROP COLUMN lane;
+ALTER TABLE tenant_budgets
+    DROP COLUMN version, DROP COLUMN day_limit, DROP COLUMN day_limit_at, DROP COLUMN day_asked_at;
