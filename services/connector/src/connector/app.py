@@ -10,10 +10,20 @@ import structlog
 from fastapi import FastAPI
 
 from connector.clients.identity import XeroIdentity
+from connector.clients.invoice_sync import InvoiceSync
 from connector.clients.xero_api import XeroApi
 from connector.deps import Deps
 from connector.disconnect_tenant import resume_disconnects
-from connector.handlers import card, connection, gateway, oauth, problem_pages, switch
+from connector.handlers import (
+    assets,
+    card,
+    connection,
+    disconnect,
+    gateway,
+    oauth,
+    problem_pages,
+    switch,
+)
 from connector.learn_facts import count_organisations, learn_facts
 from connector.refresh_tokens import refresh_due
 from connector.settings import Settings
@@ -21,7 +31,7 @@ from connector.store import budgets
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.relay import Relay
 from pipeline_service_defaults.api import create_api
-from pipeline_service_defaults.auth import Authenticator
+from pipeline_service_defaults.auth import Authenticator, TokenMinter
 from pipeline_service_defaults.database import Pool, check_database, create_pool, require_schema
 from pipeline_service_defaults.health import Check
 from pipeline_service_defaults.migrate import versions
@@ -47,11 +57,12 @@ def create_app(
             await require_schema(pool, versions("connector"))
             async with (
                 xero_client(xero_transport) as http,
+                invoice_sync_client(settings) as invoice_sync,
                 Relay(
                     settings.database_url.get_secret_value(), KafkaSettings.of(SERVICE, settings)
                 ) as relay,
             ):
-                deps = app.state.deps = build(settings, pool, http, relay)
+                deps = app.state.deps = build(settings, pool, http, relay, invoice_sync)
                 background = asyncio.create_task(keep_house(deps), name="connector-background")
                 try:
                     yield {}
@@ -76,7 +87,7 @@ def create_app(
         checks=checks,
         max_body_bytes=settings.gateway_max_request_bytes,
     )
-    for part in (card, oauth, switch, problem_pages, connection, gateway):
+    for part in (assets, card, disconnect, oauth, switch, problem_pages, connection, gateway):
         app.include_router(part.router)
     return app
 
@@ -91,7 +102,28 @@ def xero_client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient
     )
 
 
-def build(settings: Settings, pool: Pool, http: httpx.AsyncClient, relay: Relay) -> Deps:
+@asynccontextmanager
+async def invoice_sync_client(settings: Settings) -> AsyncIterator[InvoiceSync | None]:
+    """The client of invoice-sync, with its own pool of connections; None where its address is not configured."""
+    if settings.invoice_sync_url is None or settings.service_key_file is None:
+        yield None
+        return
+    minter = TokenMinter(
+        SERVICE,
+        settings.service_key_file.read_bytes(),
+        lifetime_seconds=min(300, settings.auth_max_service_token_seconds),
+    )
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as http:
+        yield InvoiceSync(http, settings.invoice_sync_url, minter.for_audience("invoice-sync"))
+
+
+def build(
+    settings: Settings,
+    pool: Pool,
+    http: httpx.AsyncClient,
+    relay: Relay,
+    invoice_sync: InvoiceSync | None,
+) -> Deps:
     """Wire the ports together."""
     ring = settings.key_ring()
     return Deps(
@@ -102,6 +134,7 @@ def build(settings: Settings, pool: Pool, http: httpx.AsyncClient, relay: Relay)
         api=XeroApi(http, settings),
         ring=ring,
         form_keys=ring,
+        invoice_sync=invoice_sync,
         wake=relay.wake,
     )
 

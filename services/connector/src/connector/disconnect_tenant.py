@@ -34,13 +34,14 @@ LATEST_RETRY: Final = timedelta(minutes=10)
 GONE: Final = frozenset({200, 204, 404})
 
 
-async def disconnect(deps: Deps, account_id: str, actor: Actor) -> bool:
+async def disconnect(deps: Deps, account_id: str, actor: Actor, only: str | None = None) -> bool:
     """Disconnect; False when there was nothing to disconnect. When it returns, no call goes out any more.
 
+    With `only`, an account that is connected to any other organisation than this one is left as it is: False.
     Undoing the grant at Xero is tried at once and, when Xero does not answer, again in the background.
     """
     async with deps.pool.acquire() as conn:
-        begun = await connections.fence(conn, account_id, actor)
+        begun = await connections.fence(conn, account_id, actor, only)
     if not begun:
         return False
     failpoint("disconnect:after_fence")

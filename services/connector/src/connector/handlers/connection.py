@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from connector.domain.connection import Connection, Status, never_connected
+from connector.describe_connection import how_it_stands
+from connector.domain.connection import Connection, Status
+from connector.domain.standing import Standing
 from connector.handlers.browser import AccountId, deps_of
-from connector.store import connections
 from pipeline_service_defaults.auth import Principal, require_access
 
 router = APIRouter(tags=["connection"])
@@ -27,7 +28,9 @@ class ConnectionView(BaseModel):
 
     account_id: str
     status: Status = Field(description="CONNECTED, TOKEN_EXPIRED or DISCONNECTED")
-    reason: str = Field(description="why, as a stable word")
+    reason: str = Field(
+        description="why, as a stable word; XERO_UNAVAILABLE while connected: renewing does not work at the moment"
+    )
     since: datetime | None = Field(description="since when; null if never connected")
     changed_by: str | None = Field(
         description="the person who brought this about; null for Xero or the system"
@@ -42,17 +45,17 @@ class ConnectionView(BaseModel):
     sequence: int = Field(description="number of the last change")
 
 
-def view(connection: Connection) -> ConnectionView:
-    """The connection as shown."""
+def view(connection: Connection, now: Standing) -> ConnectionView:
+    """The connection as shown: what is recorded, with the reason and the words of this moment."""
     return ConnectionView(
         account_id=connection.account_id,
         status=connection.status,
-        reason=connection.reason.value,
+        reason=now.reason.value,
         since=connection.since,
         changed_by=connection.changed_by,
-        message=connection.words.message,
-        hint=connection.words.hint,
-        can_refresh=connection.can_refresh,
+        message=now.words.message,
+        hint=now.words.hint,
+        can_refresh=now.can_refresh,
         tenant_id=connection.tenant_id,
         tenant_name=connection.tenant_name,
         short_code=connection.short_code,
@@ -64,6 +67,4 @@ def view(connection: Connection) -> ConnectionView:
 @router.get("/v1/accounts/{account_id}/connection", summary="The connection's status")
 async def connection_status(request: Request, account_id: AccountId, _: Reader) -> ConnectionView:
     """Status, reason, organisation. An account that was never connected is DISCONNECTED, NEVER_CONNECTED."""
-    async with deps_of(request).pool.acquire() as conn:
-        found = await connections.find(conn, account_id)
-    return view(found or never_connected(account_id))
+    return view(*await how_it_stands(deps_of(request), account_id))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from connector.domain.connection import Actor, Connection, Reason, Status
+from connector.domain.history import Change
 from pipeline_messaging.connection import Connection as Db
 
 _COLUMNS = """account_id, status, reason, since, changed_by, sequence, tenant_id, tenant_name, short_code, base_currency,
@@ -118,14 +119,17 @@ async def put(conn: Db, connection: Connection) -> None:
     )
 
 
-async def fence(conn: Db, account_id: str, actor: Actor) -> bool:
-    """Begin a disconnect: no call starts from here on. False when there is nothing to disconnect."""
+async def fence(conn: Db, account_id: str, actor: Actor, only: str | None = None) -> bool:
+    """Begin a disconnect: no call starts from here on. False when there is nothing to disconnect.
+
+    With `only`, a connection to any other organisation is left alone.
+    """
     done = await conn.fetchval(
         """
         UPDATE connections
            SET fenced_at = coalesce(fenced_at, clock_timestamp()),
                fenced_by = coalesce(fenced_by, $2), fenced_by_name = coalesce(fenced_by_name, $3)
-         WHERE account_id = $1 AND status <> 'DISCONNECTED'
+         WHERE account_id = $1 AND status <> 'DISCONNECTED' AND ($4::text IS NULL OR tenant_id = $4)
         RETURNING true
         """,
         account_id,
@@ -133,6 +137,7 @@ async def fence(conn: Db, account_id: str, actor: Actor) -> bool:
         actor.name,
     )
     return bool(done)
+        only,
 
 
 async def fencer(conn: Db, account_id: str) -> Actor | None:
@@ -203,14 +208,23 @@ async def add_change(
     )
 
 
-async def changes(conn: Db, account_id: str, limit: int) -> list[asyncpg.Record]:
-    """The newest changes first: at, actor_name, from_status, to_status, reason, tenant_name."""
-    rows: list[asyncpg.Record] = await conn.fetch(
+async def changes(conn: Db, account_id: str, limit: int) -> list[Change]:
+    """The account's changes, the newest first."""
+    rows = await conn.fetch(
         """
-        SELECT at, actor_name, from_status, to_status, reason, tenant_name
+        SELECT at, to_status, reason, actor_name, tenant_name
           FROM connection_changes WHERE account_id = $1 ORDER BY sequence DESC LIMIT $2
         """,
         account_id,
         limit,
     )
-    return rows
+    return [
+        Change(
+            row["at"],
+            Status(row["to_status"]),
+            Reason(row["reason"]),
+            row["actor_name"],
+            row["tenant_name"],
+        )
+        for row in rows
+    ]
