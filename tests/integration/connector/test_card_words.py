@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from datetime import timedelta
 
-from connector.refresh_tokens import refresh_due
+from connector.tend_tokens import refresh_due
 from connector.store import cleanups
 
 DUE = "UPDATE token_sets SET refresh_after = now() - interval '1 second', last_used_at = now()"

@@ -16,7 +16,8 @@ import pytest
 
 import connector
 from connector.disconnect_tenant import resume_disconnects
-from connector.refresh_tokens import access_token, refresh_due
+from connector.refresh_tokens import access_token
+from connector.tend_tokens import refresh_due
 
 SOURCES = Path(connector.__file__).parent
 CONNECT = [

@@ -12,7 +12,8 @@ import pytest
 from connector import refresh_tokens
 from connector.domain.refresh import Pair
 from connector.domain.sealing import SealBroken
-from connector.refresh_tokens import GrantDead, Unavailable, access_token, refresh_due
+from connector.refresh_tokens import GrantDead, Unavailable, access_token
+from connector.tend_tokens import check_due, refresh_due
 from connector.store import token_sets
 
 
@@ -228,8 +229,9 @@ async def test_background_finds_a_disconnect_inside_xero(stack):
     await stack.connect("acc-1")
     tenant = (await stack.status("acc-1"))["tenant_id"]
     stack.sim.world.grants.disconnect_tenant(tenant)
-    await stack.db.execute("UPDATE token_sets SET refresh_after = now(), last_used_at = now()")
-    await refresh_due(deps(stack))
+    assert await check_due(deps(stack)) == 0
+    await stack.db.execute("UPDATE token_sets SET check_after = now()")
+    await check_due(deps(stack))
     status = await stack.status("acc-1")
     assert (status["status"], status["reason"]) == ("DISCONNECTED", "REVOKED_IN_XERO")
     assert len(await stack.events("acc-1")) == 2

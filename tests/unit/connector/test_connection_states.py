@@ -15,7 +15,6 @@ from connector.domain.connection import (
     Refused,
     Renewed,
     Status,
-    change_hash,
     never_connected,
     next_connection,
 )
@@ -136,14 +135,6 @@ def test_every_failure_has_its_page(failure):
     assert page.title
     assert page.happened.endswith(".")
     assert "move:" in page.next_move
-
-
-def test_the_audit_chain_depends_on_all_of_it():
-    first = change_hash(None, connected(), None, ADA)
-    assert change_hash(first, connected(), None, ADA) != first
-    assert change_hash(None, connected(), "DISCONNECTED", ADA) != first
-    assert change_hash(None, connected(), None, None) != first
-    assert change_hash(None, connected(), None, ADA) == first
 
 
 def test_a_fenced_connection_is_not_usable():

@@ -30,7 +30,8 @@ def create_api(
     description: str,
     authenticator: auth.Authenticator,
     lifespan: Lifespan | None = None,
-    checks: Mapping[str, health.Check] | Callable[[], Mapping[str, health.Check]] | None = None,
+    checks: health.Checks | None = None,
+    alive: health.Checks | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     version: str = "1",
 ) -> FastAPI:
@@ -43,6 +44,7 @@ def create_api(
         authenticator: Verifies tokens addressed to this service.
         lifespan: Starts and stops the service's parts.
         checks: Readiness checks (see ``health.router``).
+        alive: Liveness checks, likewise.
         max_body_bytes: Largest request body.
         version: Version of the interface.
     """
@@ -60,7 +62,7 @@ def create_api(
     auth.install(app, authenticator)
     problems.install(app)
     docs.install(app)
-    app.include_router(health.router(checks or {}))
+    app.include_router(health.router(checks or {}, alive))
     add_metrics_route(app)
     # The one added last is outermost.
     app.add_middleware(BodyLimit, limit=max_body_bytes)

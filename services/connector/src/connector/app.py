@@ -9,11 +9,11 @@ import httpx
 import structlog
 from fastapi import FastAPI
 
+from connector.background import check_background, keep_house
 from connector.clients.identity import XeroIdentity
 from connector.clients.invoice_sync import InvoiceSync
 from connector.clients.xero_api import XeroApi
 from connector.deps import Deps
-from connector.disconnect_tenant import resume_disconnects
 from connector.handlers import (
     assets,
     card,
@@ -24,10 +24,8 @@ from connector.handlers import (
     problem_pages,
     switch,
 )
-from connector.learn_facts import count_organisations, learn_facts
-from connector.refresh_tokens import refresh_due
+from connector.measure_tokens import check_keys
 from connector.settings import Settings
-from connector.store import budgets
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.relay import Relay
 from pipeline_service_defaults.api import create_api
@@ -73,7 +71,15 @@ def create_app(
 
     def checks() -> Mapping[str, Check]:
         deps: Deps = app.state.deps
-        return {"database": lambda: check_ready(deps.pool)}
+        return {
+            "database": lambda: check_database(deps.pool),
+            "schema": lambda: require_schema(deps.pool, versions("connector")),
+            "keys": lambda: check_keys(deps),
+        }
+
+    def alive() -> Mapping[str, Check]:
+        deps: Deps = app.state.deps
+        return {"background": lambda: check_background(deps)}
 
     app = create_api(
         title="Connector",
@@ -85,6 +91,7 @@ def create_app(
         ),
         lifespan=lifespan,
         checks=checks,
+        alive=alive,
         max_body_bytes=settings.gateway_max_request_bytes,
     )
     for part in (assets, card, disconnect, oauth, switch, problem_pages, connection, gateway):
@@ -137,35 +144,6 @@ def build(
         invoice_sync=invoice_sync,
         wake=relay.wake,
     )
-
-
-async def check_ready(pool: Pool) -> None:
-    """Ready means: the database answers and has this release's schema."""
-    await check_database(pool)
-    await require_schema(pool, versions("connector"))
-
-
-async def keep_house(deps: Deps) -> None:
-    """Renew tokens ahead of expiry and finish what was begun, for ever. Replicas may all do so: leases arbitrate."""
-    while True:
-        for chore in (
-            refresh_due,
-            resume_disconnects,
-            forget_calls,
-            learn_facts,
-            count_organisations,
-        ):
-            try:
-                await chore(deps)
-            except Exception as error:  # noqa: BLE001 - the loop must outlive any one failure
-                log.warning("background_failed", step=chore.__name__, error=type(error).__name__)
-        await asyncio.sleep(deps.settings.background_seconds)
-
-
-async def forget_calls(deps: Deps) -> None:
-    """Drop the slots of calls that no longer count."""
-    async with deps.pool.acquire() as conn:
-        await budgets.forget_finished(conn)
 
 
 async def wind_down(deps: Deps, background: asyncio.Task[None]) -> None:

@@ -1,10 +1,19 @@
 """Write a connection's new state, its audit row and its event, in the caller's transaction."""
 
+from dataclasses import replace
 from datetime import UTC
 
 import structlog
 
-from connector.domain.connection import Actor, Connection, Status, change_hash
+from connector.domain.audit import ChangeRecord, change_hash
+from connector.domain.connection import (
+    Actor,
+    Connection,
+    Refused,
+    Renewed,
+    Status,
+    next_connection,
+)
 from connector.store import connections
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import encode, stable_id
@@ -25,8 +34,7 @@ async def record_change(conn: Db, old: Connection, new: Connection, actor: Actor
     from_status = old.status.value if old.sequence else None
     await connections.put(conn, new)
     previous = await connections.last_hash(conn, new.account_id)
-    chained = change_hash(previous, new, from_status, actor)
-    await connections.add_change(conn, new, from_status, actor, previous, chained)
+    await connections.add_change(conn, chained(new, from_status, actor, previous))
     event = status_changed(new)
     await outbox.add(conn, encode(event, id=stable_id(event), source=SOURCE, time=event.since))
     log.info(
@@ -35,6 +43,41 @@ async def record_change(conn: Db, old: Connection, new: Connection, actor: Actor
         status=new.status.value,
         reason=new.reason.value,
     )
+
+
+def chained(
+    new: Connection, from_status: str | None, actor: Actor | None, previous: bytes | None
+) -> ChangeRecord:
+    """The audit's row for a change, linked to the one before it."""
+    record = ChangeRecord(
+        account_id=new.account_id,
+        sequence=new.sequence,
+        at=new.since,
+        actor=actor.user_id if actor else None,
+        actor_name=actor.name if actor else None,
+        from_status=from_status,
+        to_status=new.status.value,
+        reason=new.reason.value,
+        tenant_id=new.tenant_id,
+        tenant_name=new.tenant_name,
+        previous_hash=previous,
+        hash=b"",
+    )
+    return replace(record, hash=change_hash(record))
+
+
+async def change_all_of_user(
+    conn: Db, xero_userid: str, happening: Refused | Renewed, actor: Actor | None
+) -> bool:
+    """Apply one happening to every connection of a Xero user, in the caller's transaction; whether any changed."""
+    changed = False
+    for old in await connections.lock_of_user(conn, xero_userid):
+        now = await conn.fetchval("SELECT clock_timestamp()")
+        new = next_connection(old, happening, now=now, actor=actor)
+        if new is not None:
+            await record_change(conn, old, new, actor)
+            changed = True
+    return changed
 
 
 def status_changed(connection: Connection) -> ConnectionStatusChanged:

@@ -35,13 +35,14 @@ from connector.domain.refresh import (
     GrantRefused,
     NoAnswer,
     Pair,
+    next_check,
     next_renewal,
     refusal_reason,
     retry_delay,
 )
 from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
-from connector.record_change import record_change
+from connector.record_change import change_all_of_user, record_change
 from connector.store import connections, token_sets
 from connector.store.token_sets import TokenSet
 from pipeline_messaging.connection import Connection as Db
@@ -147,12 +148,13 @@ async def renewed(
         raise
 
 
-async def refresh(deps: Deps, tokens: TokenSet) -> Access | None:
+async def refresh(deps: Deps, tokens: TokenSet, actor: Actor | None = None) -> Access | None:
     """One refresh of the row as read, not to be interrupted; None when somebody else is ahead.
 
+    `actor` is the person who asked for it, and is on record when it heals an expired connection.
     It runs as a task of its own: a caller that goes away must not take an answer with it.
     """
-    task = asyncio.create_task(_refresh(deps, tokens), name="refresh-token")
+    task = asyncio.create_task(_refresh(deps, tokens, actor), name="refresh-token")
     deps.tasks.add(task)
     task.add_done_callback(deps.tasks.discard)
     return await asyncio.shield(task)
@@ -163,7 +165,7 @@ def lease(deps: Deps) -> timedelta:
     return timedelta(seconds=4 * deps.settings.identity_seconds + 15)
 
 
-async def _refresh(deps: Deps, tokens: TokenSet) -> Access | None:
+async def _refresh(deps: Deps, tokens: TokenSet, actor: Actor | None) -> Access | None:
     lease_id = uuid4()
     failpoint("refresh:before_claim")
     async with deps.pool.acquire() as conn:
@@ -184,7 +186,7 @@ async def _refresh(deps: Deps, tokens: TokenSet) -> Access | None:
             return None
         case Pair():
             failpoint("refresh:after_answer")
-            return await keep(deps, claimed, lease_id, answer, used)
+            return await keep(deps, claimed, lease_id, answer, used, actor)
         case GrantRefused():
             return await give_up(deps, claimed, lease_id)
         case ClientRefused(refused):
@@ -225,7 +227,12 @@ async def ask(
 
 
 async def keep(
-    deps: Deps, claimed: TokenSet, lease_id: UUID, pair: Pair, used: str
+    deps: Deps,
+    claimed: TokenSet,
+    lease_id: UUID,
+    pair: Pair,
+    used: str,
+    actor: Actor | None = None,
 ) -> Access | None:
     """T3: store the pair, or keep it as an orphan when the row moved on. Tries on while database or keys are away."""
     expires_at = claimed.now + pair.lifetime
@@ -250,9 +257,8 @@ async def keep(
                     )
                     return None
                 await token_sets.forget_orphans(conn, claimed.xero_userid)
-                await announce(
-                    deps, conn, claimed.xero_userid, await judged(conn, claimed, pair), None
-                )
+                happening = await judged(conn, claimed, pair)
+                changed = await change_all_of_user(conn, claimed.xero_userid, happening, actor)
         except (*DATABASE_AWAY, SealingError) as error:
             if time.monotonic() >= give_up_at:
                 raise
@@ -260,6 +266,8 @@ async def keep(
             await asyncio.sleep(STORE_RETRY_SECONDS)
         else:
             failpoint("refresh:after_store")
+            if changed:
+                deps.wake()
             return Access(pair.access_token, claimed.version + 1)
 
 
@@ -279,7 +287,8 @@ async def scopes_missing(deps: Deps, xero_userid: str, version: int) -> None:
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         if await token_sets.note_missing_scopes(conn, xero_userid, version):
-            await announce(deps, conn, xero_userid, Refused(Reason.SCOPES_MISSING), None)
+            await change_all_of_user(conn, xero_userid, Refused(Reason.SCOPES_MISSING), None)
+    deps.wake()
 
 
 async def give_up(deps: Deps, claimed: TokenSet, lease_id: UUID) -> Access | None:
@@ -288,7 +297,8 @@ async def give_up(deps: Deps, claimed: TokenSet, lease_id: UUID) -> Access | Non
         if not await token_sets.reject(conn, claimed, lease_id):
             return None
         reason = refusal_reason(claimed.refreshed_at, claimed.now)
-        await announce(deps, conn, claimed.xero_userid, Refused(reason), None)
+        await change_all_of_user(conn, claimed.xero_userid, Refused(reason), None)
+    deps.wake()
     raise GrantDead(reason.value)
 
 
@@ -302,24 +312,9 @@ async def give_back(
         noted = reason.value if reason is not None else problem
         await token_sets.release(conn, claimed, lease_id, retry_in=delay, problem=noted)
         if reason is not None and claimed.access_expires_at <= claimed.now:
-            await announce(deps, conn, claimed.xero_userid, Refused(reason), None)
+            await change_all_of_user(conn, claimed.xero_userid, Refused(reason), None)
+    deps.wake()
     log.warning("refresh_without_result", problem=problem)
-
-
-async def announce(
-    deps: Deps,
-    conn: Db,
-    xero_userid: str,
-    happening: Refused | Renewed,
-    actor: Actor | None,
-) -> None:
-    """Apply one happening to every connection of a Xero user, in the caller's transaction."""
-    for old in await connections.lock_of_user(conn, xero_userid):
-        now = await conn.fetchval("SELECT clock_timestamp()")
-        new = next_connection(old, happening, now=now, actor=actor)
-        if new is not None:
-            await record_change(conn, old, new, actor)
-            deps.wake()
 
 
 async def refresh_now(deps: Deps, account_id: str, actor: Actor) -> None:
@@ -334,7 +329,7 @@ async def refresh_now(deps: Deps, account_id: str, actor: Actor) -> None:
     give_up_at = time.monotonic() + WAIT_SECONDS
     asked = tokens.version
     while tokens is not None and tokens.version == asked:
-        if await refresh(deps, tokens) is not None:
+        if await refresh(deps, tokens, actor) is not None:
             break
         if time.monotonic() >= give_up_at:
             raise Unavailable("somebody else's refresh takes too long")
@@ -362,6 +357,8 @@ async def check_tenants(deps: Deps, xero_userid: str) -> frozenset[str] | None:
         return None
     present = frozenset(tenant.tenant_id for tenant in listed)
     async with deps.pool.acquire() as conn, conn.transaction():
+        # Tokens before connections, in the order every transaction locks them.
+        await token_sets.checked(conn, xero_userid, next_check(random.random()))  # noqa: S311 - jitter
         for old in await connections.lock_of_user(conn, xero_userid):
             # Connected after the question was asked: the answer says nothing about it.
             recent = old.connected_at is None or old.connected_at > asked_at
@@ -373,19 +370,3 @@ async def check_tenants(deps: Deps, xero_userid: str) -> frozenset[str] | None:
                 await record_change(conn, old, new, None)
                 deps.wake()
     return present
-
-
-async def refresh_due(deps: Deps) -> int:
-    """Renew what is due now, and look whether its organisations are still connected; returns how many were tried."""
-    async with deps.pool.acquire() as conn:
-        await token_sets.erase_expired(conn)
-        userids = await token_sets.due(conn, 50)
-    for userid in userids:
-        async with deps.pool.acquire() as conn:
-            tokens = await token_sets.find(conn, userid)
-        try:
-            if tokens is not None and await refresh(deps, tokens) is not None:
-                await check_tenants(deps, userid)
-        except CannotRefresh as error:
-            log.info("refresh_due_failed", error=type(error).__name__)
-    return len(userids)

@@ -1,7 +1,5 @@
 """An account's connection to its Xero organisation: the three statuses, their reasons, and what people are told."""
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +24,7 @@ class Reason(StrEnum):
     REFRESH_REJECTED = "REFRESH_REJECTED"
     CLIENT_REJECTED = "CLIENT_REJECTED"
     KEY_UNAVAILABLE = "KEY_UNAVAILABLE"
+    KEY_LOST = "KEY_LOST"
     REVOKED_IN_XERO = "REVOKED_IN_XERO"
     DISCONNECTED_BY_USER = "DISCONNECTED_BY_USER"
     XERO_UNAVAILABLE = "XERO_UNAVAILABLE"
@@ -69,6 +68,10 @@ WORDS: Final[dict[Reason, Words]] = {
     Reason.KEY_UNAVAILABLE: Words(
         "The stored authorisation cannot be read because its encryption key is not available.",
         "Pipeline's operators have to restore the key; after that, press Refresh Token.",
+    ),
+    Reason.KEY_LOST: Words(
+        "The stored authorisation was erased, because its encryption key is lost.",
+        "An administrator presses Connect to Xero and signs in; waiting invoices then continue by themselves.",
     ),
     Reason.REVOKED_IN_XERO: Words(
         "Somebody disconnected Pipeline from inside Xero.",
@@ -308,23 +311,3 @@ def changed(
         xero_userid=old.xero_userid if keep_tokens else None,
         fenced_at=old.fenced_at if keep_tokens else None,
     )
-
-
-def change_hash(
-    previous: bytes | None, new: Connection, from_status: str | None, actor: Actor | None
-) -> bytes:
-    """The link of the audit chain for one change: SHA-256 over the previous link and the change in canonical form."""
-    record = {
-        "account_id": new.account_id,
-        "sequence": new.sequence,
-        "at": new.since.isoformat() if new.since else None,
-        "actor": actor.user_id if actor else None,
-        "actor_name": actor.name if actor else None,
-        "from": from_status,
-        "to": new.status.value,
-        "reason": new.reason.value,
-        "tenant_id": new.tenant_id,
-        "tenant_name": new.tenant_name,
-    }
-    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256((previous or b"") + canonical.encode()).digest()

@@ -17,6 +17,11 @@ GRACE: Final = timedelta(minutes=30)
 UNUSED_LIFETIME: Final = timedelta(days=60)
 """A refresh token not used for this long is dead (developer.xero.com, token types)."""
 
+CHECK_EVERY: Final = timedelta(hours=1)
+CHECK_JITTER: Final = timedelta(minutes=10)
+CHECK_RETRY: Final = timedelta(minutes=5)
+"""When Xero is asked again about a user's organisations, after an answer (earlier by up to the jitter) and without one."""
+
 SOONEST_RETRY: Final = timedelta(seconds=5)
 LATEST_RETRY: Final = timedelta(minutes=2)
 """Inside the grace window many times over, so that a rotation whose reply was lost is repaired."""
@@ -99,6 +104,11 @@ def next_renewal(access_expires_at: datetime, lifetime: timedelta, chance: float
     The jitter keeps accounts that connected together from refreshing together for ever.
     """
     return access_expires_at - min(RENEW_BEFORE, lifetime / 3) - JITTER * chance
+
+
+def next_check(chance: float) -> timedelta:
+    """How long until Xero is asked again which organisations are connected (`chance` in 0..1)."""
+    return CHECK_EVERY - CHECK_JITTER * chance
 
 
 def retry_delay(failures: int, chance: float) -> timedelta:

@@ -1,9 +1,11 @@
 """Connections and the audit of their changes."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import asyncpg
 
+from connector.domain.audit import ChangeRecord
 from connector.domain.connection import Actor, Connection, Reason, Status
 from connector.domain.history import Change
 from pipeline_messaging.connection import Connection as Db
@@ -178,14 +180,7 @@ async def last_hash(conn: Db, account_id: str) -> bytes | None:
     return found
 
 
-async def add_change(
-    conn: Db,
-    new: Connection,
-    from_status: str | None,
-    actor: Actor | None,
-    previous_hash: bytes | None,
-    new_hash: bytes,
-) -> None:
+async def add_change(conn: Db, record: ChangeRecord) -> None:
     """Append one change to the audit."""
     await conn.execute(
         """
@@ -193,18 +188,7 @@ async def add_change(
                                         tenant_id, tenant_name, previous_hash, hash)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         """,
-        new.account_id,
-        new.sequence,
-        new.since,
-        actor.user_id if actor else None,
-        actor.name if actor else None,
-        from_status,
-        new.status.value,
-        new.reason.value,
-        new.tenant_id,
-        new.tenant_name,
-        previous_hash,
-        new_hash,
+        *astuple(record),
     )
 
 

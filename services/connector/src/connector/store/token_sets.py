@@ -61,6 +61,11 @@ def token_place(xero_userid: str, column: str, version: int) -> bytes:
     return place("token_sets", xero_userid, column, version)
 
 
+def orphan_place(orphan_id: UUID, xero_userid: str) -> bytes:
+    """What an orphan's ciphertext is bound to."""
+    return place("orphan_tokens", str(orphan_id), xero_userid)
+
+
 _COLUMNS = """xero_userid, version, access_token, access_expires_at, refresh_token, refreshed_at, previous_refresh_token,
               previous_valid_until, rejected_at, unavailable_since, last_problem, refresh_failures, refresh_after,
               scopes_missing, coalesce(lease_until > clock_timestamp(), false) AS leased, clock_timestamp() AS now"""
@@ -270,7 +275,7 @@ async def add_orphan(
         """,
         orphan_id,
         xero_userid,
-        seal(ring, refresh_token, place("orphan_tokens", str(orphan_id), xero_userid)),
+        seal(ring, refresh_token, orphan_place(orphan_id, xero_userid)),
     )
 
 
@@ -283,10 +288,33 @@ async def orphans(conn: Db, ring: OuterKeys, xero_userid: str) -> list[tuple[UUI
     return [
         (
             row["id"],
-            unseal(ring, row["refresh_token"], place("orphan_tokens", str(row["id"]), xero_userid)),
+            unseal(ring, row["refresh_token"], orphan_place(row["id"], xero_userid)),
         )
         for row in rows
     ]
+
+
+async def erase_unreadable(
+    conn: Db, xero_userid: str, *, access: bool, refresh: bool, previous: bool
+) -> None:
+    """Erase tokens nobody can open any more; without its refresh token a grant counts as rejected."""
+    await conn.execute(
+        """
+        UPDATE token_sets
+           SET access_token = CASE WHEN $2 OR $3 THEN '' ELSE access_token END,
+               access_expires_at = CASE WHEN $2 OR $3 THEN clock_timestamp() ELSE access_expires_at END,
+               refresh_token = CASE WHEN $3 THEN '' ELSE refresh_token END,
+               rejected_at = CASE WHEN $3 THEN clock_timestamp() ELSE rejected_at END,
+               previous_refresh_token = CASE WHEN $3 OR $4 THEN NULL ELSE previous_refresh_token END,
+               previous_valid_until = CASE WHEN $3 OR $4 THEN NULL ELSE previous_valid_until END,
+               unavailable_since = NULL, last_problem = NULL
+         WHERE xero_userid = $1
+        """,
+        xero_userid,
+        access,
+        refresh,
+        previous,
+    )
 
 
 async def forget_orphans(conn: Db, xero_userid: str) -> None:
@@ -332,6 +360,33 @@ async def due(conn: Db, limit: int) -> list[str]:
         limit,
     )
     return [row["xero_userid"] for row in rows]
+
+
+async def claim_checks(conn: Db, limit: int, retry: timedelta) -> list[str]:
+    """Take users whose organisations are to be looked at now; each goes to one replica, and comes again without an answer."""
+    rows = await conn.fetch(
+        """
+        UPDATE token_sets SET check_after = clock_timestamp() + $2
+         WHERE xero_userid IN (
+               SELECT t.xero_userid FROM token_sets t
+                WHERE t.rejected_at IS NULL AND t.check_after <= clock_timestamp()
+                  AND EXISTS (SELECT FROM connections c WHERE c.xero_userid = t.xero_userid AND c.fenced_at IS NULL)
+                ORDER BY t.check_after LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+        RETURNING xero_userid
+        """,
+        limit,
+        retry,
+    )
+    return [row["xero_userid"] for row in rows]
+
+
+async def checked(conn: Db, xero_userid: str, next_in: timedelta) -> None:
+    """Xero said which organisations are connected; ask again after a while."""
+    await conn.execute(
+        "UPDATE token_sets SET check_after = clock_timestamp() + $2 WHERE xero_userid = $1",
+        xero_userid,
+        next_in,
+    )
 
 
 async def unreferenced(conn: Db) -> list[str]:

@@ -1,0 +1,51 @@
+"""Measure, over all rows, what operators need to see before people do. No figure names an account or a tenant."""
+
+import structlog
+
+from connector import metrics
+from connector.deps import Deps
+from connector.store import sealed_values, upkeep
+
+log = structlog.get_logger(__name__)
+
+
+class KeysMissing(Exception):  # noqa: N818 - reads as what happened
+    """Stored values need keys that are not configured; the message names the versions."""
+
+
+async def measure_tokens(deps: Deps) -> None:
+    """Set the gauges, and say loudly which keys are missing. Every replica measures the same; take the maximum."""
+    async with deps.pool.acquire() as conn:
+        by_key = await sealed_values.count(conn)
+        figures = await upkeep.figures(conn)
+        by_state = await upkeep.connections_by_state(conn)
+    # Nothing is awaited from here on, so no scrape sees the gauges half set.
+    metrics.SEALED_VALUES.clear()
+    for version, number in by_key.items():
+        metrics.SEALED_VALUES.labels(
+            key_version=version, opens="yes" if deps.ring.opens(version) else "no"
+        ).set(number)
+    metrics.CONNECTIONS.clear()
+    for status, reason, number in by_state:
+        metrics.CONNECTIONS.labels(status=status, reason=reason).set(number)
+    metrics.ACCESS_EXPIRY_SECONDS.set(figures.access_expiry_seconds)
+    metrics.REFRESH_EXPIRY_SECONDS.set(figures.refresh_expiry_seconds)
+    metrics.REFRESHES_OVERDUE.set(figures.refreshes_overdue)
+    metrics.CLEANUPS_PENDING.set(figures.cleanups_pending)
+    metrics.CLEANUPS_OLDEST_SECONDS.set(figures.cleanups_oldest_seconds)
+    for version in sorted(by_key):
+        if not deps.ring.opens(version):
+            log.error("key_missing", key_version=version, values=by_key[version])
+
+
+async def check_keys(deps: Deps) -> None:
+    """A readiness check: every stored value can be opened here. Raises KeysMissing.
+
+    A release that lacks a key must not take the place of replicas that have it. When a key is lost for good,
+    `rotate-keys --give-up` erases what only it could open, and this passes again.
+    """
+    async with deps.pool.acquire() as conn:
+        by_key = await sealed_values.count(conn)
+    missing = sorted(version for version in by_key if not deps.ring.opens(version))
+    if missing:
+        raise KeysMissing(", ".join(missing))
