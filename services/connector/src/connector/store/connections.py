@@ -137,9 +137,9 @@ async def fence(conn: Db, account_id: str, actor: Actor, only: str | None = None
         account_id,
         actor.user_id,
         actor.name,
+        only,
     )
     return bool(done)
-        only,
 
 
 async def fencer(conn: Db, account_id: str) -> Actor | None:
