@@ -64,9 +64,9 @@ def forms_of(page: str) -> list[Form]:
 class Browser:
     """One person's browser session."""
 
-    def __init__(self) -> None:
-        """Start without cookies."""
-        self._http = httpx.Client(follow_redirects=True, timeout=30)
+    def __init__(self, cookies: Mapping[str, str] | None = None) -> None:
+        """Start with these cookies, which go to every site, or with none."""
+        self._http = httpx.Client(follow_redirects=True, timeout=30, cookies=dict(cookies or {}))
         self.page: httpx.Response | None = None
 
     def open(self, url: str) -> httpx.Response:

@@ -1,4 +1,6 @@
-"""Connects the demo account to Xero as a person does: the card, Xero's consent page, and back."""
+"""Connects accounts to Xero as a person does: the card, Xero's consent page, and back."""
+
+import httpx
 
 from pipeline_local_stack.browser import Browser
 from pipeline_local_stack.paths import StackError
@@ -20,3 +22,34 @@ def connect_to_xero(stack: Stack) -> None:
             raise StackError(f"The card does not say CONNECTED but: {page.text[-1500:]}")
     finally:
         browser.close()
+
+
+def connect_account(stack: Stack, account_id: str, email: str, organisation: str) -> str:
+    """Connect an account to a new organisation of a new Xero user; the organisation's tenant id.
+
+    Raises:
+        StackError: the account is not connected at the end; with what the last page says.
+    """
+    with httpx.Client(base_url=f"{stack.urls['simulator']}/admin", timeout=30) as admin:
+        made = admin.post("/organisations", json={"name": organisation}).raise_for_status().json()
+        tenant_id = str(made["tenant_id"])
+        admin.post("/users", json={"email": email, "tenants": [tenant_id]}).raise_for_status()
+        admin.put("/consent", json={"user": email, "times": 1}).raise_for_status()
+    session = stack.identities.person_token(
+        account_id, "admin", name="Ada Admin", user_id=f"user-{account_id}"
+    )
+    browser = Browser(cookies={"pipeline_session": session})
+    try:
+        browser.open(f"{stack.urls['connector']}/accounts/{account_id}/xero")
+        page = browser.press("Connect to Xero")
+    finally:
+        browser.close()
+    asking = stack.identities.service_token("pipeline-backend", "connector")
+    found = httpx.get(
+        f"{stack.urls['connector']}/v1/accounts/{account_id}/connection",
+        headers={"Authorization": f"Bearer {asking}"},
+        timeout=30,
+    ).json()
+    if found.get("status") != "CONNECTED":
+        raise StackError(f"{account_id} is not connected: {found}; {page.text[-1500:]}")
+    return tenant_id

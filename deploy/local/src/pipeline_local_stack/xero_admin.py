@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from pipeline_local_stack.books import XeroInvoice, XeroPayment
+from pipeline_local_stack.call_log import Call
 
 ORGANISATION = "Demo Company (NZ)"
 
@@ -81,7 +82,19 @@ class XeroAdmin:
             most_at_once=row.get("max_in_flight", 0),
         )
 
-    def _get(self, path: str) -> Any:
-        reply = self.http.get(path)
+    def calls(self, since: int = 0) -> list[Call]:
+        """Every call of the Accounting API in the log, of all organisations, after the first `since` log entries."""
+        rows = self._get("/calls", since=since, path="/api.xro/", limit=1_000_000)["calls"]
+        return [
+            Call(row["tenant_id"], row["time"], row["seconds"], row["status"], row["limited"])
+            for row in rows
+        ]
+
+    def calls_so_far(self) -> int:
+        """How many entries the log has had."""
+        return int(self._get("/calls", limit=0)["count"])
+
+    def _get(self, resource: str, /, **query: str | int) -> Any:
+        reply = self.http.get(resource, params=query)
         reply.raise_for_status()
         return reply.json()

@@ -102,16 +102,18 @@ def _number(value: object) -> float:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-async def connect_directly(stack: Stack, http: httpx.AsyncClient) -> DirectXero:
+async def connect_directly(
+    stack: Stack, http: httpx.AsyncClient, organisation: str = ORGANISATION, user: str = _USER
+) -> DirectXero:
     """Obtain a token by Xero's own OAuth flow; the simulator answers its consent page by itself, once.
 
     Raises:
         StackError: the flow ended without a token.
     """
     url, environment = stack.urls["simulator"], stack.children["simulator"].env
-    admin = XeroAdmin(url, ORGANISATION)
+    admin = XeroAdmin(url, organisation)
     admin.http.post("/redirect-uris", params={"uri": _REDIRECT_URI}).raise_for_status()
-    admin.http.put("/consent", json={"user": _USER, "times": 1}).raise_for_status()
+    admin.http.put("/consent", json={"user": user, "times": 1}).raise_for_status()
     query = {
         "response_type": "code", "client_id": environment["SIM_CLIENT_ID"], "scope": _SCOPES,
         "redirect_uri": _REDIRECT_URI, "state": secrets.token_urlsafe(16),

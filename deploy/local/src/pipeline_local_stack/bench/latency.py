@@ -9,13 +9,12 @@ from pipeline_contracts.payment import PaymentRecorded
 from pipeline_contracts.sync import InvoiceSynced
 from pipeline_local_stack.bench import plain_sync
 from pipeline_local_stack.bench.report import Figure, Report
-from pipeline_local_stack.bench.statistics import difference, over_samples
+from pipeline_local_stack.bench.statistics import over_samples
 from pipeline_local_stack.bench.surroundings import Surroundings
 from pipeline_local_stack.bench.workload import publish_all
 from pipeline_local_stack.paths import StackError
 from pipeline_local_stack.stack import ACCOUNT
 
-_GATEWAY_CALLS = 150
 _INVOICES = 100
 _PAYMENTS = 20
 _WARM_UP = 5
@@ -24,43 +23,15 @@ _PAID_BY_HAND = "pay, GET the invoice, publish and read one record, by hand"
 
 
 async def measure_latency(around: Surroundings, report: Report, say: Callable[[str], None]) -> None:
-    """Add the figures of the gateway, of publishing and of paying to the report.
+    """Add the figures of publishing and of paying to the report.
 
     Raises:
         StackError: something that was published or paid did not come out.
     """
-    await _gateway(around, report)
-    say("Measured the gateway.")
     await _publish_to_xero(around, report)
     say("Measured from publishing to Xero.")
     await _webhook_to_event(around, report)
     say("Measured from a payment to its event.")
-
-
-async def _gateway(around: Surroundings, report: Report) -> None:
-    """The same small GET through the gateway and straight to Xero, in turns."""
-    url = f"{around.stack.urls['connector']}/v1/accounts/{ACCOUNT}/xero/Organisation"
-    token = around.stack.identities.service_token("invoice-sync", "connector")
-    headers = {"Authorization": f"Bearer {token}"}
-
-    async def through_gateway() -> None:
-        reply = await around.http.get(url, headers=headers)
-        reply.raise_for_status()
-
-    async def directly() -> None:
-        await around.direct.get("Organisation")
-
-    ours, bare = [], []
-    for number in range(_WARM_UP + _GATEWAY_CALLS):
-        pair = (await timed(through_gateway), await timed(directly))
-        if number >= _WARM_UP:
-            ours.append(pair[0])
-            bare.append(pair[1])
-    direct = over_samples(bare, 50)
-    added = difference(over_samples(ours, 50), direct)
-    report.figures.append(
-        Figure("gateway_added_p50_ms", "ms", added, "the same GET straight to Xero", direct)
-    )
 
 
 async def _publish_to_xero(around: Surroundings, report: Report) -> None:

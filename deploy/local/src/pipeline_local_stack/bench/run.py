@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipeline_contracts import topics
 from pipeline_local_stack.bench import direct
+from pipeline_local_stack.bench.gateway import measure_gateway
 from pipeline_local_stack.bench.latency import measure_latency
 from pipeline_local_stack.bench.machine import describe_machine
 from pipeline_local_stack.bench.report import Report
@@ -67,6 +68,7 @@ async def _measure(stack: Stack, report: Report, console: Console) -> None:
     async with connected(stack, say) as around:
         await measure_latency(around, report, say)
         await measure_sync(around, report, say)
+        await measure_gateway(around, report, say)
         await around.seen.read_to_the_end()
         report.broken += await asyncio.to_thread(_check_books, around)
 

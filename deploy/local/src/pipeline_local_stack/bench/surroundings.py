@@ -27,7 +27,7 @@ from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import XeroAdmin
 
 PATIENCE_SECONDS = 30.0
-_GATEWAY_CALLS_A_MINUTE = "6000"
+_CALLS_A_MINUTE, _CALLS_A_MINUTE_OF_THE_APP = "6000", "100000"
 _LOOK_SECONDS = 0.01
 _WATCHED = [topics.SYNC, topics.PAYMENTS, plain_sync.SYNCED]
 _UNFINISHED = {
@@ -156,9 +156,20 @@ def _lift_limits(stack: Stack) -> None:
     """No limit in Xero's simulator, and as good as none a minute in the gateway, which keeps its five at once."""
     admin = XeroAdmin(stack.urls["simulator"])
     admin.http.put("/limits", json={"unlimited": True}).raise_for_status()
+    restart_connector(
+        stack, XERO_MINUTE_LIMIT=_CALLS_A_MINUTE, XERO_APP_MINUTE_LIMIT=_CALLS_A_MINUTE_OF_THE_APP
+    )
+
+
+def restart_connector(stack: Stack, **settings: str) -> None:
+    """Start the connector anew with some of its settings changed.
+
+    Raises:
+        StackError: it does not come up.
+    """
     connector, url = stack.children["connector"], stack.urls["connector"]
     connector.stop()
-    connector.env = {**connector.env, "XERO_MINUTE_LIMIT": _GATEWAY_CALLS_A_MINUTE}
+    connector.env = {**connector.env, **settings}
     connector.start()
     wait_until_listening(connector, urlsplit(url).port or 80)
     wait_until_ready(connector, url)
