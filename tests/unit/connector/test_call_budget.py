@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from connector.domain.budget import (
     Block,
+    Full,
     Granted,
     Limits,
     Usage,
     Wait,
     learn,
-    limits_for,
     next_slot,
     retry_after_seconds,
     whole_number,
 )
+from connector.domain.lanes import Lane
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = 60.0
@@ -37,13 +38,28 @@ class Slot:
         return self.lease_until if self.finished is None else self.finished
 
 
-def usage_at(slots, now, per_minute):
+def at(seconds):
+    return NOW + timedelta(seconds=seconds)
+
+
+def usage_at(slots, now, lane=Lane.PEOPLE):
     """What the database counts, said in another way."""
     running = [s for s in slots if s.over_at() > now]
+    ends = [s.over_at() for s in slots if now - MINUTE < s.over_at() <= now]
+    return Usage(
+        running={lane: len(running)},
+        recent={lane: len(ends)},
+        last_start=at(max((s.started for s in slots), default=0)),
+        next_free=at(min(ends) + MINUTE) if ends else None,
+    )
+
+
+def when(decision, slots, now):
+    """The moment a decision names, as the store fills it in."""
+    if isinstance(decision, Wait):
+        return (decision.until - NOW).total_seconds()
     ends = sorted(s.over_at() for s in slots if now - MINUTE < s.over_at() <= now)
-    over = len(running) + len(ends) - per_minute
-    frees = NOW + timedelta(seconds=ends[over] + MINUTE) if 0 <= over < len(ends) else None
-    return Usage(len(running), len(ends), frees)
+    return ends[decision.leaving - 1] + MINUTE if decision.leaving <= len(ends) else now + MINUTE
 
 
 steps = st.lists(
@@ -52,6 +68,7 @@ steps = st.lists(
         st.floats(0.01, 8),  # how long the call takes
         st.floats(0, 1),  # when in that time Xero counts it
         st.booleans(),  # killed: nobody reports the end
+        st.sampled_from(Lane),
     ),
     min_size=1,
     max_size=300,
@@ -62,12 +79,11 @@ steps = st.lists(
 def test_no_rolling_minute_and_no_moment_holds_too_many(steps, per_minute, concurrent):
     limits = Limits(concurrent, per_minute)
     slots, now = [], 0.0
-    for pause, takes, fraction, killed in steps:
+    for pause, takes, fraction, killed, lane in steps:
         now += pause
-        moment = NOW + timedelta(seconds=now)
-        decision = next_slot(usage_at(slots, now, per_minute), [], limits, moment)
-        if isinstance(decision, Wait):
-            assert decision.until > moment
+        decision = next_slot(lane, usage_at(slots, now), [], limits, at(now))
+        if not isinstance(decision, Granted):
+            assert when(decision, slots, now) > now
             continue
         slots.append(Slot(now, now + 10, None if killed else now + takes, now + takes * fraction))
         in_flight = [s for s in slots if s.started <= now < s.over_at()]
@@ -80,39 +96,30 @@ def test_no_rolling_minute_and_no_moment_holds_too_many(steps, per_minute, concu
 @given(steps=steps)
 def test_a_caller_who_waits_as_told_gets_its_slot(steps):
     limits, slots, now = Limits(5, 60), [], 0.0
-    for _, takes, fraction, _ in steps[:120]:
+    for _, takes, fraction, _, lane in steps[:120]:
         for _ in range(400):
-            moment = NOW + timedelta(seconds=now)
-            decision = next_slot(usage_at(slots, now, 60), [], limits, moment)
+            decision = next_slot(lane, usage_at(slots, now, lane), [], limits, at(now))
             if isinstance(decision, Granted):
                 break
-            now += max((decision.until - moment).total_seconds(), 0.001)
+            now = max(when(decision, slots, now), now + 0.001)
         assert isinstance(decision, Granted)
         slots.append(Slot(now, now + 10, now + takes, now + takes * fraction))
 
 
 def test_what_xero_asked_for_comes_first():
-    block = Block(NOW + timedelta(seconds=40), "minute")
+    block = Block(at(40), "minute")
     longer = Block(NOW + timedelta(hours=3), "day")
-    over = Block(NOW - timedelta(seconds=1), "minute")
-    assert next_slot(Usage(0, 0), [over], Limits(), NOW) == Granted()
-    assert next_slot(Usage(0, 0), [block, longer], Limits(), NOW) == Wait(longer.until, "day")
+    over = Block(at(-1), "minute")
+    people = Lane.PEOPLE
+    assert next_slot(people, Usage(), [over], Limits(), NOW) == Granted()
+    assert next_slot(people, Usage(), [block, longer], Limits(), NOW) == Wait(longer.until, "day")
 
 
-def test_a_full_minute_names_the_moment_a_call_leaves_it():
-    free = NOW + timedelta(seconds=7)
-    assert next_slot(Usage(0, 60, free), [], Limits(), NOW) == Wait(free, "minute")
-    assert next_slot(Usage(60, 0), [], Limits(60, 60), NOW) == Wait(
-        NOW + timedelta(seconds=60), "minute"
-    )
-    assert next_slot(Usage(5, 0), [], Limits(), NOW).problem == "concurrent"
-
-
-def test_the_reserve_exists_only_while_somebody_wants_it():
-    assert limits_for(Limits(), "invoice-sync", reserve_wanted=False) == Limits(5, 60)
-    assert limits_for(Limits(), "invoice-sync", reserve_wanted=True) == Limits(4, 57)
-    assert limits_for(Limits(), "payment-ingest", reserve_wanted=True) == Limits(5, 60)
-    assert limits_for(Limits(1, 2), "invoice-sync", reserve_wanted=True) == Limits(1, 1)
+def test_a_spent_minute_names_how_many_calls_must_leave_it():
+    spent = Usage(recent={Lane.INVOICES: 58, Lane.PEOPLE: 4})
+    assert next_slot(Lane.PEOPLE, spent, [], Limits(), NOW) == Full(3)
+    busy = Usage(running={Lane.SWEEPS: 5})
+    assert next_slot(Lane.PEOPLE, busy, [], Limits(), NOW).problem == "concurrent"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +143,11 @@ def test_what_a_reply_teaches(status, headers, remaining, seconds, problem):
     assert learnt.problem == problem
 
 
+def test_the_apps_minute_is_learnt_too():
+    assert learn(200, {"x-appminlimit-remaining": "9876"}).app_minute_remaining == 9876
+    assert learn(200, {"x-appminlimit-remaining": "-1"}).app_minute_remaining is None
+
+
 @given(st.text(max_size=20))
 def test_header_numbers_never_raise(text):
     found = whole_number(text)
@@ -143,7 +155,24 @@ def test_header_numbers_never_raise(text):
 
 
 @pytest.mark.parametrize(
-    ("left", "seconds"), [(0.0, 1), (0.2, 1), (1.0, 1), (1.001, 2), (59.5, 60), (-5, 1)]
+    ("left", "patience", "seconds"),
+    [
+        (0.0, 0, 1),
+        (0.2, 0, 1),
+        (1.001, 0, 2),
+        (59.5, 0, 60),
+        (-5, 0, 1),
+        (59.5, 2, 58),
+        (60.0, 2, 58),
+        (2.1, 2, 1),
+    ],
 )
-def test_retry_after_is_never_early_and_never_zero(left, seconds):
-    assert retry_after_seconds(NOW + timedelta(seconds=left), NOW) == seconds
+def test_a_caller_is_back_just_before_its_place_is_free(left, patience, seconds):
+    assert retry_after_seconds(at(left), NOW, patience) == seconds
+
+
+@given(st.floats(2, 90), st.floats(1, 5))
+def test_a_caller_back_in_line_sees_its_place_come_free(left, patience):
+    back = retry_after_seconds(at(left), NOW, patience)
+    assert left - back <= patience + 1e-6
+    assert back <= max(1, left)
