@@ -176,6 +176,17 @@ def test_the_kinds_cannot_be_mixed():
     assert "aud" in refused(sign(PEOPLE, person(aud="connector", sub="pipeline"))).lower()
 
 
+@pytest.mark.parametrize("claim", ["sub", "name", "account_id"])
+@pytest.mark.parametrize("value", ["a\x00", "\ud800", "a\r\nb", "\x9b", "x" * 256])
+def test_text_that_no_database_or_log_can_keep_is_refused(claim, value):
+    assert refused(sign(PEOPLE, person(**{claim: value}))).startswith(claim)
+
+
+@pytest.mark.parametrize("name", ["Zoë Ní Bhraonáin", "علی‌رضا", "👩🏽‍💻", "x" * 255])
+def test_names_of_the_world_are_admitted(name):
+    assert CONNECTOR.verify(sign(PEOPLE, person(name=name))).name == name
+
+
 @pytest.mark.parametrize("claim", ["sub", "name", "account_id", "role"])
 @pytest.mark.parametrize("value", [None, "", "  ", 7, ["x"]])
 def test_a_person_needs_every_claim(claim, value):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -46,6 +47,8 @@ SESSION_COOKIE = "pipeline_session"
 # Clocks of two machines differ a little; more than this is a fault to be seen.
 _LEEWAY_SECONDS = 5
 _LONGEST_TOKEN = 8192
+_LONGEST_TEXT = 255
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LOG = logging.getLogger(__name__)
 
 RoleName = Literal["viewer", "operator", "admin"]
@@ -238,6 +241,9 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not value.strip():
         raise TokenRefusedError(f"{name} is missing")
+    # A database takes neither NUL nor half a surrogate pair, and a log line no control characters.
+    if len(value) > _LONGEST_TEXT or _UNFIT.search(value):
+        raise TokenRefusedError(f"{name} is not text that can be kept")
     return value
 
 
