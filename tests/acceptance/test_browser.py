@@ -23,6 +23,7 @@ async def test_an_administrator_disconnects_and_connects_again(chromium, stack):
         await page.goto(stack.urls["portal"])
         await page.get_by_role("link", name="as admin").click()
         await expect(page.get_by_role("status")).to_contain_text("CONNECTED")
+        await page.get_by_role("link", name="Disconnect").click()
         await page.get_by_role("button", name="Disconnect").click()
         await expect(page.get_by_role("status")).to_contain_text("DISCONNECTED")
         await page.get_by_role("button", name="Connect to Xero").click()

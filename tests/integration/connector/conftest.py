@@ -160,9 +160,12 @@ class Browser:
         await self.xero.aclose()
 
     async def form_token(self) -> str:
-        page = await self.pipeline.get(self.card)
-        found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
-        return found[1] if found else ""
+        # A card on which all is well has nothing to send; the page behind Disconnect has.
+        for address in (self.card, f"{self.card}/disconnect"):
+            page = await self.pipeline.get(address)
+            if found := re.search(r'name="csrf" value="([0-9a-f]+)"', page.text):
+                return found[1]
+        return ""
 
     async def press(self, action: str, **form: str) -> httpx.Response:
         """Press a button of the card: its form, with its token."""

@@ -57,7 +57,7 @@ async def disconnect_account(
     request: Request,
     account_id: str,
     person: Admin,
-    organisation: Annotated[str, Form(max_length=100)] = "",
+    organisation: Annotated[str, Form(max_length=100, pattern=r"^[A-Za-z0-9-]*$")] = "",
     csrf: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Stop all calls, record it, and undo the grant at Xero; back to the card.
