@@ -123,6 +123,19 @@ async def test_the_card_tells_who_what_and_when(stack, person):
     assert re.search(r'<time datetime="20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ">', page.text)
 
 
+async def test_a_call_that_xero_refused_is_not_the_last_successful_one(stack, person):
+    last = "SELECT last_call_at FROM connections"
+    await stack.db.execute("UPDATE connections SET last_call_at = NULL")
+    async with stack.caller() as client:
+        refused = await client.get(
+            f"/v1/accounts/acc-1/xero/Invoices/{'0' * 8}-1111-4111-8111-{'0' * 12}"
+        )
+        assert refused.status_code == 404
+        assert await stack.db.fetchval(last) is None
+        assert (await client.get("/v1/accounts/acc-1/xero/Organisation")).status_code == 200
+    assert await stack.db.fetchval(last) is not None
+
+
 async def test_a_day_that_runs_low_has_a_forecast_and_one_of_plenty_has_none(stack, person):
     tenant = await stack.db.fetchval("SELECT tenant_id FROM connections")
     await stack.db.execute(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Final
 
 import asyncpg
@@ -294,19 +295,30 @@ async def returning(
         raise
     learnt = learn(ended[0].status, ended[0].headers)
     deps.permits.hear(learnt.app_minute_remaining, time.monotonic())
-    await settle(deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, learnt))
+    worked = ended[0].status < HTTPStatus.BAD_REQUEST
+    await settle(
+        deps,
+        tenant_id,
+        lambda conn: finish(conn, slot, tenant_id, connection, learnt, worked=worked),
+    )
 
 
 async def finish(
-    conn: Db, slot: Slot, tenant_id: str, connection: Connection | None, learnt: Learnt
+    conn: Db,
+    slot: Slot,
+    tenant_id: str,
+    connection: Connection | None,
+    learnt: Learnt,
+    *,
+    worked: bool = False,
 ) -> None:
-    """Record a call that was answered, and what its answer taught."""
+    """Record a call that was answered, what its answer taught, and, if it worked, that the account's calls do."""
     await budgets.finish_call(
         conn,
         slot.id,
         tenant_id,
         learnt.day_remaining,
-        connection.account_id if connection else None,
+        connection.account_id if connection and worked else None,
         connection.xero_userid if connection else None,
     )
     if learnt.blocked_for is not None:
