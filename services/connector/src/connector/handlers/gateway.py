@@ -68,7 +68,7 @@ for _method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
         summary="Call Xero's accounting API for an account",
         response_class=Response,
         responses={
-            400: {"description": "HEADER_TOO_LONG or LANE_UNKNOWN"},
+            400: {"description": "HEADER_TOO_LONG, HEADER_NOT_ASCII or LANE_UNKNOWN"},
             403: {
                 "description": "NOT_ALLOWED: this caller may not do that, or the path is not a path"
             },
@@ -91,11 +91,8 @@ async def _carry(  # noqa: PLR0911 - one return per way it can end
         return refusal(
             403, "NOT_ALLOWED", judged.why, hint="Only the listed resources and methods are open."
         )
-    if too_long := [n for n in PASSED_ON if len(request.headers.get(n, "")) > _LONGEST_HEADER]:
-        # Left out, a write would lose its key and could happen twice.
-        return refusal(
-            400, "HEADER_TOO_LONG", f"{too_long[0]} is too long.", hint="Send a shorter one."
-        )
+    if (unfit := unfit_header(request)) is not None:
+        return unfit
     lane = lane_of(caller, request.headers.get("x-lane"))
     if lane is None:
         return refusal(
@@ -185,6 +182,21 @@ def raw_rest(request: Request) -> bytes:
     # Four fixed parts and an account id without a separator: a sixth part exists only beyond them.
     parts = raw.split(b"?")[0].split(b"/", 5)
     return parts[5] if len(parts) == 6 and parts[4] == b"xero" else b""  # noqa: PLR2004 - counted above
+
+
+def unfit_header(request: Request) -> Response | None:
+    """Why a header cannot go on to Xero, if one cannot. Left out, a write would lose its key and could happen twice."""
+    for name in ("accept", *PASSED_ON):
+        value = request.headers.get(name, "")
+        if len(value) > _LONGEST_HEADER:
+            return refusal(
+                400, "HEADER_TOO_LONG", f"{name} is too long.", hint="Send a shorter one."
+            )
+        if not value.isascii():
+            return refusal(
+                400, "HEADER_NOT_ASCII", f"{name} has more than ASCII.", hint="Send plain ASCII."
+            )
+    return None
 
 
 def passed_on(request: Request) -> dict[str, str]:
