@@ -155,7 +155,9 @@ class Service:
     account_id: str
     connection_sequence: int = 0
 
-    async def connect(self, status="CONNECTED", *, tenant_id=None, account_id=None) -> None:
+    async def connect(
+        self, status="CONNECTED", *, tenant_id=None, account_id=None, reason="TEST"
+    ) -> None:
         account_id = account_id or self.account_id
         tenant_id = tenant_id or self.books.tenant_id
         self.connection_sequence += 1
@@ -166,7 +168,7 @@ class Service:
         event = ConnectionStatusChanged(
             account_id=account_id,
             status=status,
-            reason="TEST",
+            reason=reason,
             since=datetime.now(UTC),
             message="Access was revoked." if status != "CONNECTED" else "Connected.",
             hint="",

@@ -286,13 +286,17 @@ class Service:
     versions: int = 0
 
     async def connect(
-        self, status="CONNECTED", *, since=datetime(2026, 11, 22, 9, tzinfo=UTC)
+        self,
+        status="CONNECTED",
+        *,
+        since=datetime(2026, 11, 22, 9, tzinfo=UTC),
+        reason="TEST",
     ) -> None:
         self.sequence += 1
         event = ConnectionStatusChanged(
             account_id=self.account_id,
             status=status,
-            reason="TEST",
+            reason=reason,
             since=since,
             message="m",
             hint="",

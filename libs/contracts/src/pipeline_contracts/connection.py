@@ -12,6 +12,10 @@ ConnectionStatus = Annotated[Word, Known("CONNECTED", "TOKEN_EXPIRED", "DISCONNE
 """The three states a connection can be in."""
 
 
+DAY_REASONS = frozenset({"DAY_BUDGET_LOW", "DAY_BUDGET_RESTORED"})
+"""Reasons that say how much of Xero's day is left; the connection itself goes on as before."""
+
+
 class ConnectionStatusChanged(Event):
     """An account's connection to Xero is now in this state."""
 
@@ -44,6 +48,19 @@ class ConnectionStatusChanged(Event):
     def revision(self) -> str:
         """The event's place in the account's history."""
         return str(self.sequence)
+
+    def goes_on(self, *, status: str | None, sequence: int, tenant_id: str | None) -> bool:
+        """Whether a connection last known like this was in use all the while, and only its day's calls changed.
+
+        An event whose predecessor is not known (compacted away, or first of an account) never says so: in between the
+        connection may have been gone.
+        """
+        return (
+            self.reason in DAY_REASONS
+            and status == self.status == "CONNECTED"
+            and sequence == self.sequence - 1
+            and (tenant_id or "").lower() == (self.tenant_id or "").lower()
+        )
 
     model_config = ConfigDict(
         json_schema_extra={

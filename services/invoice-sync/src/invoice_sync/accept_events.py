@@ -8,7 +8,7 @@ other.
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from invoice_sync.domain.intake import reduce_batch
+from invoice_sync.domain.intake import connection_went_on, reduce_batch
 from invoice_sync.store import accounts, customers, intents, invoices, timeline
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.customer import Customer
@@ -45,16 +45,23 @@ async def accept_customers(conn: Connection, envelopes: Sequence[Envelope]) -> N
 
 
 async def track_connections(conn: Connection, envelopes: Sequence[Envelope]) -> None:
-    """Take over connection states and release exactly what waited for a connection that is there now."""
-    newest: dict[str, ConnectionStatusChanged] = {}
-    for event in _of(ConnectionStatusChanged, envelopes):
-        known = newest.get(event.account_id)
-        if known is None or event.sequence > known.sequence:
-            newest[event.account_id] = event
-    if not newest:
+    """Take over connection states and release exactly what waited for a connection that is there now.
+
+    Where only the day's calls changed, the connection was there all the while: nothing waited for it, and what rests
+    goes on resting.
+    """
+    told: dict[str, list[ConnectionStatusChanged]] = {}
+    for event in sorted(_of(ConnectionStatusChanged, envelopes), key=lambda each: each.sequence):
+        told.setdefault(event.account_id, []).append(event)
+    if not told:
         return
-    await mark_due(conn, sorted(newest))
-    changed = await accounts.apply_status(conn, [newest[key] for key in sorted(newest)])
+    await mark_due(conn, sorted(told))
+    known = await accounts.lock_known(conn, sorted(told))
+    newest = {key: events[-1] for key, events in sorted(told.items())}
+    went_on = {key for key, events in told.items() if connection_went_on(known.get(key), events)}
+    await accounts.apply_status(conn, [newest[key] for key in sorted(went_on)], ends_rest=False)
+    anew = [event for key, event in newest.items() if key not in went_on]
+    changed = await accounts.apply_status(conn, anew, ends_rest=True)
     await customers.release_for_connection(conn, changed)
     await invoices.release_for_connection(conn, changed)
     # A conflict could not be looked at meanwhile; a new version may have settled it.

@@ -15,7 +15,7 @@ async def follow_connections(conn: Connection, envelopes: list[Envelope]) -> Non
 
     A connected account is swept at once (a webhook may have been missed while it was away) and its waiting doorbells
     are answered. The first sweep of an organisation looks back to the moment it was connected: nothing of Pipeline's
-    was in it before.
+    was in it before. News about the day's calls of a connection that goes on is no reconnection: nothing was missed.
     """
     for envelope in envelopes:
         event = envelope.event
@@ -23,7 +23,12 @@ async def follow_connections(conn: Connection, envelopes: list[Envelope]) -> Non
             continue
         tenant_id = event.tenant_id.lower() if event.tenant_id else None
         told = AccountConnection(event.account_id, tenant_id, event.status, event.since)
-        if not await connections.remember(conn, told, event.sequence) or event.status != CONNECTED:
+        known = await connections.lock(conn, event.account_id)
+        goes_on = event.goes_on(
+            status=known.status, sequence=known.sequence, tenant_id=known.tenant_id
+        )
+        is_news = await connections.remember(conn, told, event.sequence, keep_pause=goes_on)
+        if not is_news or goes_on or event.status != CONNECTED:
             continue
         now_known = await connections.connection_of(conn, event.account_id)
         if now_known is not None and now_known.tenant_id is not None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from invoice_sync.domain.state import Operation
+from invoice_sync.domain.state import Account, Operation
+from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import Envelope
 from pipeline_contracts.invoice import Invoice, InvoiceVoided
 
@@ -46,6 +47,20 @@ class Batch:
     states: tuple[DesiredState, ...]
     arrivals: tuple[Arrival, ...]
     accounts: tuple[str, ...]
+
+
+def connection_went_on(known: Account | None, events: Sequence[ConnectionStatusChanged]) -> bool:
+    """Whether `events`, by sequence, tell of nothing but the day's calls of a connection that was in use all along."""
+    if known is None:
+        return False
+    status, sequence, tenant_id = known.status, known.sequence, known.tenant_id
+    for event in events:
+        if event.sequence <= sequence:
+            continue
+        if not event.goes_on(status=status, sequence=sequence, tenant_id=tenant_id):
+            return False
+        status, sequence, tenant_id = event.status, event.sequence, event.tenant_id
+    return True
 
 
 def reduce_batch(envelopes: Iterable[Envelope]) -> Batch:

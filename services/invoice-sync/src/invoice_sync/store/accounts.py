@@ -52,11 +52,25 @@ async def _locked(conn: Connection, account_id: str) -> asyncpg.Record | None:
     )
 
 
-async def apply_status(conn: Connection, events: Sequence[ConnectionStatusChanged]) -> list[str]:
+async def lock_known(conn: Connection, account_ids: Sequence[str]) -> dict[str, Account]:
+    """Those of the accounts that were heard of, locked as by ``lock``, in one order for all."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM accounts
+         WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR NO KEY UPDATE
+        """,  # noqa: S608 - a constant list of columns
+        list(account_ids),
+    )
+    return {row["account_id"]: Account(**row) for row in rows}
+
+
+async def apply_status(
+    conn: Connection, events: Sequence[ConnectionStatusChanged], *, ends_rest: bool
+) -> list[str]:
     """Take over connection states, never an older one; the accounts whose state did change.
 
-    The organisation last known is kept while disconnected, so that a reconnection to another one is noticed. A
-    new state ends the account's rest: it may well be what the rest was waiting for.
+    The organisation last known is kept while disconnected, so that a reconnection to another one is noticed.
+    ``ends_rest``: the account need not rest any longer, because the new state may be what it was waiting for.
     """
     rows = await conn.fetch(
         """
@@ -71,7 +85,9 @@ async def apply_status(conn: Connection, events: Sequence[ConnectionStatusChange
                short_code = coalesce(excluded.short_code, a.short_code),
                base_currency = coalesce(excluded.base_currency, a.base_currency),
                sequence = excluded.sequence, changed_at = excluded.changed_at,
-               paused_until = NULL, paused_code = NULL, pause_count = 0
+               paused_until = CASE WHEN $12 THEN NULL ELSE a.paused_until END,
+               paused_code = CASE WHEN $12 THEN NULL ELSE a.paused_code END,
+               pause_count = CASE WHEN $12 THEN 0 ELSE a.pause_count END
          WHERE excluded.sequence > a.sequence
         RETURNING account_id
         """,
@@ -86,6 +102,7 @@ async def apply_status(conn: Connection, events: Sequence[ConnectionStatusChange
         [event.base_currency for event in events],
         [event.sequence for event in events],
         [event.since for event in events],
+        ends_rest,
     )
     return [row["account_id"] for row in rows]
 

@@ -32,14 +32,35 @@ class Sweep:
     next_page: int
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was last heard of an account; an account never heard of has sequence 0."""
+
+    status: str | None = None
+    sequence: int = 0
+    tenant_id: str | None = None
+
+
+async def lock(conn: Connection, account_id: str) -> Known:
+    """What was last heard of the account; nobody hears more before the transaction ends."""
+    row = await conn.fetchrow(
+        "SELECT status, sequence, tenant_id FROM connections WHERE account_id = $1 FOR NO KEY UPDATE",
+        account_id,
+    )
+    return Known(**row) if row else Known()
+
+
 async def remember(
     conn: Connection,
     connection: AccountConnection,
     sequence: int,
+    *,
+    keep_pause: bool = False,
 ) -> bool:
     """Write down a newer word about an account; False when a newer one was already known.
 
-    An event that names no tenant (a disconnect may not) leaves the known one in place.
+    An event that names no tenant (a disconnect may not) leaves the known one in place. A pause ends with it, unless it
+    is to be kept: what the account waits for may be over.
     """
     known = await conn.fetchval(
         """
@@ -47,7 +68,8 @@ async def remember(
         VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (account_id) DO UPDATE
         SET tenant_id = coalesce(excluded.tenant_id, connections.tenant_id), status = excluded.status,
-            since = excluded.since, sequence = excluded.sequence, not_before = NULL, heard_at = now()
+            since = excluded.since, sequence = excluded.sequence, heard_at = now(),
+            not_before = CASE WHEN $6 THEN connections.not_before END
         WHERE connections.sequence < excluded.sequence
         RETURNING true
         """,
@@ -56,6 +78,7 @@ async def remember(
         connection.status,
         connection.since,
         sequence,
+        keep_pause,
     )
     return known is not None
 
