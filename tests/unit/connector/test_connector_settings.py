@@ -81,3 +81,28 @@ def test_forms_may_lead_through_every_host_of_xeros_sign_in():
     assert form_targets(xero) == "'self' https://login.xero.com https://*.xero.com"
     for other in ("http://localhost:8080/path", "https://login.xero.com.evil.example"):
         assert "*" not in form_targets(SimpleNamespace(xero_login_url=other))
+
+
+def test_asking_invoice_sync_needs_a_key_of_ones_own(given, tmp_path):
+    key = tmp_path / "own.pem"
+    key.write_text(new_private_key())
+    assert Settings(**given).invoice_sync_url is None
+    asked = Settings(**given, invoice_sync_url="http://invoice-sync:8002/", service_key_file=key)
+    assert asked.invoice_sync_url == "http://invoice-sync:8002"
+    with pytest.raises(ValidationError, match="SERVICE_KEY_FILE is needed"):
+        Settings(**given, invoice_sync_url="http://invoice-sync:8002")
+    key.write_text("hush-hush")
+    with pytest.raises(ValidationError, match="SERVICE_KEY_FILE") as told:
+        Settings(**given, invoice_sync_url="http://invoice-sync:8002", service_key_file=key)
+    assert "hush-hush" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "invoice-sync", "ftp://invoice-sync", "http://u:p@invoice-sync", "http://invoice-sync?x"],
+)
+def test_an_address_of_invoice_sync_that_cannot_be_one_is_refused(given, tmp_path, address):
+    key = tmp_path / "own.pem"
+    key.write_text(new_private_key())
+    with pytest.raises(ValidationError, match="not an address"):
+        Settings(**given, invoice_sync_url=address, service_key_file=key)

@@ -264,6 +264,7 @@ def _children(
     own: dict[str, dict[str, str]] = {
         "connector": {
             "PUBLIC_URL": urls["connector"],
+            "INVOICE_SYNC_URL": f"http://127.0.0.1:{ports['invoice-sync']}",
             "XERO_LOGIN_URL": urls["simulator"],
             "XERO_IDENTITY_URL": urls["simulator"],
             "XERO_API_URL": urls["simulator"],
