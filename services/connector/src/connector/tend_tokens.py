@@ -38,9 +38,11 @@ async def renew_one(deps: Deps, xero_userid: str) -> None:
     """One renewal; what stands in its way is recorded where it belongs and tried again later."""
     async with deps.pool.acquire() as conn:
         tokens = await token_sets.find(conn, xero_userid)
+    # Another replica may have had its turn since the row was found due.
+    if tokens is None or tokens.refresh_after > tokens.now:
+        return
     try:
-        if tokens is not None:
-            await refresh(deps, tokens)
+        await refresh(deps, tokens)
     except CannotRefresh as error:
         log.info("refresh_due_failed", error=type(error).__name__)
 
