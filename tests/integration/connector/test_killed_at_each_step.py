@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 import connector
+from connector.announce_days import announce_days
 from connector.disconnect_tenant import resume_disconnects
 from connector.refresh_tokens import access_token
 from connector.tend_tokens import refresh_due
@@ -39,6 +40,7 @@ DISCONNECT = [
     "disconnect:after_cleanup",
 ]
 AFTERWARDS = ["connect:after_bind"]
+ANNOUNCE = ["announce:before_commit", "announce:after_commit"]
 UNWANTED = ["connect:after_unwanted"]
 SWITCH = ["switch:after_fence", "switch:after_disconnect"]
 NZ, US = "Demo Company (NZ)", "Demo Company (US)"
@@ -47,17 +49,7 @@ NZ, US = "Demo Company (NZ)", "Demo Company (US)"
 @asynccontextmanager
 async def victim(stack, failpoint):
     """A connector process that dies at `failpoint`; yields its address."""
-    given = stack.settings.model_dump(exclude_none=True)
-    env = {name.upper(): plain(value) for name, value in given.items()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "connector",
-        env={**os.environ, **env, "HTTP_PORT": "0", "FAILPOINT": failpoint},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=1024 * 1024,
-    )
+    process = await started(stack, failpoint)
     drain = None
     try:
         url = None
@@ -81,6 +73,20 @@ async def victim(stack, failpoint):
             await process.wait()
         if drain is not None:
             await drain
+
+
+async def started(stack, failpoint):
+    given = stack.settings.model_dump(exclude_none=True)
+    env = {name.upper(): plain(value) for name, value in given.items()}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "connector",
+        env={**os.environ, **env, "HTTP_PORT": "0", "FAILPOINT": failpoint},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=1024 * 1024,
+    )
 
 
 def plain(value):
@@ -235,10 +241,27 @@ async def test_disconnecting(stack, step):
     assert [event.sequence for event in await stack.events("acc-1")] == [1, 2]
 
 
+@pytest.mark.parametrize("step", ANNOUNCE)
+async def test_announcing_a_low_day(stack, step):
+    await stack.connect("acc-1")
+    await stack.db.execute(
+        "UPDATE tenant_budgets SET day_remaining = 1, day_limit = 5000 WHERE tenant_id <> ''"
+    )
+    # It is a chore of the background, and so the first thing a process does.
+    process = await started(stack, step)
+    async with asyncio.timeout(60):
+        await process.stdout.read()
+        assert await process.wait() == -9, "the step was not passed"
+    for _ in range(2):
+        await announce_days(stack.apps[0].state.deps)
+    told = [(event.sequence, event.reason) for event in await stack.events("acc-1")]
+    assert told == [(1, "CONNECTED_BY_USER"), (2, "DAY_BUDGET_LOW")]
+
+
 def test_every_step_named_in_the_code_is_killed_here():
     named = {
         step
         for path in SOURCES.glob("*.py")
         for step in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())
     }
-    assert named == {*CONNECT, *AFTERWARDS, *UNWANTED, *SWITCH, *REFRESH, *DISCONNECT}
+    assert named == {*CONNECT, *AFTERWARDS, *UNWANTED, *SWITCH, *REFRESH, *DISCONNECT, *ANNOUNCE}

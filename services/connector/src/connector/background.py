@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from connector import metrics
+from connector.announce_days import announce_days
 from connector.deps import Deps
 from connector.disconnect_tenant import resume_disconnects
 from connector.learn_facts import count_organisations, learn_facts
@@ -54,6 +55,7 @@ CHORES: Final = (
     Chore(check_due),
     Chore(resume_disconnects),
     Chore(forget_calls),
+    Chore(announce_days),
     Chore(learn_facts),
     Chore(count_organisations),
     Chore(measure_tokens, at_least_seconds=30.0),

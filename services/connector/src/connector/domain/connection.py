@@ -219,7 +219,17 @@ class Connected:
     by: Actor
 
 
-Happening = Connected | FactsLearnt | Disconnected | Refused | Renewed
+@dataclass(frozen=True, slots=True)
+class DayRunsLow:
+    """Few of the calls that Xero allows the organisation in a day are left."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayRestored:
+    """There are plenty of them again."""
+
+
+Happening = Connected | FactsLearnt | Disconnected | Refused | Renewed | DayRunsLow | DayRestored
 
 
 def next_connection(  # noqa: PLR0911 - one return per row of the state table
@@ -267,6 +277,19 @@ def next_connection(  # noqa: PLR0911 - one return per row of the state table
             if old.status is not Status.TOKEN_EXPIRED:
                 return None
             return changed(old, Status.CONNECTED, Reason.REFRESHED, now, who, keep_tokens=True)
+        case DayRunsLow() | DayRestored():
+            return with_day(old, happening, now)
+
+
+def with_day(
+    old: Connection, happening: DayRunsLow | DayRestored, now: datetime
+) -> Connection | None:
+    """`old` with the news about its day; None when that is known, or no news while calls cannot be made anyway."""
+    low = isinstance(happening, DayRunsLow)
+    if not old.usable or low == (old.reason is Reason.DAY_BUDGET_LOW):
+        return None
+    reason = Reason.DAY_BUDGET_LOW if low else Reason.DAY_BUDGET_RESTORED
+    return changed(old, Status.CONNECTED, reason, now, None, keep_tokens=True)
 
 
 def with_facts(old: Connection, learnt: FactsLearnt, now: datetime) -> Connection | None:

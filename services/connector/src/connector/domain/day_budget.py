@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from connector.domain.budget import Block
+from connector.domain.connection import DayRestored, DayRunsLow, Reason
 from connector.domain.lanes import Lane
 
 LARGEST_DAY: Final = 5_000
@@ -73,9 +74,14 @@ def runs_low(day: DayBudget) -> bool:
     return day.left is not None and day.left < LOW_BELOW
 
 
-def is_restored(day: DayBudget) -> bool:
-    """Whether there are plenty again, after they were low."""
-    return day.left is not None and day.left > RESTORED_ABOVE
+def crossing(reason: Reason, day: DayBudget) -> DayRunsLow | DayRestored | None:
+    """What has to be told about the day of a connection that has `reason` now; None when all is told.
+
+    A comparison of what is stored, not an event: it finds the same whoever asks, and after any crash.
+    """
+    if reason is Reason.DAY_BUDGET_LOW:
+        return DayRestored() if day.left is not None and day.left > RESTORED_ABOVE else None
+    return DayRunsLow() if runs_low(day) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from connector.domain.budget import Block, Usage
+from connector.domain.connection import Reason
 from connector.domain.day_budget import DAY, LARGEST_DAY, DayBudget, Outlook, outlook_of
 from connector.domain.lanes import Lane
 from pipeline_messaging.connection import Connection as Db
@@ -331,32 +332,31 @@ async def outlook(conn: Db, tenant_id: str) -> Outlook:
     return outlook_of(_day(row), row["calls"], row["now"])
 
 
-async def day_remaining(conn: Db, tenant_id: str) -> int | None:
-    """The calls left today by Xero's last word, if that is younger than a day."""
-    return (await outlook(conn, tenant_id)).day_remaining
-
-
-async def day_budgets(conn: Db) -> list[tuple[str, DayBudget]]:
-    """Every connected account's day, by account, as far as Xero spoke of it within a day."""
+async def connected_days(conn: Db) -> list[tuple[str, Reason, DayBudget]]:
+    """Every connected account with its reason and its day, as far as Xero spoke of it within a day."""
     rows = await conn.fetch(
         """
-        SELECT account_id, day_remaining, day_limit, day_seen_at, day_asked_at
+        SELECT account_id, reason, day_remaining, day_limit, day_seen_at, day_asked_at
           FROM connections JOIN tenant_budgets USING (tenant_id)
-         WHERE status = 'CONNECTED' AND fenced_at IS NULL AND day_seen_at > clock_timestamp() - $1
+         WHERE status = 'CONNECTED' AND fenced_at IS NULL AND day_seen_at > clock_timestamp() - $1::interval
          ORDER BY account_id
         """,
         DAY,
     )
-    return [(row["account_id"], _day(row)) for row in rows]
+    return [(row["account_id"], Reason(row["reason"]), _day(row)) for row in rows]
 
 
-async def day_of(conn: Db, tenant_id: str) -> DayBudget:
-    """What is known of a tenant's day now."""
+async def day_of(conn: Db, tenant_id: str) -> tuple[DayBudget, datetime]:
+    """What is known of a tenant's day, and the time."""
     row = await conn.fetchrow(
-        "SELECT day_remaining, day_limit, day_seen_at, day_asked_at FROM tenant_budgets WHERE tenant_id = $1",
+        """
+        SELECT clock.now, day_remaining, day_limit, day_seen_at, day_asked_at
+          FROM (SELECT clock_timestamp() AS now) clock LEFT JOIN tenant_budgets ON tenant_id = $1
+        """,
         tenant_id,
     )
-    return _day(row) if row else DayBudget()
+    assert row is not None  # noqa: S101 - the left side has one row
+    return _day(row), row["now"]
 
 
 @dataclass(frozen=True, slots=True)
