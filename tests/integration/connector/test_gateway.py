@@ -313,7 +313,7 @@ async def test_the_day_count_is_learnt_and_shown(stack):
     async with stack.caller() as client:
         left = int((await client.get(ORGANISATION)).headers["x-daylimit-remaining"])
     async with stack.browser("acc-1") as browser:
-        assert str(left) in (await browser.pipeline.get(browser.card)).text
+        assert f"{left:,}" in (await browser.pipeline.get(browser.card)).text
 
 
 async def test_no_call_goes_out_after_a_recorded_disconnect(make_stack):

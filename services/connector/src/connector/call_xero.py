@@ -1,6 +1,7 @@
 """Carry a caller's request to Xero: under the tenant's limits, with a fresh token, and never after a disconnect."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -15,6 +16,7 @@ from connector.refresh_tokens import (
     Unavailable,
     access_token,
     check_tenants,
+    scopes_missing,
 )
 from connector.store import connections
 from connector.take_slot import Fenced, returning, slot_in_time, still_allowed
@@ -70,32 +72,50 @@ class GatewayCall:
     expected_tenant: str | None
 
 
-async def call_xero(deps: Deps, call: GatewayCall) -> Answer:
+@asynccontextmanager
+async def call_xero(deps: Deps, call: GatewayCall) -> AsyncIterator[Answer]:
     """Xero's reply to one request, passed on as it is, except that an expired token is renewed once.
 
     Repeating after a 401 repeats nothing: Xero refuses before it looks at the request. No other answer, and no lost
     one, is ever repeated here; the caller holds the Idempotency-Key and decides.
 
+    A reply with a `rest` is read inside: until it ended, well or not, it holds its slot.
+
     Raises:
-        NotCarried, OutOfBudget, Unavailable, NotSent: Nothing arrived at Xero.
+        NotCarried, OutOfBudget, Unavailable, XeroDown, NotSent: Nothing arrived at Xero.
         TimedOut, Lost: It may have.
         TooLarge: It did; the reply is too large.
     """
     connection = await usable_connection(deps, call)
-    userid = connection.xero_userid or ""
     access = await access_for(deps, connection, None)
-    answer = await send(deps, call, connection, access)
-    if answer.status == 401 and not lacks_scope(answer):  # noqa: PLR2004 - HTTP
-        access = await access_for(deps, connection, access.version)
-        answer = await send(deps, call, connection, access)
-    if answer.status in {401, 403} and not lacks_scope(answer):
-        present = await check_tenants(deps, userid)
-        if present is not None and connection.tenant_id not in present:
-            now = await current(deps, call.account_id)
-            # Still usable: connected anew while Xero was asked; then its answer stands.
-            if not now.usable:
-                raise NotConnected(now)
-    return answer
+    async with AsyncExitStack() as under_way:
+        answer = await under_way.enter_async_context(send(deps, call, connection, access))
+        if answer.status == 401 and not lacks_scope(answer):  # noqa: PLR2004 - HTTP
+            await under_way.aclose()
+            access = await access_for(deps, connection, access.version)
+            answer = await under_way.enter_async_context(send(deps, call, connection, access))
+        if answer.rest is None:
+            # Nothing more comes from Xero: the slot is free while the caller reads.
+            await under_way.aclose()
+        if answer.status in {401, 403}:
+            await find_out_why(deps, call, connection, access, answer)
+        yield answer
+
+
+async def find_out_why(
+    deps: Deps, call: GatewayCall, connection: Connection, access: Access, answer: Answer
+) -> None:
+    """Record what a refusal says about the connection. Raises NotConnected when the organisation is gone."""
+    if lacks_scope(answer):
+        # Every resource on the allowlist is one that we ask a scope for.
+        await scopes_missing(deps, connection.xero_userid or "", access.version)
+        return
+    present = await check_tenants(deps, connection.xero_userid or "")
+    if present is not None and connection.tenant_id not in present:
+        now = await current(deps, call.account_id)
+        # Still usable: connected anew while Xero was asked; then its answer stands.
+        if not now.usable:
+            raise NotConnected(now)
 
 
 async def usable_connection(deps: Deps, call: GatewayCall) -> Connection:
@@ -129,33 +149,47 @@ def lacks_scope(answer: Answer) -> bool:
     )
 
 
-async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Access) -> Answer:
+@asynccontextmanager
+async def send(
+    deps: Deps, call: GatewayCall, connection: Connection, access: Access
+) -> AsyncIterator[Answer]:
     """Take a slot, send, give the slot back with what the reply teaches."""
     tenant_id = connection.tenant_id or ""
     try:
-        slot = await slot_in_time(
-            deps,
-            tenant_id=tenant_id,
-            account_id=call.account_id,
-            caller=call.caller,
-            lane=call.lane,
-        )
-        async with returning(deps, slot, tenant_id, connection) as ended:
-            answer = await deps.api.carry(
-                call.method,
-                call.path,
-                call.query,
-                call.headers,
-                call.body,
-                access_token=access.token,
+        # Whether Xero is there comes first: a call that is not made takes no slot.
+        with deps.watch.call(tenant_id) as watched:
+            slot = await slot_in_time(
+                deps,
                 tenant_id=tenant_id,
-                before_sending=lambda: still_allowed(deps, call.account_id, tenant_id, slot),
+                account_id=call.account_id,
+                caller=call.caller,
+                lane=call.lane,
             )
-            ended.append(answer)
+            async with (
+                returning(deps, slot, tenant_id, connection) as ended,
+                deps.api.carry(
+                    call.method,
+                    call.path,
+                    call.query,
+                    call.headers,
+                    call.body,
+                    access_token=access.token,
+                    tenant_id=tenant_id,
+                    before_sending=lambda: still_allowed(deps, call.account_id, tenant_id, slot),
+                ) as answer,
+            ):
+                watched.answered(answer.status)
+                ended.append(answer)
+                note(call, answer)
+                yield answer
     except Fenced:
         await usable_connection(deps, call)
         # Connected anew in this very moment: the caller starts over with what is recorded now.
         raise Unavailable("the connection changed meanwhile") from None
+
+
+def note(call: GatewayCall, answer: Answer) -> None:
+    """One line for each reply; the request's id stands in every line of the request, Xero's own beside it."""
     log.info(
         "xero_called",
         account_id=call.account_id,
@@ -165,4 +199,3 @@ async def send(deps: Deps, call: GatewayCall, connection: Connection, access: Ac
         status=answer.status,
         xero_correlation_id=answer.headers.get("xero-correlation-id"),
     )
-    return answer

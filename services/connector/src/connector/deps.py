@@ -14,6 +14,7 @@ from connector.domain.app_minute import Permits
 from connector.domain.lanes import Lane
 from connector.domain.sealing import KeyRing, OuterKeys
 from connector.settings import Settings
+from connector.watch_xero import XeroWatch
 from pipeline_service_defaults.database import Pool
 
 
@@ -48,5 +49,6 @@ class Deps:
     """None where its address is not configured: then nobody counts what a disconnect would stop."""
     heartbeats: dict[str, float] = field(default_factory=dict)
     """When each background chore last came round, by the monotonic clock."""
+    watch: XeroWatch = field(default_factory=XeroWatch)
     wake: Callable[[], None] = lambda: None
     """Called after an event was committed to the outbox, so that the relay need not find it by polling."""

@@ -68,3 +68,8 @@ DAY_LEFT = Gauge(
     "xero_day_left_smallest",
     "Smallest share of a day's calls that any connected organisation has left, 0 to 1",
 )
+
+XERO_BREAKER = Gauge(
+    "xero_breaker_state", "0 calls go to Xero, 1 one of them tries whether it is back, 2 none"
+)
+XERO_BREAKER_OPENED = Counter("xero_breaker_openings_total", "How often Xero was found to be down")

@@ -280,22 +280,35 @@ async def returning(
     ended: list[Answer] = []
     try:
         yield ended
-    except (NotSent, Fenced):
-        await settle(deps, tenant_id, lambda conn: budgets.void_slot(conn, slot.id))
+    except BaseException as error:
+        if ended:
+            # The reply had begun, so Xero has done with the call, however the rest of it arrived.
+            await settle_answered(deps, slot, tenant_id, connection, ended[0])
+        elif isinstance(error, NotSent | Fenced):
+            await settle(deps, tenant_id, lambda conn: budgets.void_slot(conn, slot.id))
+        elif isinstance(error, Lost):
+            await settle(
+                deps,
+                tenant_id,
+                lambda conn: budgets.shorten_slot(conn, slot.id, AFTER_LOST_SECONDS),
+            )
+        elif isinstance(error, TooLarge):
+            await settle(
+                deps,
+                tenant_id,
+                lambda conn: finish(conn, slot, tenant_id, connection, NOTHING_LEARNT),
+            )
         raise
-    except Lost:
-        await settle(
-            deps, tenant_id, lambda conn: budgets.shorten_slot(conn, slot.id, AFTER_LOST_SECONDS)
-        )
-        raise
-    except TooLarge:
-        await settle(
-            deps, tenant_id, lambda conn: finish(conn, slot, tenant_id, connection, NOTHING_LEARNT)
-        )
-        raise
-    learnt = learn(ended[0].status, ended[0].headers)
+    await settle_answered(deps, slot, tenant_id, connection, ended[0])
+
+
+async def settle_answered(
+    deps: Deps, slot: Slot, tenant_id: str, connection: Connection | None, answer: Answer
+) -> None:
+    """The call is over for certain, and its answer says how much is left."""
+    learnt = learn(answer.status, answer.headers)
     deps.permits.hear(learnt.app_minute_remaining, time.monotonic())
-    worked = ended[0].status < HTTPStatus.BAD_REQUEST
+    worked = answer.status < HTTPStatus.BAD_REQUEST
     await settle(
         deps,
         tenant_id,

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from connector.clients.bounded import Answer, Bounds, exchange
+from connector.clients.bounded import Answer, Bounds, exchange, opened
 from connector.domain.authorization import Tenant, tenants
 from connector.settings import Settings
 
 OWN_BOUNDS_BYTES = 4 * 1024 * 1024
+WHOLE_BYTES = 256 * 1024
+"""Replies up to this size are carried whole: the slot is free before the caller reads, and a break is a clean refusal."""
 
 
 class XeroApi:
@@ -58,7 +61,7 @@ class XeroApi:
             "GET", "/api.xro/2.0/Organisation", access_token, {"xero-tenant-id": tenant_id}
         )
 
-    async def carry(
+    def carry(
         self,
         method: str,
         path: str,
@@ -69,10 +72,10 @@ class XeroApi:
         access_token: str,
         tenant_id: str,
         before_sending: Callable[[], Awaitable[None]],
-    ) -> Answer:
+    ) -> AbstractAsyncContextManager[Answer]:
         """Send a caller's request, already judged, as it is; `path` is relative to api.xro/2.0.
 
-        `before_sending` has the last word (see `exchange`).
+        Large replies come as they arrive; `before_sending` has the last word (see `opened` for both).
         """
         address = f"{self._base}/api.xro/2.0/{path}" + (f"?{query}" if query else "")
         sent = {
@@ -82,7 +85,13 @@ class XeroApi:
             "User-Agent": "pipeline-connector",
         }
         request = self._http.build_request(method, address, headers=sent, content=body or None)
-        return await exchange(self._http, request, self._carried, before_sending=before_sending)
+        return opened(
+            self._http,
+            request,
+            self._carried,
+            whole_bytes=WHOLE_BYTES,
+            before_sending=before_sending,
+        )
 
     async def _ask(
         self, method: str, path: str, access_token: str, extra: Mapping[str, str] | None = None
