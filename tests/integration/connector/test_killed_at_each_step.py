@@ -1,9 +1,10 @@
-"""kill -9 at every named step of connecting, refreshing and disconnecting: always recoverable without a human.
+"""kill -9 at every named step of connecting, refreshing, rotating and disconnecting: always recoverable without a human.
 
 The victim is a real process on the same database; what remains is a second replica, whose background then works.
 """
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from operating import command
 
 import connector
 from connector.announce_days import announce_days
@@ -39,6 +41,13 @@ DISCONNECT = [
     "disconnect:after_revoke",
     "disconnect:after_cleanup",
 ]
+ROTATE = [
+    "rotate:after_begun",
+    "rotate:before_swap",
+    "rotate:after_swap",
+    "rotate:before_ended",
+]
+GIVE_UP = ["rotate:after_given_up"]
 AFTERWARDS = ["connect:after_bind"]
 ANNOUNCE = ["announce:before_commit", "announce:after_commit"]
 UNWANTED = ["connect:after_unwanted"]
@@ -258,10 +267,62 @@ async def test_announcing_a_low_day(stack, step):
     assert told == [(1, "CONNECTED_BY_USER"), (2, "DAY_BUDGET_LOW")]
 
 
+def new_key(version):
+    return f"{version}:" + base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.mark.parametrize("step", ROTATE)
+async def test_rotating_the_keys(make_stack, step):
+    old, new = new_key("v1"), new_key("v2")
+    stack = await make_stack(token_keys=f"{old},{new}")
+    await stack.connect("acc-1")
+    killed = await command(stack.dsn, f"{new},{old}", "rotate-keys", failpoint=step)
+    assert killed.status == -9, killed.said
+    # The service that still seals under the old key goes on, and what it stores is found by the next run.
+    assert await works(stack)
+    await access_token(stack.apps[0].state.deps, await userid_of(stack), stale_version=1)
+    done = await command(stack.dsn, f"{new},{old}", "rotate-keys")
+    assert (done.status, done.said.count("Every value is under key v2")) == (0, 1)
+    assert await works(stack)
+    chain = await stack.db.fetch("SELECT happening FROM key_rotations ORDER BY sequence")
+    assert [row["happening"] for row in chain] == ["begun", "ended"]
+
+
+@pytest.mark.parametrize("step", GIVE_UP)
+async def test_giving_up_a_lost_key(make_stack, step):
+    lost, new = new_key("v1"), new_key("v2")
+    stack = await make_stack(token_keys=f"{lost},{new}")
+    await stack.connect("acc-1")
+    await stack.connect("acc-2", "demo@example.com", (NZ,))
+    killed = await command(stack.dsn, new, "rotate-keys", "--give-up", "v1", failpoint=step)
+    assert killed.status == -9, killed.said
+    done = await command(stack.dsn, new, "rotate-keys", "--give-up", "v1")
+    assert done.status == 0, done.said
+    for account_id in ("acc-1", "acc-2"):
+        assert (await stack.status(account_id))["reason"] == "KEY_LOST"
+        assert [event.sequence for event in await stack.events(account_id)] == [1, 2]
+    await stack.connect("acc-1")
+    assert await works(stack)
+
+
+async def userid_of(stack):
+    return await stack.db.fetchval("SELECT xero_userid FROM token_sets")
+
+
 def test_every_step_named_in_the_code_is_killed_here():
     named = {
         step
-        for path in SOURCES.glob("*.py")
+        for path in SOURCES.rglob("*.py")
         for step in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())
     }
-    assert named == {*CONNECT, *AFTERWARDS, *UNWANTED, *SWITCH, *REFRESH, *DISCONNECT, *ANNOUNCE}
+    assert named == {
+        *CONNECT,
+        *AFTERWARDS,
+        *UNWANTED,
+        *SWITCH,
+        *REFRESH,
+        *DISCONNECT,
+        *ANNOUNCE,
+        *ROTATE,
+        *GIVE_UP,
+    }

@@ -82,9 +82,8 @@ async def test_many_are_renewed_together_and_a_sick_one_holds_up_nobody(make_sta
 
     monkeypatch.setattr(tend_tokens, "renew_one", failing)
     await asyncio.gather(refresh_due(ports(stack, 0)), refresh_due(ports(stack, 1)))
-    versions = dict(
-        await stack.db.fetch("SELECT xero_userid, version FROM token_sets")  # type: ignore[arg-type]
-    )
+    rows = await stack.db.fetch("SELECT xero_userid, version FROM token_sets")
+    versions = {row["xero_userid"]: row["version"] for row in rows}
     sick = {"user-7", "user-8", "user-9"}
     assert {user: versions[user] for user in users} == {
         user: 1 if user in sick else 2 for user in users

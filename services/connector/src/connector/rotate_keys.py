@@ -48,11 +48,7 @@ async def note_progress(conn: Db, keys: OuterKeys) -> Mapping[str, int]:
     left = await left_under_others(conn, keys)
     async with conn.transaction():
         await key_rotations.lock(conn)
-        last = await key_rotations.last(conn)
-        under_way = last is not None and (last.happening, last.key_version) == (
-            "begun",
-            keys.current,
-        )
+        under_way = await key_rotations.under_way(conn, keys.current)
         if under_way != bool(left):
             happening = "ended" if under_way else "begun"
             await key_rotations.add(conn, happening, keys.current, sum(left.values()))

@@ -17,6 +17,18 @@ async def last(conn: Db) -> RotationRecord | None:
     return RotationRecord(**dict(row)) if row else None
 
 
+async def under_way(conn: Db, key_version: str) -> bool:
+    """Whether a rotation to this key began and has not ended."""
+    found: bool | None = await conn.fetchval(
+        """
+        SELECT happening = 'begun' AND key_version = $1 FROM key_rotations
+         WHERE happening IN ('begun', 'ended') ORDER BY sequence DESC LIMIT 1
+        """,
+        key_version,
+    )
+    return bool(found)
+
+
 async def every(conn: Db) -> Sequence[RotationRecord]:
     """All links, the oldest first."""
     rows = await conn.fetch("SELECT * FROM key_rotations ORDER BY sequence")
