@@ -97,6 +97,21 @@ async def test_a_write_sends_the_given_bytes_and_key(method):
     assert "X-Expected-Tenant" not in seen[0].headers
 
 
+@pytest.mark.parametrize("lane", [None, "people", "payments", "invoices", "sweeps"])
+async def test_a_call_names_its_lane_only_when_it_has_one(lane):
+    seen = []
+
+    def handler(request):
+        seen.append(request.headers.get("x-lane"))
+        return httpx.Response(200, content=b"{}")
+
+    gateway = client(handler)
+    await gateway.get("acc", "Invoices", lane=lane)
+    await gateway.put("acc", "Invoices", body=BODY, idempotency_key="k", lane=lane)
+    await gateway.post("acc", "Invoices/1", body=BODY, idempotency_key="k", lane=lane)
+    assert seen == [lane] * 3
+
+
 @pytest.mark.parametrize("key", ["", "k" * 129, "a\r\nb", "é"])
 async def test_an_unusable_idempotency_key_is_refused_before_sending(key):
     with pytest.raises(ValueError, match="Idempotency-Key"):

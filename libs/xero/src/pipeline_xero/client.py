@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
@@ -14,9 +15,12 @@ from pipeline_xero.answers import Reply, classify_answer, classify_failure
 from pipeline_xero.errors import OutcomeUnknown, UnexpectedAnswer, XeroError
 from pipeline_xero.json_forms import format_datetime, mapping
 
-__all__ = ["MAX_IDEMPOTENCY_KEY", "CallLimits", "GatewayClient", "Reply"]
+__all__ = ["MAX_IDEMPOTENCY_KEY", "CallLimits", "GatewayClient", "Lane", "Reply"]
 
 MAX_IDEMPOTENCY_KEY = 128
+
+Lane = Literal["people", "payments", "invoices", "sweeps"]
+"""Whose turn a call is, when Xero's limits are short: in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class GatewayClient:
         params: Mapping[str, str] | None = None,
         if_modified_since: datetime | None = None,
         tenant_id: str | None = None,
+        lane: Lane | None = None,
     ) -> Reply:
         """Read from Xero.
 
@@ -87,6 +92,7 @@ class GatewayClient:
             params: Query parameters (see ``queries``).
             if_modified_since: Only what changed since; sent in whole seconds UTC, rounded down.
             tenant_id: Fail with ``TenantChanged`` unless the account is connected to this organisation.
+            lane: Whose turn it is; the calling service's own lane if not named.
 
         Raises:
             NotConnected, TenantChanged, NotAllowed, NotFound, RateLimited, RequestRejected: Settled refusals.
@@ -104,6 +110,7 @@ class GatewayClient:
             headers=headers,
             body=None,
             tenant_id=tenant_id,
+            lane=lane,
         )
 
     async def connection_sequence(self, account_id: str) -> int:
@@ -128,6 +135,7 @@ class GatewayClient:
         idempotency_key: str,
         params: Mapping[str, str] | None = None,
         tenant_id: str | None = None,
+        lane: Lane | None = None,
     ) -> Reply:
         """Create in Xero. ``body`` is sent as it is: a repeat must match byte for byte.
 
@@ -144,6 +152,7 @@ class GatewayClient:
             idempotency_key=idempotency_key,
             params=params,
             tenant_id=tenant_id,
+            lane=lane,
         )
 
     async def post(
@@ -155,6 +164,7 @@ class GatewayClient:
         idempotency_key: str,
         params: Mapping[str, str] | None = None,
         tenant_id: str | None = None,
+        lane: Lane | None = None,
     ) -> Reply:
         """Update in Xero (a POST without an id may overwrite another document). Errors as for ``put``."""
         return await self._write(
@@ -165,6 +175,7 @@ class GatewayClient:
             idempotency_key=idempotency_key,
             params=params,
             tenant_id=tenant_id,
+            lane=lane,
         )
 
     async def _write(
@@ -177,6 +188,7 @@ class GatewayClient:
         idempotency_key: str,
         params: Mapping[str, str] | None,
         tenant_id: str | None,
+        lane: Lane | None,
     ) -> Reply:
         key = idempotency_key
         if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
@@ -190,6 +202,7 @@ class GatewayClient:
             headers=headers,
             body=body,
             tenant_id=tenant_id,
+            lane=lane,
         )
 
     async def _call(
@@ -202,9 +215,12 @@ class GatewayClient:
         headers: dict[str, str],
         body: bytes | None,
         tenant_id: str | None,
+        lane: Lane | None,
     ) -> Reply:
         if tenant_id is not None:
             headers["X-Expected-Tenant"] = tenant_id
+        if lane is not None:
+            headers["X-Lane"] = lane
         url = f"{self._root}/v1/accounts/{quote(account_id, safe='')}/xero/{_checked_path(path)}"
         return await self._request(method, url, f"{method} {path}", params, headers, body)
 

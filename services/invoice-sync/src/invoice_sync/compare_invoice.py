@@ -34,8 +34,9 @@ from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
+from pipeline_xero.client import Lane
 from pipeline_xero.documents import XeroInvoice
-from pipeline_xero.errors import NotFound, UnexpectedAnswer, XeroError
+from pipeline_xero.errors import NotFound, RateLimited, UnexpectedAnswer, XeroError
 from pipeline_xero.wire import elements
 
 log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ async def compare_in_xero(deps: Deps, lease: Lease, account: Account, row: Invoi
         links = await invoice_links.links_of(conn, row.account_id, [row.invoice_id])
     link = links[row.invoice_id]
     try:
-        read = await _read(deps, link)
+        read = await _read(deps, link, _lane(row))
     except XeroError as error:
         await _postpone(deps, lease, account, row, error)
         return
@@ -70,11 +71,16 @@ async def compare_in_xero(deps: Deps, lease: Lease, account: Account, row: Invoi
         await send_intent(deps, lease, account, intent, chosen_at=time.monotonic())
 
 
-async def _read(deps: Deps, link: Link) -> _Read:
+def _lane(row: Invoice) -> Lane:
+    """A look at what is settled has time; what Pipeline wants changed has not."""
+    return "sweeps" if row.is_settled else "invoices"
+
+
+async def _read(deps: Deps, link: Link, lane: Lane) -> _Read:
     path = f"Invoices/{link.xero_invoice_id}"
     try:
         reply = await deps.gateway.get(
-            link.account_id, path, params={"unitdp": "4"}, tenant_id=link.tenant_id
+            link.account_id, path, params={"unitdp": "4"}, tenant_id=link.tenant_id, lane=lane
         )
     except NotFound as error:
         if error.by_gateway:
@@ -98,7 +104,9 @@ async def _postpone(
         if current is None:
             return
         until = now + (found.pause or trouble.LOOK_AGAIN)
-        if found.pause is not None:
+        # A limit of the sweeps' lane is none of the account's: invoices to be sent need not wait for it.
+        only_lane = isinstance(error, RateLimited) and _lane(row) == "sweeps"
+        if found.pause is not None and not only_lane:
             await accounts.pause(
                 conn,
                 row.account_id,

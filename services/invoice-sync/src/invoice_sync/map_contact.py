@@ -97,7 +97,10 @@ async def connected_account(deps: Deps, account_id: str) -> Account:
 async def _usable_contact(deps: Deps, account: Account, contact_id: str) -> XeroContact:
     try:
         reply = await deps.gateway.get(
-            account.account_id, f"Contacts/{contact_id}", tenant_id=account.tenant_id
+            account.account_id,
+            f"Contacts/{contact_id}",
+            tenant_id=account.tenant_id,
+            lane="people",
         )
         found = [XeroContact.from_json(each) for each in elements(reply.json(), "Contacts")]
     except XeroError as error:

@@ -13,7 +13,7 @@ import structlog
 
 from payment_ingest import metrics
 from payment_ingest.answer_doorbells import answer_doorbells
-from payment_ingest.domain.pace import pace
+from payment_ingest.domain.pace import UNSTATED_LIMIT, pace
 from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.store import connections, doorbells
 from payment_ingest.sweep_account import SweepTimes, sweep_account
@@ -30,8 +30,6 @@ from pipeline_xero.errors import (
 
 log = structlog.get_logger(__name__)
 
-_UNSTATED_LIMIT = timedelta(seconds=2)
-"""Xero gives no Retry-After for its limit of concurrent calls: a short pause is enough."""
 _UNREACHABLE = timedelta(seconds=5)
 _UNTIL_TOLD = timedelta(minutes=5)
 """A ConnectionStatusChanged wakes the account at once; this bounds the wait should the gateway know better."""
@@ -91,7 +89,7 @@ async def _park(deps: Deps, lease: Lease, pause: timedelta) -> datetime:
 def _pause_after(error: XeroError) -> timedelta:
     match error:
         case RateLimited():
-            return error.retry_after or _UNSTATED_LIMIT
+            return error.retry_after or UNSTATED_LIMIT
         case NotConnected() | TenantChanged():
             return _UNTIL_TOLD
         case NotSent() | XeroUnavailable():

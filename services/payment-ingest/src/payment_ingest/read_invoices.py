@@ -132,6 +132,7 @@ class InvoiceReader:
             },
             if_modified_since=since,
             tenant_id=tenant_id,
+            lane="sweeps",
         )
         answer = elements(reply.json(), "Invoices")
         metrics.FETCHES.labels("sweep", "ok").inc()

@@ -10,13 +10,14 @@ import structlog
 from payment_ingest import metrics
 from payment_ingest.domain.delivery import Ring
 from payment_ingest.domain.ledger import FoundBy
+from payment_ingest.domain.pace import UNSTATED_LIMIT
 from payment_ingest.ingest_payments import SeenInvoice, count_ingested, ingest_payments
 from payment_ingest.read_invoices import InvoiceReader, since
 from payment_ingest.store import connections, doorbells
 from payment_ingest.store.ledger import Provenance
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import RequestRejected, UnexpectedAnswer
+from pipeline_xero.errors import RateLimited, RequestRejected, UnexpectedAnswer
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ async def sweep_account(
 
     Raises:
         LeaseLost, and whatever of pipeline_xero.errors kept us from reading; the sweep stays due. Only a question
-        that Xero refuses is put off for an interval.
+        that Xero refuses is put off for an interval, and one for which there is no room until there may be.
     """
     async with pool.acquire() as conn:
         sweep = await connections.sweep_of(conn, tenant_id)
@@ -62,6 +63,12 @@ async def sweep_account(
         log.warning("sweep_refused", account_id=lease.account_id, error=str(error)[:200])
         async with pool.acquire() as conn:
             await connections.delay_sweep(conn, tenant_id, times.interval)
+        return
+    except RateLimited as error:
+        # A sweep has time, and its limit may be its lane's alone: doorbells go on and find out for themselves.
+        log.info("sweep_put_off", account_id=lease.account_id, limit=error.problem)
+        async with pool.acquire() as conn:
+            await connections.delay_sweep(conn, tenant_id, error.retry_after or UNSTATED_LIMIT)
         return
     began_at = sweep.began_at or read.observed_at
     how = Provenance(

@@ -11,6 +11,9 @@ _PLENTY = 30
 _FEW = 10
 """Of the 60 calls a minute that Xero allows a tenant; it states the rest in X-MinLimit-Remaining."""
 
+UNSTATED_LIMIT = timedelta(seconds=2)
+"""Xero gives no Retry-After for its limit of concurrent calls: a short pause is enough."""
+
 
 def pace(left: int | None) -> timedelta | None:
     """The pause before the next read, given the calls left in this minute (None: not stated)."""
