@@ -137,8 +137,11 @@ class XeroIdentity:
 
     async def _get_json(self, address: str) -> dict[str, Any]:
         answer = await exchange(self._http, self._http.build_request("GET", address), self._bounds)
+        if answer.status != 200:  # noqa: PLR2004 - HTTP
+            # An outage, and so nothing said about any token.
+            raise ExchangeFailed(f"status {answer.status}")
         decoded = _json(answer.body)
-        if answer.status != 200 or not isinstance(decoded, dict):  # noqa: PLR2004 - HTTP
+        if not isinstance(decoded, dict):
             raise UntrustedToken("the provider's description is not readable")
         return decoded
 

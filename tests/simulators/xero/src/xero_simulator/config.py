@@ -110,6 +110,7 @@ class Switches:
         nested_contact_shift_hours: Shift of UpdatedDateUTC of contacts nested in write replies.
         base_latency_seconds: Real time every API call takes at least.
         max_body_bytes: Larger bodies get 413.
+        connection_limit: Organisations the app's plan allows (0: any number). Xero answers on a page of its own.
     """
 
     atomic_without_summarize: bool = True
@@ -127,3 +128,4 @@ class Switches:
     nested_contact_shift_hours: float = 0.0
     base_latency_seconds: float = 0.0
     max_body_bytes: int = 3_500_000
+    connection_limit: int = 0

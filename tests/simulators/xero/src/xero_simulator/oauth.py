@@ -22,6 +22,13 @@ _CARRIED = ("response_type", "client_id", "redirect_uri", "scope", "state", "non
             "code_challenge", "code_challenge_method", "acr_values")  # fmt: skip
 
 
+# Xero shows the cap on a page of its own, authorize.xero.com/connectionLimit, and sends nobody back to the app
+# (github.com/PipedreamHQ/pipedream/issues/21951, September 2026); already before anybody signs in
+# (community.xero.com/developer/discussion/124574507). Whether an organisation that is connected already passes when no
+# place is left is not established: here it does not, as reported there.
+LIMIT_PATH = "/connectionLimit"
+
+
 class AuthorizeRefused(Exception):  # noqa: N818 -- the refusal, shown by Xero itself
     """Shown as a page by Xero; never redirected to an address that is not registered."""
 
@@ -50,6 +57,8 @@ def authorize_page(world: World, request: HttpRequest) -> Answer:
         wanted = _read(world, dict(request.query))
     except AuthorizeRefused as refused:
         return _refused_page(refused)
+    if _places_left(world) == 0:
+        return redirect(LIMIT_PATH)
     if world.auto_consent is not None:
         return _answer_by_itself(world, wanted)
     user = world.user_by_email(request.query.get("sim_user", "")) or next(
@@ -239,7 +248,28 @@ def _answer_by_itself(world: World, wanted: Authorization) -> Answer:
     return _allowed(world, wanted, user, chosen if wanted.bulk else chosen[:1])
 
 
+def connection_limit(_world: World, _request: HttpRequest) -> Answer:
+    """GET /connectionLimit: where Xero leaves people when the app has no place left; nothing leads back to the app."""
+    return answer_html(
+        200,
+        "<!doctype html><title>Connection limit</title><h1>This app cannot connect to more organisations</h1>"
+        "<p>It has reached the number of connections its plan allows. Please contact the app's developer.</p>",
+    )
+
+
+def _places_left(world: World) -> int | None:
+    """Organisations that may still be connected; None without a limit."""
+    limit = world.switches.connection_limit
+    if not limit:
+        return None
+    return max(0, limit - len({row.tenant_id for row in world.grants.connections.values()}))
+
+
 def _allowed(world: World, wanted: Authorization, user: User, chosen: list[str]) -> Answer:
+    left = _places_left(world)
+    held = {row.tenant_id for row in world.grants.connections.values()}
+    if left is not None and len(set(chosen) - held) > left:
+        return redirect(LIMIT_PATH)
     code = world.grants.consent(
         user.user_id,
         chosen,

@@ -14,6 +14,7 @@ Page = Callable[[World, HttpRequest], Answer]
 _PAGES: dict[tuple[str, str], Page] = {
     ("GET", "/identity/connect/authorize"): oauth.authorize_page,
     ("POST", "/identity/connect/authorize"): oauth.authorize_answer,
+    ("GET", oauth.LIMIT_PATH): oauth.connection_limit,
     ("POST", "/connect/token"): oauth.token,
     ("POST", "/connect/revocation"): oauth.revocation,
     ("GET", "/.well-known/openid-configuration"): oauth.discovery,
