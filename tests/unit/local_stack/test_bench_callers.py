@@ -40,7 +40,7 @@ class Server:
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-FULL = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+FULL = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nX-Rate-Limit-Problem: minute\r\ncontent-length: 0\r\n\r\n"
 
 
 async def test_by_the_clock_every_request_is_sent_when_due_whatever_comes_back():
@@ -70,8 +70,17 @@ async def test_after_a_429_a_caller_waits_as_it_was_told():
     async with server.listening() as port:
         result = await run_calls(CallSpec([get_request(port, "/x", {})], 1.1))
     assert result.statuses["429"] == 1
+    assert result.limits == {"minute": 1}
     assert result.statuses["200"] >= 1
     assert server.asked[1][0] - server.asked[0][0] >= 1.0
+
+
+async def test_no_caller_waits_beyond_the_end():
+    patient = FULL.replace(b"retry-after: 1", b"retry-after: 60")
+    async with Server(patient).listening() as port:
+        result = await run_calls(CallSpec([get_request(port, "/x", {})], 0.2))
+    assert result.statuses == {"429": 1}
+    assert result.seconds < 5
 
 
 async def test_targets_take_turns():

@@ -31,7 +31,7 @@ class CallSpec:
         targets: Port and whole request of each; they take turns.
         seconds: No request begins later.
         rate: Requests a second by the clock, whatever comes back; None is `callers` for each target, each asking
-            again as soon as it has its answer, after a 429 as soon as Retry-After allows.
+            again as soon as it has its answer, after a refusal as soon as Retry-After allows, or in a second.
     """
 
     targets: Sequence[tuple[int, str]]
@@ -47,6 +47,8 @@ class CallResult:
     seconds: float
     milliseconds: list[float]
     statuses: dict[str, int]
+    limits: dict[str, int]
+    """The limits that refusals named (X-Rate-Limit-Problem)."""
     lost: int
     cpu_seconds: float
     """What the load generator itself used, its start left out."""
@@ -56,6 +58,7 @@ class CallResult:
 class _Answer:
     status: int
     retry_after: float
+    limit: str
 
 
 class _Connection(asyncio.Protocol):
@@ -91,7 +94,8 @@ class _Connection(asyncio.Protocol):
         if len(body) >= int(headers.get(b"content-length", 0)):
             self._received = b""
             status = int(head[9:12])
-            self._answer.set_result(_Answer(status, float(headers.get(b"retry-after", 1))))
+            limit = headers.get(b"x-rate-limit-problem", b"").decode()
+            self._answer.set_result(_Answer(status, float(headers.get(b"retry-after", 1)), limit))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -110,6 +114,7 @@ class _Load:
     def __init__(self, spec: CallSpec) -> None:
         self.seconds: list[float] = []
         self.statuses: Counter[int] = Counter()
+        self.limits: Counter[str] = Counter()
         self.lost = 0
         self._spec = spec
         self._targets = [(port, request.encode()) for port, request in spec.targets]
@@ -141,8 +146,9 @@ class _Load:
     async def _again(self, port: int, request: bytes, ends: float) -> None:
         while (now := time.perf_counter()) < ends:
             answer = await self._ask(port, request, now)
-            if answer is None or answer.status == 429:  # noqa: PLR2004 - HTTP
-                await asyncio.sleep(answer.retry_after if answer else 1)
+            if answer is None or answer.status >= 400:  # noqa: PLR2004 - HTTP
+                pause = answer.retry_after if answer else 1
+                await asyncio.sleep(min(pause, max(0, ends - time.perf_counter())))
 
     async def _ask(self, port: int, request: bytes, due: float) -> _Answer | None:
         idle, connection = self._idle[port], None
@@ -160,6 +166,8 @@ class _Load:
         idle.append(connection)
         self.seconds.append(time.perf_counter() - due)
         self.statuses[answer.status] += 1
+        if answer.limit:
+            self.limits[answer.limit] += 1
         return answer
 
     def close(self) -> None:
@@ -182,6 +190,7 @@ async def run_calls(spec: CallSpec) -> CallResult:
         seconds=time.perf_counter() - began,
         milliseconds=[round(seconds * 1000, 4) for seconds in load.seconds],
         statuses={str(status): count for status, count in sorted(load.statuses.items())},
+        limits=dict(load.limits),
         lost=load.lost,
         cpu_seconds=_processor_seconds() - used,
     )
