@@ -5,13 +5,16 @@ anywhere. ``/openapi.json`` beside it is for programs.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import html
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from pipeline_service_defaults.problems import MEDIA_TYPE
 
 _STYLE = """
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
@@ -28,6 +31,21 @@ POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
+PROBLEM_CONTENT: Final[dict[str, Any]] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+PROBLEM: Final[dict[str, Any]] = {
+    "title": "Problem",
+    "description": "An error in words (RFC 9457); more members may follow.",
+    "type": "object",
+    "required": ["type", "title", "status", "code"],
+    "properties": {
+        "type": {"type": "string", "description": "the kind of problem, as a URN"},
+        "title": {"type": "string", "description": "the kind of problem, in words"},
+        "status": {"type": "integer", "description": "the HTTP status"},
+        "code": {"type": "string", "description": "the kind of problem, as a stable word"},
+        "detail": {"type": "string", "description": "what happened this time"},
+        "hint": {"type": "string", "description": "the next step"},
+    },
+}
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -35,13 +53,52 @@ def install(app: FastAPI) -> None:
     """Add ``/docs`` and ``/openapi.json``; create the application with ``docs_url=None, openapi_url=None``."""
 
     async def page() -> Response:
-        return HTMLResponse(render(app.openapi()), headers={"Content-Security-Policy": POLICY})
+        return HTMLResponse(render(described(app)), headers={"Content-Security-Policy": POLICY})
 
     async def document() -> Response:
-        return JSONResponse(app.openapi())
+        return JSONResponse(described(app))
 
     app.add_api_route("/docs", page, include_in_schema=False)
     app.add_api_route("/openapi.json", document, include_in_schema=False)
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The application's OpenAPI document, with the errors that are answered for every route in the same way."""
+    document = copy.deepcopy(app.openapi())
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    # FastAPI describes its own form of 422, which `problems` replaces.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _describe_errors(path, operation)
+    return document
+
+
+def _describe_errors(path: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    if "4XX" in responses:
+        # The route describes all of its refusals together; FastAPI's 422 is one of them.
+        responses.pop("422", None)
+        return
+    for status, words in _errors_of(path, operation):
+        responses.setdefault(status, {"description": words})
+    for status, answer in responses.items():
+        if status[0] in "45" and (status == "422" or "content" not in answer):
+            answer["content"] = {MEDIA_TYPE: PROBLEM_CONTENT}
+
+
+def _errors_of(path: str, operation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What routes answer before their own code runs."""
+    if operation.get("security"):
+        yield "401", "No valid token."
+        yield "403", "Not for this caller."
+        if "{account_id}" in path:
+            yield "404", "There is no such account, for this caller."
+    if "requestBody" in operation:
+        yield "400", "The body cannot be read."
+        yield "413", "The body is too large."
 
 
 def render(document: Mapping[str, Any]) -> str:

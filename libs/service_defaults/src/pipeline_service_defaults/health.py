@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 Check = Callable[[], Awaitable[object]]
 _CHECK_SECONDS = 3.0
+_REPORT: Mapping[str, Any] = {"content": {"application/json": {}}}
 _LOG = logging.getLogger(__name__)
 
 
@@ -31,7 +33,7 @@ def router(checks: Checks, alive: Checks | None = None) -> APIRouter:
     @routes.get(
         "/health/live",
         summary="The process answers and moves on",
-        responses={503: {"description": "A part of it is stuck; the body names it."}},
+        responses={503: {"description": "A part of it is stuck; the body names it.", **_REPORT}},
     )
     async def live() -> JSONResponse:
         return await _report(alive) if alive else JSONResponse({"status": "ok"})
@@ -39,7 +41,9 @@ def router(checks: Checks, alive: Checks | None = None) -> APIRouter:
     @routes.get(
         "/health/ready",
         summary="The service can do its work",
-        responses={503: {"description": "A part it needs is not usable; the body names it."}},
+        responses={
+            503: {"description": "A part it needs is not usable; the body names it.", **_REPORT}
+        },
     )
     async def ready() -> JSONResponse:
         return await _report(checks)
@@ -66,6 +70,8 @@ async def _passes(name: str, check: Check) -> bool:
         async with asyncio.timeout(_CHECK_SECONDS):
             await check()
     except Exception as error:  # noqa: BLE001 - whatever a check raises means "not ready"
-        _LOG.warning("health check failed", extra={"check": name, "error_type": type(error).__name__})
+        _LOG.warning(
+            "health check failed", extra={"check": name, "error_type": type(error).__name__}
+        )
         return False
     return True

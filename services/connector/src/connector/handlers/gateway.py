@@ -24,7 +24,8 @@ from connector.refresh_tokens import Unavailable
 from connector.take_slot import OutOfBudget
 from connector.watch_xero import XeroDown
 from pipeline_service_defaults.auth import Service, require_service
-from pipeline_service_defaults.problems import Problem
+from pipeline_service_defaults.docs import PROBLEM_CONTENT
+from pipeline_service_defaults.problems import MEDIA_TYPE, Problem
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,21 @@ async def gateway(
     return Carried(deps_of(request), call)
 
 
+XEROS: Final[dict[str, Any]] = {"application/json": {}}
+OURS: Final = {
+    400: "HEADER_TOO_LONG, HEADER_NOT_ASCII, HEADER_REPEATED or LANE_UNKNOWN",
+    403: "NOT_ALLOWED: this caller may not do that, or the path is not a path",
+    404: "Xero has no such thing",
+    409: "NOT_CONNECTED or TENANT_CHANGED: nothing was sent",
+    413: "BODY_TOO_LARGE: nothing was sent",
+    422: "INVALID_REQUEST: this cannot be the id of an account",
+    502: "XERO_UNREACHABLE (outcome not_sent; Retry-After while Xero is known to be down) "
+    "or XERO_CONNECTION_LOST (outcome unknown)",
+    503: "GATEWAY_UNAVAILABLE: nothing was sent",
+    504: "XERO_TIMEOUT: the outcome is unknown",
+}
+"""What the gateway answers by itself (with X-Gateway-Error); Xero may answer with the same statuses."""
+
 for _method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
     router.add_api_route(
         "/v1/accounts/{account_id}/xero/{path:path}",
@@ -82,19 +98,15 @@ for _method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
         summary="Call Xero's accounting API for an account",
         response_class=Response,
         responses={
-            400: {
-                "description": "HEADER_TOO_LONG, HEADER_NOT_ASCII, HEADER_REPEATED or LANE_UNKNOWN"
+            **{
+                status: {"description": words, "content": {**XEROS, MEDIA_TYPE: PROBLEM_CONTENT}}
+                for status, words in OURS.items()
             },
-            403: {
-                "description": "NOT_ALLOWED: this caller may not do that, or the path is not a path"
+            429: {
+                "description": "RATE_LIMITED without a body, or Xero's own; Retry-After says when",
+                "content": XEROS,
             },
-            409: {"description": "NOT_CONNECTED or TENANT_CHANGED: nothing was sent"},
-            429: {"description": "RATE_LIMITED, or Xero's own; Retry-After says when"},
-            502: {
-                "description": "XERO_UNREACHABLE (outcome not_sent; Retry-After while Xero is known to be down) "
-                "or XERO_CONNECTION_LOST (outcome unknown)"
-            },
-            504: {"description": "XERO_TIMEOUT: the outcome is unknown"},
+            "default": {"description": "Xero's own answer, as it came", "content": XEROS},
         },
     )
 

@@ -1,7 +1,7 @@
 """Routes of pages: a person who is refused, or meets a fault of ours, reads a page instead of a problem document."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from fastapi.exceptions import RequestValidationError
@@ -13,13 +13,32 @@ from starlette.responses import Response
 from connector.domain.failures import PAGES, Failure, failure_of_status
 from connector.handlers.browser import PageOf, deps_of, render
 from pipeline_service_defaults.auth import Person, authenticate
-from pipeline_service_defaults.problems import Problem
+from pipeline_service_defaults.docs import PROBLEM_CONTENT
+from pipeline_service_defaults.problems import MEDIA_TYPE, Problem
 
 log = structlog.get_logger(__name__)
+
+_PAGE: Final[dict[str, Any]] = {"text/html": {"schema": {"type": "string"}}}
+_REFUSAL: Final[dict[str, Any]] = {
+    "description": "A page that explains it; without `text/html` in Accept, a problem document.",
+    "content": {**_PAGE, MEDIA_TYPE: PROBLEM_CONTENT},
+}
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The page.", "content": _PAGE},
+    303: {"description": "On to another page, which says what happened."},
+    "4XX": _REFUSAL,
+    "5XX": _REFUSAL,
+}
+"""What every page may answer, for the OpenAPI document."""
 
 
 class PageRoute(APIRoute):
     """A route whose every refusal is readable; programs, which do not ask for HTML, get the problem document."""
+
+    def __init__(
+        self, *given: Any, responses: dict[int | str, dict[str, Any]] | None = None, **named: Any
+    ) -> None:
+        super().__init__(*given, responses={**ANSWERS, **(responses or {})}, **named)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler with the last resort around it."""
