@@ -103,6 +103,13 @@ def test_each_failed_call_has_one_meaning(error, effect, code, state):
     assert "{" not in found.block.message + found.block.hint
 
 
+def test_the_gateways_word_on_when_to_come_back_takes_the_place_of_growing_pauses():
+    error = errors.NotSent("x", timedelta(seconds=40))
+    for count in (1, 12):
+        found = trouble.of(error, count=count, chance=0.5)
+        assert found.pause == timedelta(seconds=40.5)
+
+
 def test_every_leaf_of_the_error_tree_is_judged():
     judged = {type(error) for error, *_ in CASES}
     assert judged == set(errors.XeroError.__subclasses__())

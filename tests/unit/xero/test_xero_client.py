@@ -1,6 +1,7 @@
 """The gateway client: every answer and every failure becomes a reply or one leaf of the tree."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -453,6 +454,33 @@ async def test_what_the_gateway_says_of_a_write(status, code, body, error):
     if error is OutcomeUnknown:
         with pytest.raises(XeroUnavailable):
             await read(answering(status, body, X_Gateway_Error=code, Content_Type=PROBLEM))
+
+
+async def test_while_xero_is_known_to_be_down_the_gateway_says_when_to_come_back():
+    body = b'{"outcome":"not_sent"}'
+    with pytest.raises(NotSent) as caught:
+        await write(answering(502, body, X_Gateway_Error="XERO_UNREACHABLE", Retry_After="40"))
+    assert caught.value.retry_after == timedelta(seconds=40)
+    with pytest.raises(NotSent) as caught:
+        await write(answering(502, body, X_Gateway_Error="XERO_UNREACHABLE"))
+    assert caught.value.retry_after is None
+
+
+async def test_every_call_has_an_id_of_its_own_and_its_error_carries_it():
+    sent = []
+
+    def handler(request):
+        sent.append(request.headers["x-request-id"])
+        if len(sent) == 1:
+            return httpx.Response(404)
+        raise httpx.ReadTimeout("late", request=request)
+
+    for _ in range(2):
+        with pytest.raises(XeroError) as caught:
+            await read(client(handler))
+        assert caught.value.request_id == sent[-1]
+    assert len(set(sent)) == 2
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", each) for each in sent)
 
 
 async def test_a_problem_document_without_the_header_is_the_gateways_too():

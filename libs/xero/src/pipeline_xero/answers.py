@@ -146,7 +146,7 @@ def _gateway_error(  # noqa: PLR0911 - one return per leaf of the tree
         case 400 | 411 | 412 | 413 | 414 | 415 | 422 | 431, _:
             return RequestRejected(status, None, detail)
     if _word(problem, "outcome") == "not_sent":
-        return NotSent(f"{target}: {detail}")
+        return NotSent(f"{target}: {detail}", retry_after(headers))
     return _no_clear_answer(f"{target}: the gateway answered {status} {code}", is_write=is_write)
 
 

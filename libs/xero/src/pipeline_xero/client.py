@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -236,6 +237,7 @@ class GatewayClient:
         is_write = method != "GET"
         headers["Accept"] = "application/json"
         headers["Authorization"] = f"Bearer {self._token()}"
+        headers["X-Request-Id"] = request_id = uuid.uuid4().hex
         request = self._http.build_request(
             method,
             url,
@@ -248,8 +250,11 @@ class GatewayClient:
             async with asyncio.timeout(self._limits.total):
                 answer = await self._exchange(request, is_write=is_write, target=target)
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise classify_failure(error, is_write=is_write, target=target) from error
+            failure = classify_failure(error, is_write=is_write, target=target)
+            failure.request_id = request_id
+            raise failure from error
         if isinstance(answer, XeroError):
+            answer.request_id = request_id
             raise answer
         return answer
 

@@ -26,7 +26,12 @@ PROBLEM_UNKNOWN = "unknown"
 
 
 class XeroError(Exception):
-    """Root of everything this package raises about a call to Xero."""
+    """Root of everything this package raises about a call to Xero.
+
+    ``request_id`` names the call in the gateway's log, where Xero's own correlation id stands beside it.
+    """
+
+    request_id: str | None = None
 
 
 class NotConnected(XeroError):  # noqa: N818 - the tree reads as plain statements
@@ -136,7 +141,16 @@ class RequestRejected(XeroError):  # noqa: N818 - as above
 
 
 class NotSent(XeroError):  # noqa: N818 - as above
-    """The request never reached Xero; sending it again cannot double anything."""
+    """The request never reached Xero; sending it again cannot double anything.
+
+    Args:
+        message: What was asked for, and what stood in the way.
+        retry_after: When the gateway will know more, where it said so (Xero is known to be down).
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class OutcomeUnknown(XeroError):  # noqa: N818 - as above

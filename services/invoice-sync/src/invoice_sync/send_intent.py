@@ -188,6 +188,7 @@ async def record_trouble(
         code=found.block.code,
         effect=found.effect.value,
         error=type(error).__name__,
+        request_id=error.request_id,
     )
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)

@@ -72,7 +72,12 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
         )
     except XeroError as error:
         metrics.FETCHES.labels("account", type(error).__name__).inc()
-        log.info("xero_not_read", account_id=lease.account_id, error=type(error).__name__)
+        log.info(
+            "xero_not_read",
+            account_id=lease.account_id,
+            error=type(error).__name__,
+            request_id=error.request_id,
+        )
         return await _park(deps, lease, _pause_after(error))
     if pause := pace(left):
         return await _park(deps, lease, pause)
@@ -92,7 +97,9 @@ def _pause_after(error: XeroError) -> timedelta:
             return error.retry_after or UNSTATED_LIMIT
         case NotConnected() | TenantChanged():
             return _UNTIL_TOLD
-        case NotSent() | XeroUnavailable():
+        case NotSent():
+            return error.retry_after or _UNREACHABLE
+        case XeroUnavailable():
             return _UNREACHABLE
         case _:
             raise error

@@ -80,6 +80,9 @@ def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0
             refused = replace(block(ProblemCode.INTERNAL_ERROR), retryable=True)
             return Trouble(Effect.NOTHING, refused, State.PENDING, max(wait, LOOK_AGAIN))
         case NotSent() | XeroUnavailable():
+            if isinstance(error, NotSent) and error.retry_after is not None:
+                # The gateway watches Xero for everybody: its word is sooner and truer than our growing pauses.
+                wait = retry.limit_pause(error.retry_after, chance)
             away = block(ProblemCode.XERO_UNAVAILABLE, retry_at=_spoken(wait))
             return Trouble(Effect.NOTHING, away, State.PENDING, wait)
         case RequestRejected():
