@@ -10,6 +10,7 @@ from connector.domain.connection import (
     Connected,
     Connection,
     Disconnected,
+    FactsLearnt,
     Organisation,
     Reason,
     Refused,
@@ -141,3 +142,34 @@ def test_a_fenced_connection_is_not_usable():
     fenced = Connection("acc", Status.CONNECTED, Reason.REFRESHED, NOW, fenced_at=NOW)
     assert not fenced.usable
     assert not fenced.can_refresh
+
+
+def test_binding_another_organisation_is_named_a_switch_and_takes_nothing_over():
+    left = after(connected(), Disconnected(Reason.DISCONNECTED_BY_USER))
+    other = Organisation("t2", "Other")
+    new = after(left, Connected(other, "u2", ADA))
+    assert (new.reason, new.tenant_id) == (Reason.ORGANISATION_SWITCHED, "t2")
+    assert (new.short_code, new.base_currency) == (None, None)
+    back = after(left, Connected(Organisation("t", "Org"), "u", ADA))
+    assert (back.reason, back.short_code) == (Reason.CONNECTED_BY_USER, "!abc")
+
+
+def test_facts_are_news_only_when_something_was_missing():
+    bare = next_connection(
+        never_connected("acc"),
+        Connected(Organisation("t", "Org"), "u", ADA),
+        now=NOW,
+        actor=ADA,
+    )
+    learnt = FactsLearnt("t", "!abc", "NZD")
+    new = after(bare, learnt)
+    assert (new.status, new.reason, new.sequence) == (bare.status, bare.reason, bare.sequence + 1)
+    assert (new.short_code, new.base_currency) == ("!abc", "NZD")
+    assert after(new, learnt) is None
+    assert after(new, FactsLearnt("t", "!other", "USD")) is None
+    assert after(bare, FactsLearnt("t", None, None)) is None
+    assert after(bare, FactsLearnt("t2", "!abc", "NZD")) is None
+    assert after(after(bare, Disconnected(Reason.REVOKED_IN_XERO)), learnt) is None
+    half = after(bare, FactsLearnt("t", None, "NZD"))
+    assert (half.short_code, half.base_currency) == (None, "NZD")
+    assert after(half, learnt).short_code == "!abc"

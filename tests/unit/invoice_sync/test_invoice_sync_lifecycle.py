@@ -123,7 +123,6 @@ STOPS = [
     ({"operation": Operation.VOID, "desired": None}, {}, State.VOIDED, None),
     ({"void_version": 1, "version": 2}, {}, State.FAILED, "UPDATE_AFTER_VOID"),
     ({"desired": "{}"}, {}, State.FAILED, "INTERNAL_ERROR"),
-    ({"tenant_id": "tenant-2"}, {}, State.WAITING_FOR_CONNECTION, "TENANT_CHANGED"),
     ({}, {"mappings": {}}, State.WAITING_FOR_CONTACT, "CUSTOMER_NOT_MAPPED"),
 ]
 
@@ -139,6 +138,20 @@ def test_what_cannot_go_stops_with_its_cause(row_of, known, fields, around, stat
     events = decision.step.events
     assert [each.code for each in events] == ([code] if code else [])
     assert [each.sequence for each in events] == list(range(1, len(events) + 1))
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_what_is_in_another_organisation_waits_for_it(row_of, known, link, operation):
+    elsewhere = replace(known, links={"inv-1": replace(link, tenant_id="tenant-2")})
+    row = row_of(version=2, synced_version=1, tenant_id="tenant-2", operation=operation)
+    decision = decide(row, elsewhere)
+    assert isinstance(decision, Stop)
+    assert decision.step.row.state is State.WAITING_FOR_CONNECTION
+    assert [each.code for each in decision.step.events] == ["TENANT_CHANGED"]
+
+
+def test_what_never_was_in_xero_goes_to_the_organisation_connected_now(row_of, known):
+    assert isinstance(decide(row_of(tenant_id="tenant-2"), known), Create)
 
 
 def test_a_contact_being_made_is_waited_for_in_silence_and_a_failed_one_is_told(row_of, known, now):

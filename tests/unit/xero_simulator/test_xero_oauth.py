@@ -281,3 +281,18 @@ def test_settings_from_the_environment():
     assert "shh" not in repr(found)
     with pytest.raises(SettingInvalid, match="SIM_PORT is 'x'"):
         from_environment({"SIM_PORT": "x"})
+
+
+async def test_the_cap_of_the_app_ends_on_a_page_of_xeros_own(raw_sim):
+    query = raw_sim.authorize_query()
+    await raw_sim.admin("PATCH", "/switches", {"connection_limit": 1})
+    await raw_sim.admin("PUT", "/consent", {"user": "demo@example.com"})
+    too_many = await raw_sim.http.get("/identity/connect/authorize", params=query)
+    assert too_many.headers["location"] == "/connectionLimit"
+    assert raw_sim.world.grants.connections == {}
+    await raw_sim.consent("single@example.com")
+    assert len(raw_sim.world.grants.connections) == 1
+    full = await raw_sim.http.get("/identity/connect/authorize", params=query)
+    assert full.headers["location"] == "/connectionLimit"
+    page = await raw_sim.http.get("/connectionLimit")
+    assert (page.status_code, "href" in page.text) == (200, False)

@@ -95,10 +95,12 @@ def read_body(desired: str | None) -> InvoiceBody | None:
 
 
 def _elsewhere(row: Invoice, known: Known) -> Step | None:
-    """Work accepted for another organisation never goes to this one."""
+    """What is in another organisation stays there; what never was in Xero goes to the one connected now.
+
+    The connector binds an account to another organisation only after a person confirmed it.
+    """
     link = known.links.get(row.invoice_id)
-    bound = link.tenant_id if link else row.tenant_id
-    if bound is None or bound == known.account.tenant_id:
+    if link is None or link.tenant_id == known.account.tenant_id:
         return None
     if row.is_settled:
         return lifecycle.look_again(row, None)

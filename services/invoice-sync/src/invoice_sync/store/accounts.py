@@ -81,9 +81,12 @@ async def apply_status(
         ON CONFLICT (account_id) DO UPDATE
            SET status = excluded.status, reason = excluded.reason, message = excluded.message,
                hint = excluded.hint, tenant_id = coalesce(excluded.tenant_id, a.tenant_id),
-               tenant_name = coalesce(excluded.tenant_name, a.tenant_name),
-               short_code = coalesce(excluded.short_code, a.short_code),
-               base_currency = coalesce(excluded.base_currency, a.base_currency),
+               tenant_name = CASE WHEN coalesce(excluded.tenant_id, a.tenant_id) = a.tenant_id
+                          THEN coalesce(excluded.tenant_name, a.tenant_name) ELSE excluded.tenant_name END,
+               short_code = CASE WHEN coalesce(excluded.tenant_id, a.tenant_id) = a.tenant_id
+                          THEN coalesce(excluded.short_code, a.short_code) ELSE excluded.short_code END,
+               base_currency = CASE WHEN coalesce(excluded.tenant_id, a.tenant_id) = a.tenant_id
+                          THEN coalesce(excluded.base_currency, a.base_currency) ELSE excluded.base_currency END,
                sequence = excluded.sequence, changed_at = excluded.changed_at,
                paused_until = CASE WHEN $12 THEN NULL ELSE a.paused_until END,
                paused_code = CASE WHEN $12 THEN NULL ELSE a.paused_code END,

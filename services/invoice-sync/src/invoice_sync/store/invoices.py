@@ -141,7 +141,7 @@ async def next_due(conn: Connection, account_id: str) -> datetime | None:
 async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -> None:
     """Release what waited for these accounts' connection.
 
-    Work accepted for another organisation than the one now connected stays: it never moves over silently.
+    What is in another organisation than the one now connected stays: it never moves over.
     """
     await conn.execute(
         """
@@ -152,7 +152,9 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
          WHERE i.account_id = ANY($1::text[]) AND i.state = 'waiting_for_connection'
            AND a.account_id = ANY($1::text[])
            AND a.account_id = i.account_id AND a.status = 'CONNECTED'
-           AND (i.tenant_id IS NULL OR i.tenant_id = a.tenant_id)
+           AND NOT EXISTS (SELECT FROM invoice_links l
+                            WHERE l.account_id = i.account_id AND l.invoice_id = i.invoice_id
+                              AND l.tenant_id <> a.tenant_id)
         """,
         account_ids,
     )
