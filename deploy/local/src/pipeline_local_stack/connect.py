@@ -18,7 +18,7 @@ def connect_to_xero(stack: Stack) -> None:
         browser.open(f"{stack.urls['portal']}/sign-in/admin")
         browser.press("Connect to Xero")
         page = browser.press("Allow access")
-        if "<strong>CONNECTED</strong>" not in page.text:
+        if ">CONNECTED</" not in page.text:
             raise StackError(f"The card does not say CONNECTED but: {page.text[-1500:]}")
     finally:
         browser.close()
