@@ -14,10 +14,10 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fmt lint types walls bench schemas
+.PHONY: help setup demo up down test check fmt lint types walls bench schemas rotate-keys
 
 help: ## Show every target with what it does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 setup: ## Install everything into this folder (.venv, .local); done by the other targets by themselves
 	@PYTHON=$(PYTHON) EXTRAS="$(EXTRAS)" sh deploy/local/bootstrap.sh
@@ -59,3 +59,6 @@ schemas: $(STAMP) ## Write the JSON Schemas of the events from the code
 
 bench: $(STAMP) ## Measure, each figure beside its baseline in the same run; writes .local/bench.json
 	@$(RUN) python -m pipeline_local_stack bench
+
+rotate-keys: $(STAMP) ## Change the key that seals tokens, while `make up` runs elsewhere (docs/runbooks/rotate-token-keys.md)
+	@$(RUN) python -m pipeline_local_stack rotate-keys

@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|demo|bench`: what the Makefile calls."""
+"""`python -m pipeline_local_stack up|down|demo|bench|rotate-keys`: what the Makefile calls."""
 
 import argparse
 import signal
@@ -28,6 +28,7 @@ def main() -> int:
     )
     commands.add_parser("down")
     commands.add_parser("bench")
+    commands.add_parser("rotate-keys")
     arguments = parser.parse_args()
     # Whoever sends the output to a file wants to read it while it grows.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper, as ever
@@ -61,6 +62,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from pipeline_local_stack.demo import run_demo  # noqa: PLC0415 - `down` must not need it
 
             return run_demo(broker=arguments.broker, kill=arguments.kill)
+        case "rotate-keys":
+            from pipeline_local_stack.rotate_keys import rotate  # noqa: PLC0415 - as above
+
+            return rotate()
         case _:
             from pipeline_local_stack.bench import run_bench  # noqa: PLC0415 - as above
 

@@ -150,6 +150,11 @@ def _forget(file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
+def noted_process(name: str) -> psutil.Process | None:
+    """The running process that a launcher, perhaps another one, started under this name; None when there is none."""
+    return _noted_process(RUN / f"{name}.json")
+
+
 def _noted_process(file: Path) -> psutil.Process | None:
     """The running process of a note; None when it ended.
 

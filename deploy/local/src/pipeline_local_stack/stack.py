@@ -1,10 +1,8 @@
 """The whole system on this machine: Postgres, Kafka, Xero's simulator, the three services, Pipeline's sign-in."""
 
 import asyncio
-import base64
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -29,6 +27,7 @@ from pipeline_local_stack.processes import (
     stop_leftovers,
     wait_until_listening,
 )
+from pipeline_local_stack.token_keys import TOKEN_KEYS_FILE, new_key, write_keys
 from pipeline_service_defaults.migrate import directories_of, migrate
 
 ACCOUNT = "demo"
@@ -82,6 +81,10 @@ class Stack:
             "kafka_implementation": self.broker.implementation,
             "kafka_supports_idempotence": self.broker.supports_idempotence,
             "urls": self.urls,
+            "replicas": {
+                service: {name: self.own_url(name) for name in self.replicas(service)}
+                for service in SERVICES
+            },
             "dsns": self.dsns,
             "simulator_url": self.urls["simulator"],
             "simulator_admin_url": f"{self.urls['simulator']}/admin",
@@ -154,6 +157,7 @@ def _start(
     # Xero accepts http://localhost as a redirect URI and refuses http://127.0.0.1, so people get `localhost`.
     urls = {name: f"http://localhost:{port}" for name, port in ports.items()}
     dsns = asyncio.run(_create_databases(postgres.dsn))
+    write_keys([new_key(1)])
     children = _children(broker, identities, ports, urls, dsns)
     for name, more in environment.items():
         children[name].env = {**children[name].env, **more}
@@ -270,7 +274,7 @@ def _children(
             "XERO_API_URL": urls["simulator"],
             "XERO_CLIENT_ID": _CLIENT_ID,
             "XERO_CLIENT_SECRET": client_secret,
-            "TOKEN_KEYS": f"v1:{base64.b64encode(os.urandom(32)).decode()}",
+            "TOKEN_KEYS_FILE": str(TOKEN_KEYS_FILE),
         },
         "invoice-sync": {"CONNECTOR_URL": gateway, "PIPELINE_WEB_URL": urls["portal"]},
         "payment-ingest": {"CONNECTOR_URL": gateway, "XERO_WEBHOOK_KEYS": webhook_key},
