@@ -207,6 +207,19 @@ async def test_it_belongs_to_one_session_one_person_and_one_account(stack):
     assert len(await stack.events("acc-1")) == 1
 
 
+async def test_names_of_organisations_are_text_and_nothing_else(stack):
+    await stack.connect("acc-1", DEMO, (NZ,))
+    for books in stack.sim.world.books.values():
+        if books.organisation.name == SOLO:
+            books.organisation.name = '<script>alert("x")</script>'
+    async with stack.browser("acc-1") as browser:
+        page = await arrive_elsewhere(stack, browser)
+        explained = await switch_page(browser)
+    for shown in (page, explained):
+        assert "<script>alert" not in shown.text
+        assert "&lt;script&gt;alert" in shown.text
+
+
 async def test_it_ends_after_a_quarter_of_an_hour(stack):
     await stack.connect("acc-1", DEMO, (NZ,))
     async with stack.browser("acc-1") as browser:

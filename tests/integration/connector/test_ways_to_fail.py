@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 import connector.handlers.oauth
+from connector.disconnect_tenant import resume_disconnects
 from connector.domain.failures import PAGES, Failure
 
 CALLBACK = "http://localhost:8001/oauth/xero/callback"
@@ -80,6 +81,22 @@ async def test_two_tabs_leave_one_truth_in_either_order(stack, order):
     assert len(await stack.events("acc-1")) == 1
     async with stack.caller() as client:
         assert (await client.get("/v1/accounts/acc-1/xero/Organisation")).status_code == 200
+
+
+async def test_two_tabs_with_two_organisations_at_the_same_time_leave_one(stack):
+    async with stack.browser("acc-1") as browser:
+        backs = [await answer_of_xero(stack, browser, DEMO, (name,)) for name in (NZ, US)]
+        pages = await asyncio.gather(*(browser.arrive(back) for back in backs))
+    assert {problem_of(page) for page in pages} == {None, "different-organisation"}
+    bound = await stack.status("acc-1")
+    assert bound["status"] == "CONNECTED"
+    assert len(await stack.events("acc-1")) == 1
+    # What the slower tab brought is given back in the end.
+    await stack.db.execute("UPDATE oauth_states SET choice_until = NULL")
+    await stack.db.execute("UPDATE cleanups SET next_attempt_at = now()")
+    await resume_disconnects(stack.apps[0].state.deps)
+    left = {row.tenant_id for row in stack.sim.world.grants.connections.values()}
+    assert left == {bound["tenant_id"]}
 
 
 async def test_two_tabs_of_one_organisation_both_succeed(stack):

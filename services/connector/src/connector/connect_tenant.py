@@ -96,8 +96,9 @@ async def begin_connect(deps: Deps, account_id: str, by: Actor, session: str) ->
     flow = authorization.new_flow()
     async with deps.pool.acquire() as conn:
         if await cap_reached(conn, deps.settings.xero_connection_limit, account_id):
-            log.warning("connection_cap_reached", account_id=account_id)
-            return Failed(Failure.CONNECTION_CAP)
+            full = Failed(Failure.CONNECTION_CAP)
+            noted(account_id, full)
+            return full
         await oauth_states.add(
             conn,
             deps.ring,
@@ -127,10 +128,14 @@ async def cap_reached(conn: Db, limit: int | None, account_id: str) -> bool:
 
 async def finish_connect(deps: Deps, callback: Callback) -> Ending:
     """Take Xero's answer: use the state up, exchange the code, store the tokens, find the organisation, bind it."""
-    ending = await _finish(deps, callback)
+    return noted(callback.account_id, await _finish(deps, callback))
+
+
+def noted(account_id: str, ending: Ending) -> Ending:
+    """The ending, counted and logged."""
     outcome = ending.failure.value if isinstance(ending, Failed) else type(ending).__name__
     metrics.CONNECT_ATTEMPTS.labels(outcome=outcome).inc()
-    log.info("connect_ended", account_id=callback.account_id, outcome=outcome)
+    log.info("connect_ended", account_id=account_id, outcome=outcome)
     return ending
 
 
@@ -361,11 +366,24 @@ async def bind(
         if error.constraint_name != "connections_tenant":
             raise
         ending = Failed(Failure.TAKEN)
+    if isinstance(ending, Failed) and not chosen:
+        return await refuse_bind(deps, flow, xero_userid, tenant, ending.failure)
     if isinstance(ending, Failed):
-        return ending if chosen else await refuse(deps, flow, ending.failure, tenant)
+        return ending
     deps.wake()
     failpoint("connect:after_bind")
     return ending
+
+
+async def refuse_bind(
+    deps: Deps, flow: Flow, xero_userid: str, tenant: Tenant, failure: Failure
+) -> Failed:
+    """Something came in between the decision and the binding: another tab or another account was first."""
+    if failure is not Failure.WRONG_ORGANISATION:
+        return await refuse(deps, flow, failure, tenant)
+    async with deps.pool.acquire() as conn:
+        bound = await connections.find(conn, flow.account_id)
+    return await offer_switch(deps, flow, xero_userid, (tenant,), frozenset(), bound)
 
 
 async def _bind(

@@ -5,7 +5,7 @@ do so once. Dying in between leaves the account disconnected, as the person aske
 again, or connecting, goes on from there.
 """
 
-from connector.connect_tenant import Callback, Ending, Failed, bind
+from connector.connect_tenant import Callback, Ending, Failed, bind, noted
 from connector.deps import Deps
 from connector.disconnect_tenant import clean_up, drain, record_disconnect
 from connector.domain.authorization import Tenant
@@ -38,6 +38,10 @@ async def switchable(deps: Deps, asked: Callback) -> Choice | None:
 
 async def switch_organisation(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
     """Leave the bound organisation and bind the chosen one; what was granted for the former is undone at Xero."""
+    return noted(asked.account_id, await _switch(deps, asked, tenant_id))
+
+
+async def _switch(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
     choice = await switchable(deps, asked)
     offered = next((o for o in choice.offers if o.tenant_id == tenant_id), None) if choice else None
     if choice is None or offered is None:
