@@ -395,3 +395,20 @@ async def test_a_slash_too_many_is_not_redirected_to_whatever_host_the_request_n
     answer = await ask("GET", "/health/live/", headers={"Host": "evil.example"})
     assert answer.status_code == 404
     assert "location" not in answer.headers
+
+
+async def test_the_document_names_the_errors_that_every_route_answers_alike():
+    document = (await ask("GET", "/openapi.json")).json()
+    assert not {"HTTPValidationError", "ValidationError"} & document["components"]["schemas"].keys()
+    answers = [
+        answer
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        if status in {"401", "403", "404", "413", "422"}
+    ]
+    assert answers
+    for answer in answers:
+        assert answer["content"] == {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }

@@ -143,6 +143,7 @@ def describe(api: FastAPI) -> None:
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
+_NOTHING: dict[str, Any] = {}
 _OPERATION: dict[str, Any] = {
     "tags": ["webhooks"],
     "summary": "Receive a webhook of Xero",
@@ -160,10 +161,13 @@ _OPERATION: dict[str, Any] = {
     "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
     "responses": {
         "200": {"description": "Genuine, and durable."},
-        "401": {"description": "Not genuine: no body, no signature, or not ours."},
-        "408": {"description": "The body did not arrive in time."},
-        "413": {"description": "The body is larger than 256 KiB."},
-        "503": {"description": "Could not be made durable; send it again."},
+        "401": {
+            "description": "Not genuine: no body, no signature, or not ours.",
+            "content": _NOTHING,
+        },
+        "408": {"description": "The body did not arrive in time.", "content": _NOTHING},
+        "413": {"description": "The body is larger than 256 KiB.", "content": _NOTHING},
+        "503": {"description": "Could not be made durable; send it again.", "content": _NOTHING},
     },
 }
 
