@@ -220,6 +220,24 @@ async def test_one_refresh_however_many_ask(course):
     assert await course.db.fetchval("SELECT count(*) FROM orphan_tokens") == 0
 
 
+async def test_without_leases_the_log_would_show_it(course):
+    """The witness is believed because it speaks up: here the database forgets every lease at once."""
+    await course.db.execute(
+        """
+        CREATE FUNCTION forget_lease() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.lease_until := NULL; RETURN NEW; END $$;
+        CREATE TRIGGER forget_lease BEFORE UPDATE ON token_sets FOR EACH ROW EXECUTE FUNCTION forget_lease();
+        """
+    )
+    await course.close_barriers(1, 1)
+    await course.expire()
+    async with course.racers(RACERS, 1, 1):
+        await course.line_up(1, RACERS)
+        await course.start(1)
+        await course.results(1, RACERS)
+        assert await course.refreshes() > 1
+
+
 async def still_refreshes(course):
     tokens = await course.stored()
     token = tokens.refresh_token(course.settings.key_ring())

@@ -81,6 +81,7 @@ async def test_many_are_renewed_together_and_a_sick_one_holds_up_nobody(make_sta
         running -= 1
 
     monkeypatch.setattr(tend_tokens, "renew_one", failing)
+    before = {name: outcome(name) for name in ("renewed", "refused", "key_unavailable")}
     await asyncio.gather(refresh_due(ports(stack, 0)), refresh_due(ports(stack, 1)))
     rows = await stack.db.fetch("SELECT xero_userid, version FROM token_sets")
     versions = {row["xero_userid"]: row["version"] for row in rows}
@@ -89,6 +90,8 @@ async def test_many_are_renewed_together_and_a_sick_one_holds_up_nobody(make_sta
         user: 1 if user in sick else 2 for user in users
     }
     assert len(stack.calls("/connect/token")) == len(users) - 2
+    counted = {name: outcome(name) - number for name, number in before.items()}
+    assert counted == {"renewed": 57, "refused": 1, "key_unavailable": 1}
     assert tend_tokens.AT_ONCE < most <= 2 * tend_tokens.AT_ONCE
     states = await stack.db.fetch(
         "SELECT account_id, reason FROM connections WHERE reason <> 'CONNECTED_BY_USER'"
@@ -148,6 +151,10 @@ async def test_a_look_without_an_answer_comes_again_soon(stack):
         "SELECT extract(epoch FROM check_after - now()) FROM token_sets"
     )
     assert 200 < seconds <= 300
+
+
+def outcome(name):
+    return REGISTRY.get_sample_value("xero_token_refreshes_total", {"outcome": name}) or 0
 
 
 def figure(name, **labels):

@@ -60,6 +60,16 @@ POLL_SECONDS: Final = 0.05
 STORE_RETRY_SECONDS: Final = 0.2
 
 
+OUTCOMES: Final = {
+    Pair: "renewed",
+    GrantRefused: "refused",
+    ClientRefused: "client_refused",
+    NoAnswer: "no_answer",
+    type(None): "superseded",
+}
+"""What the counter of refreshes calls each answer."""
+
+
 class CannotRefresh(Exception):  # noqa: N818 - reads as what happened
     """No usable access token.
 
@@ -178,9 +188,10 @@ async def _refresh(deps: Deps, tokens: TokenSet, actor: Actor | None) -> Access 
     try:
         answer, used = await ask(deps, claimed)
     except SealingError as error:
+        metrics.REFRESHES.labels(outcome="key_unavailable").inc()
         await give_back(deps, claimed, lease_id, type(error).__name__, Reason.KEY_UNAVAILABLE)
         raise Unavailable(type(error).__name__, Reason.KEY_UNAVAILABLE) from error
-    metrics.REFRESHES.labels(outcome=type(answer).__name__).inc()
+    metrics.REFRESHES.labels(outcome=OUTCOMES[type(answer)]).inc()
     match answer:
         case None:
             return None
