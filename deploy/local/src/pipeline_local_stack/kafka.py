@@ -114,7 +114,8 @@ def start_kafka(
     ]
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     formatted = subprocess.run(
-        [*run, "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", properties],
+        # With "=", because one id in 64 begins with "-" and would be taken for an option.
+        [*run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", properties],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if formatted.returncode != 0:
