@@ -44,8 +44,10 @@ def test_xeros_own_word_bounds_a_block_while_it_is_fresh():
     permits.hear(None, now=0.5)
     assert permits.wanted(1.0) == 3
     assert permits.wanted(HEARD_FOR_SECONDS + 0.1) == SMALLEST
+    permits.refill(5, asked_at=9.0)
     permits.hear(0, now=9.0)
     assert permits.wanted(9.0) == 0
+    assert not permits.spend(9.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 0.7), st.floats(0, 2)), max_size=400))

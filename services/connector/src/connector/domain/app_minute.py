@@ -53,6 +53,7 @@ class Permits:
         self.left, self.until = granted, asked_at + LIFE_SECONDS
 
     def hear(self, remaining: int | None, now: float) -> None:
-        """Xero said how many calls the app has left in this minute."""
+        """Xero said how many calls the app has left in this minute; permits beyond that are void."""
         if remaining is not None:
             self.heard, self.heard_at = remaining, now
+            self.left = min(self.left, remaining)

@@ -3,6 +3,7 @@
 -- `version` changes with every slot given out: a decision taken on older facts is not carried out.
 -- `day_limit` is the most calls that were left within the last days; `day_asked_at` when a call was let through a
 -- stopped lane only to learn the figure anew.
+-- (`reserved_until` is read by replicas of the release before this one only, and goes with the next.)
 ALTER TABLE tenant_budgets
     ADD COLUMN version      bigint NOT NULL DEFAULT 0,
     ADD COLUMN day_limit    integer,
