@@ -449,3 +449,33 @@ async def test_the_interface_document_says_which_routes_need_a_token():
     async with api() as client:
         document = (await client.get("/openapi.json")).json()
     assert document["paths"]["/services"]["get"]["security"] == [{"HTTPBearer": []}]
+
+
+def test_a_proven_token_is_remembered_until_it_expires_and_no_longer(monkeypatch):
+    ours = Authenticator(ISSUERS, service_name="connector")
+    token = sign(SYNC, service(exp=int(time.time()) + 60))
+    proven = []
+    verify = Authenticator._verify
+    monkeypatch.setattr(
+        Authenticator, "_verify", lambda self, each: proven.append(each) or verify(self, each)
+    )
+    assert ours.verify(token) == ours.verify(token)
+    assert len(proven) == 1
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    ours.verify(token)
+    assert len(proven) == 2
+    ours.verify(token)
+    assert len(proven) == 3
+
+
+def test_a_refused_token_is_never_remembered_and_memory_is_bounded(monkeypatch):
+    ours = Authenticator(ISSUERS, service_name="connector")
+    for _ in range(2):
+        with pytest.raises(TokenRefusedError):
+            ours.verify(sign(SYNC, service(aud="another")))
+    assert not ours._remembered
+    monkeypatch.setattr("pipeline_service_defaults.auth._MOST_REMEMBERED", 3)
+    for number in range(5):
+        ours.verify(sign(SYNC, service(iat=int(time.time()) - number)))
+    assert len(ours._remembered) == 3
