@@ -11,7 +11,7 @@ from pipeline_local_stack.stack import SERVICES
 
 PUBLIC = {
     "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json",
-    "/webhooks/xero", "/oauth/xero/callback",
+    "/webhooks/xero", "/oauth/xero/callback", "/oauth/xero/continue",
 }  # fmt: skip
 
 
