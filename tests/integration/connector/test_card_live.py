@@ -160,7 +160,7 @@ async def test_a_day_that_runs_low_has_a_forecast_and_one_of_plenty_has_none(sta
             tenant,
         )
         page = await person.pipeline.get(person.card)
-        assert f"{left:,} of 5,000" in page.text
+        assert re.search(rf"<dt>Calls left today</dt>\s*<dd>\s*{left:,}\s", page.text)
         assert ("at the present rate spent at about" in page.text) == forecast
 
 
