@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
 AT_ONCE: Final = 10
-"""Waiting for Xero's reply is most of the work: at 300 ms a reply, ten at once renew 40,000 grants in 20 minutes."""
+"""Waiting for Xero's reply is most of the work: at 300 ms a reply, ten at once renew some 30,000 grants in 20 minutes."""
 
 
 async def refresh_due(deps: Deps) -> int:
