@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -52,7 +53,8 @@ class Drive:
         self.card = f"{self.base}/accounts/{ACCOUNT}/xero"
         self.simulator = f"{stack.urls['simulator']}/admin"
         self.environment = dict(stack.children["connector"].env)
-        self.ring = parse_keys(self.environment["TOKEN_KEYS"])
+        self.keys = Path(self.environment["TOKEN_KEYS_FILE"]).read_text()
+        self.ring = parse_keys(self.keys)
         self.session = stack.identities.person_token(
             ACCOUNT, "admin", name="Ada Admin", user_id="user-ada"
         )
@@ -63,7 +65,7 @@ class Drive:
         watch, stack = self.canaries.watch, self.stack
         watch("session", self.session.split(".", 1)[1])
         watch("client secret", self.environment["XERO_CLIENT_SECRET"])
-        watch("token keys", self.environment["TOKEN_KEYS"].partition(":")[2])
+        watch("token keys", self.keys.strip().partition(":")[2])
         for version, key in self.ring.keys.items():
             watch(f"token key {version}", key)
         watch("webhook key", stack.children["payment-ingest"].env["XERO_WEBHOOK_KEYS"])
@@ -374,10 +376,13 @@ def broken_starts(drive: Drive) -> None:
     """A process that complains about its settings quotes none of them."""
     dsn = drive.environment["DATABASE_URL"]
     password = urlsplit(dsn).password or ""
+    bad_keys = LOGS.parent / "bad-token-keys"
+    bad_keys.write_text(f"v1:{CANARY}\n")
     for name, changed in {
         "no-database": {"DATABASE_URL": dsn.replace(password, CANARY)},
         "bad-address": {"DATABASE_URL": f"postgresql://connector:{CANARY}@@localhost:x/connector"},
-        "bad-key": {"TOKEN_KEYS": f"v1:{CANARY}"},
+        "bad-key": {"TOKEN_KEYS_FILE": str(bad_keys)},
+        "two-keys": {"TOKEN_KEYS": f"v1:{CANARY}"},
         "bad-url": {"XERO_API_URL": f"https://user:{CANARY}@api.example.com"},
     }.items():
         assert drive.start_broken(name, **changed), f"{name} said nothing"
