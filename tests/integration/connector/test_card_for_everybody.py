@@ -89,6 +89,20 @@ async def test_the_choice_of_an_organisation(make_stack, chromium, looked_over):
         await check(page, f"{pages.card}/organisation", looked_over)
 
 
+async def test_the_page_before_a_switch(make_stack, chromium, looked_over):
+    async with card_pages(make_stack, chromium) as pages:
+        await pages.connect()
+        await pages.say("UPDATE connections SET status = 'DISCONNECTED', xero_userid = NULL")
+        page = await pages.person(viewport={"width": 360, "height": 800})
+        pages.stack.consent("demo@example.com", ("Demo Company (NZ)", "Demo Company (US)"))
+        await page.goto(pages.card)
+        await page.get_by_role("button", name="Connect to Xero").click()
+        await page.wait_for_url("**/problem/different-organisation")
+        await pages.say("UPDATE offered_organisations SET tenant_name = $1", LONG)
+        await pages.say("UPDATE connections SET tenant_name = $1", UNBROKEN)
+        await check(page, f"{pages.card}/switch", looked_over)
+
+
 async def focused(page):
     """What has the focus, by role and name, and whether that can be seen."""
     return await page.evaluate(
