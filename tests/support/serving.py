@@ -19,13 +19,16 @@ def listen() -> socket.socket:
 
 @asynccontextmanager
 async def serving(
-    app, lifespan: Literal["on", "off"] = "off", listener: socket.socket | None = None
+    app,
+    lifespan: Literal["on", "off"] = "off",
+    listener: socket.socket | None = None,
+    http: str | type[asyncio.Protocol] = "httptools",
 ) -> AsyncIterator[str]:
-    """Serve on the listener, or on a free port of 127.0.0.1; gives the base address."""
+    """Serve on the listener, or on a free port of 127.0.0.1; gives the base address. `http` is uvicorn's protocol."""
     listener = listener or listen()
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=http,
         ws="none",
         lifespan=lifespan,
         log_config=None,

@@ -94,7 +94,8 @@ def create_app(
         alive=alive,
         max_body_bytes=settings.gateway_max_request_bytes,
     )
-    for part in (assets, card, disconnect, oauth, switch, problem_pages, connection, gateway):
+    # The gateway first: routes are tried in this order, and it is asked a hundred times a second.
+    for part in (gateway, connection, assets, card, disconnect, oauth, switch, problem_pages):
         app.include_router(part.router)
     return app
 
