@@ -61,7 +61,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
             await _start(app, settings, stack)
             yield
 
-    api = create_api(
+    api: FastAPI = create_api(
         title="invoice-sync",
         description=(
             "Brings Pipeline's invoices to Xero, and says of each one that is not there why not and whose move it is."
