@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> AsgiApp:
             app.state.running = running
             yield
 
-    api = create_api(
+    api: FastAPI = create_api(
         title="payment-ingest",
         description="Turns what Xero tells about payments into PaymentRecorded and PaymentReversed, each once.",
         authenticator=Authenticator.from_file(
