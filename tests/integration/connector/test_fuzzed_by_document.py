@@ -41,7 +41,7 @@ async def test_no_500_no_undocumented_answer_and_no_trace_of_what_was_refused(se
         fuzz,
         url,
         callers,
-        examples=6,
+        examples=4,
         known={"account_id": "acc-1", "path": "Invoices", "name": "code-expired"},
         unchanged=everything,
     )
