@@ -95,13 +95,29 @@ def test_while_places_are_free_somebody_who_waits_may_have_one(used, waiting):
 
 def test_the_last_places_are_spread_except_for_people():
     usage = Usage(last_start=NOW, next_free=seconds(50))
-    assert spread_until(INVOICES, 10, 10, usage) == seconds(4.5)
-    assert spread_until(INVOICES, 1, 10, usage) == seconds(45)
-    assert spread_until(PEOPLE, 1, 10, usage) is None
-    assert spread_until(INVOICES, 11, 10, usage) is None
+    assert spread_until(INVOICES, 10, usage, NOW) == seconds(4.5)
+    assert spread_until(INVOICES, 1, usage, NOW) == seconds(45)
+    assert spread_until(PEOPLE, 1, usage, NOW) == NOW
     soon = Usage(last_start=NOW, next_free=seconds(2.5))
-    assert spread_until(INVOICES, 1, 10, soon) is None
-    assert spread_until(INVOICES, 1, 10, Usage()) is None
+    assert spread_until(INVOICES, 1, soon, NOW) == NOW
+    assert spread_until(INVOICES, 1, Usage(), NOW) == NOW
+    assert spread_until(INVOICES, 1, Usage(waiting={PAYMENTS: 1}), NOW) > NOW
+    assert spread_until(INVOICES, 1, Usage(waiting={SWEEPS: 1}), NOW) == NOW
+
+
+def test_only_the_minutes_last_few_places_are_spread_and_only_beyond_the_sure_share():
+    soon, now = seconds(50), seconds(1)
+
+    def decided(lane, used, waiting=None):
+        usage = Usage(recent=used, waiting=waiting or {}, last_start=NOW, next_free=soon)
+        return next_slot(lane, usage, [], Limits(), now)
+
+    assert decided(INVOICES, {INVOICES: 49}) == Granted()
+    assert decided(INVOICES, {INVOICES: 50}) == Wait(seconds(4.5), "minute")
+    assert decided(PEOPLE, {INVOICES: 50}) == Granted()
+    assert decided(PAYMENTS, {INVOICES: 50}) == Granted()
+    assert decided(SWEEPS, {INVOICES: 45, SWEEPS: 6}, {INVOICES: 1}).problem == "minute"
+    assert decided(SWEEPS, {INVOICES: 47, SWEEPS: 4}, {INVOICES: 1}) == Granted()
 
 
 @dataclass
@@ -177,7 +193,7 @@ class Model:
         return sum(since <= at < until and x is lane for at, x in self.starts)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_one_lane_alone_uses_the_minute_to_the_full(seed):
     model = Model(random.Random(seed))
     model.run([(INVOICES, 0.001 * n, 0.0) for n in range(6)], 600)
@@ -185,7 +201,7 @@ def test_one_lane_alone_uses_the_minute_to_the_full(seed):
     assert len(model.starts) >= 600 * 0.98
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_people_get_through_a_flood_within_a_moment(seed):
     model = Model(random.Random(seed))
     flood = [(INVOICES, 0.001 * n, 0.0) for n in range(4)] + [(SWEEPS, 0.002, 0.0)] * 2
@@ -195,7 +211,7 @@ def test_people_get_through_a_flood_within_a_moment(seed):
     assert max(delay for _, delay in model.delays[PEOPLE]) <= 4
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_waiting_lane_has_its_share_and_the_first_has_the_rest(seed):
     model = Model(random.Random(seed))
     model.run([(lane, 0.001, 0.0) for lane in Lane for _ in range(6)], 600)

@@ -145,26 +145,26 @@ def next_slot(
         return Wait(now + SMALLEST_WAIT, "minute")
     if room(lane, limits.concurrent, usage.running, ONE_EACH, usage.waiting) <= 0:
         return Wait(now + SMALLEST_WAIT, "concurrent")
-    if in_minute[lane] >= sure[lane]:
-        at = spread_until(lane, free, sure[Lane.PEOPLE], usage)
-        if at is not None and at > now:
-            return Wait(at, "minute")
+    if in_minute[lane] >= sure[lane] and free <= sure[Lane.PEOPLE]:
+        at = spread_until(lane, free, usage, now)
+        return Wait(at, "minute") if at > now else Granted()
     return Granted()
 
 
-def spread_until(lane: Lane, free: int, last_few: int, usage: Usage) -> datetime | None:
-    """Before which moment `lane` leaves the minute's last few places alone; None when it need not.
+def spread_until(lane: Lane, free: int, usage: Usage, now: datetime) -> datetime:
+    """Before which moment `lane` leaves the minute's last `free` places alone; `now` when it need not.
 
     Spent in one go, the whole minute would come back in one go as well, and a person would stand before a spent
     minute for most of it. So everybody but people spreads the last places until the next ones come free. All of
-    them are used all the same; a flood that goes on ends up evenly spaced.
+    them are used all the same; a flood that goes on ends up evenly spaced. As they are let out one by one, a lane
+    also leaves the next of them to whoever goes before it and may be about to take it.
     """
-    if lane is Lane.PEOPLE or free > last_few:
-        return None
-    if usage.last_start is None or usage.next_free is None:
-        return None
+    if any(usage.waiting.get(other) and other.goes_before(lane) for other in Lane):
+        return now + SMALLEST_WAIT
+    if lane is Lane.PEOPLE or usage.last_start is None or usage.next_free is None:
+        return now
     gap = usage.next_free - usage.last_start
-    return usage.last_start + gap * SPREAD / free if gap > A_MOMENT else None
+    return usage.last_start + gap * SPREAD / free if gap > A_MOMENT else now
 
 
 def retry_after_seconds(until: datetime, now: datetime, patience: float) -> int:
