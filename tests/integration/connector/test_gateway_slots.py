@@ -56,7 +56,9 @@ async def test_the_end_of_a_call_and_the_start_of_the_next_never_deadlock(stack)
         await asyncio.wait_for(end, 5)
     row = await stack.db.fetchrow("SELECT * FROM connections")
     assert row["last_call_at"] is not None
-    assert await stack.db.fetchval("SELECT finished_at FROM call_slots WHERE id = $1", claim.slot_id)
+    assert await stack.db.fetchval(
+        "SELECT finished_at FROM call_slots WHERE id = $1", claim.slot_id
+    )
     assert await stack.db.fetchval(
         "SELECT last_used_at > now() - interval '1 minute' FROM token_sets"
     )
