@@ -366,3 +366,20 @@ async def test_strange_text_in_a_genuine_token_makes_no_500(wire, claim):
             reply = await wire.exchange(head + b"Connection: close\r\n\r\n", ())
             assert reply is not None, (path, value)
             assert reply.status < 500, (method, path, claim, value[:20], reply.raw[:500])
+
+
+async def test_a_replayed_callback_and_a_stolen_state_change_nothing_and_ask_xero_nothing(wire):
+    stack = wire.stack
+    stack.consent()
+    async with stack.browser("acc-3") as owner, stack.browser("acc-2", sub="thief") as thief:
+        back = await owner.consent(await owner.to_xero())
+        await thief.form_token()  # a session of the thief's own
+        before = await wire.state()
+        stolen = await thief.arrive(back)
+        assert "/problem/" in stolen.url.path
+        assert await wire.state() == before
+        await owner.arrive(back)
+        before = await wire.state()
+        replayed = await owner.arrive(back)
+        assert "/problem/" in replayed.url.path
+        assert await wire.state() == before
