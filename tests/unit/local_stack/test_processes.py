@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -34,9 +35,31 @@ def test_a_child_is_stopped_and_its_note_removed():
     assert not list(processes.RUN.glob("*.json"))
 
 
+def started_by_another_launcher(child: Child) -> None:
+    note = processes.RUN / f"{child.name}.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"launcher": os.getppid()}))
+
+
+def test_what_this_process_started_itself_is_no_leftover():
+    child = sleeper()
+    child.start()
+    assert processes.stop_leftovers() == []
+    assert child.is_running()
+    child.stop()
+
+
+def test_a_process_that_ran_a_stack_to_its_end_may_run_another():
+    processes.note_launcher()
+    with pytest.raises(StackError):
+        processes.refuse_second_launcher()
+    processes.forget_launcher()
+    processes.refuse_second_launcher()
+
+
 def test_what_a_crashed_launcher_left_behind_is_found_and_stopped():
     child = sleeper()
     child.start()
+    started_by_another_launcher(child)
     assert processes.stop_leftovers() == ["sleeper"]
     assert not child.is_running()
     assert processes.stop_leftovers() == []
@@ -45,6 +68,7 @@ def test_what_a_crashed_launcher_left_behind_is_found_and_stopped():
 def test_a_note_about_a_pid_that_is_somebody_elses_now_harms_nobody():
     child = sleeper()
     child.start()
+    started_by_another_launcher(child)
     note = processes.RUN / "sleeper.json"
     note.write_text(note.read_text().replace('"created": ', '"created": 1'))
     assert processes.stop_leftovers() == []

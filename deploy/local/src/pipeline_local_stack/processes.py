@@ -112,12 +112,22 @@ def note_launcher() -> None:
     _note(_LAUNCHER_NOTE.stem, os.getpid(), signal.SIGTERM)
 
 
+def forget_launcher() -> None:
+    """This process runs the stack no more, though it goes on: a test run starts several, one after the other."""
+    _forget(_LAUNCHER_NOTE)
+
+
 def stop_leftovers(grace_seconds: float = 30) -> list[str]:
-    """Stop what an earlier launcher left behind, itself first; the names of what was still running."""
+    """Stop what another launcher left behind, itself first; the names of what was still running.
+
+    What this process started is no leftover: a test run has a broker and a database of its own beside a stack.
+    """
     stopped = []
     notes = sorted(RUN.glob("*.json"), key=lambda f: (f != _LAUNCHER_NOTE, -f.stat().st_mtime))
     for file in notes:
         process = _noted_process(file)
+        if process is not None and _launcher_of(file) == os.getpid():
+            continue
         if process is not None:
             stopped.append(file.stem)
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -135,6 +145,7 @@ def _note(name: str, pid: int, stop_signal: signal.Signals, scratch: Path | None
     note = {
         "pid": pid,
         "created": psutil.Process(pid).create_time(),
+        "launcher": os.getpid(),
         "signal": stop_signal.name,
         "scratch": scratch and str(scratch),
     }
@@ -153,6 +164,12 @@ def _forget(file: Path) -> None:
 def noted_process(name: str) -> psutil.Process | None:
     """The running process that a launcher, perhaps another one, started under this name; None when there is none."""
     return _noted_process(RUN / f"{name}.json")
+
+
+def _launcher_of(file: Path) -> int | None:
+    """The pid of who started the process of a note."""
+    launcher: int | None = json.loads(file.read_text()).get("launcher")
+    return launcher
 
 
 def _noted_process(file: Path) -> psutil.Process | None:

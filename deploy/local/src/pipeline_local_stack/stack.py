@@ -21,6 +21,7 @@ from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
 from pipeline_local_stack.postgres import Postgres, start_postgres
 from pipeline_local_stack.processes import (
     Child,
+    forget_launcher,
     free_port,
     note_launcher,
     refuse_second_launcher,
@@ -128,6 +129,7 @@ def running_stack(
     shutil.rmtree(LOGS, ignore_errors=True)
     note_launcher()
     with contextlib.ExitStack() as undo:
+        undo.callback(forget_launcher)
         stack = _start(undo, broker, say, replicas or {}, environment or {})
         undo.callback(STACK_FILE.unlink, missing_ok=True)
         stack.write_file()
