@@ -87,7 +87,7 @@ async def _added(way: _Way, report: Report) -> None:
         for targets, samples in ((way.directly, bare), (way.through_gateway, ours)):
             seconds = _ROUND_SECONDS if number else 1.0  # the first round warms up
             result = await call(CallSpec(targets, seconds, rate=_CALLS_A_SECOND))
-            report.broken += _complaints(result)
+            _note(result, report)
             samples.extend(result.milliseconds if number else [])
     for percent in (50, 99):
         direct = over_samples(bare, percent)
@@ -104,7 +104,7 @@ async def _rate(way: _Way, report: Report, say: Callable[[str], None]) -> None:
     ):
         for _ in range(_ROUNDS):
             result = await call(CallSpec(targets, seconds, callers=_CALLERS_OF_A_TENANT))
-            report.broken += _complaints(result)
+            _note(result, report)
             found.append(result.statuses.get("200", 0) / result.seconds)
             own = result.cpu_seconds / max(1, len(result.milliseconds)) * 1e6
     say(
@@ -135,7 +135,7 @@ async def _budget_use(around: Surroundings, report: Report) -> None:
             for port in (stack.ports["connector"], second)
         ]
         result = await call(CallSpec(targets, _SATURATED_SECONDS))
-    report.broken += _complaints(result, usual={"200", "429"})
+    _note(result, report, full=True)
     calls = await asyncio.to_thread(around.xero.calls, since)
     own = [each for each in calls if each.tenant_id == tenant_id]
     report.broken += broken_limits(own, limits)
@@ -156,19 +156,16 @@ def _share(calls: Sequence[Call]) -> Measured:
     return over_rounds(shares)
 
 
-def _complaints(
-    result: CallResult, usual: frozenset[str] | set[str] = frozenset({"200"})
-) -> list[str]:
-    """What must not come back from a healthy gateway."""
-    found = [
-        f"the gateway's load: {count} calls were answered {status}"
-        for status, count in result.statuses.items()
-        if status not in usual
-    ]
-    return [
-        *found,
-        *([f"the gateway's load: {result.lost} calls got no answer"] if result.lost else []),
-    ]
+def _note(result: CallResult, report: Report, *, full: bool = False) -> None:
+    """Note what must not come back; a 429 is nothing broken, but without a `full` tenant it is worth a word."""
+    if result.lost:
+        report.broken.append(f"the gateway's load: {result.lost} calls got no answer")
+    for status, count in result.statuses.items():
+        what = f"the gateway's load: {count} calls were answered {status} {result.limits}"
+        if status not in {"200", "429"}:
+            report.broken.append(what)
+        elif status == "429" and not full:
+            report.remarks.append(f"{what}: this machine was too busy for them")
 
 
 def _set_limits(around: Surroundings, limits: Limits) -> None:
