@@ -202,7 +202,8 @@ async def test_a_reply_that_announces_too_much_is_refused_cleanly(streaming):
 async def test_a_caller_that_leaves_frees_the_slot_and_xeros_connection(streaming):
     stack, http, up = await streaming(never_end)
     async with http.stream("GET", INVOICES) as answer:
-        await anext(answer.aiter_bytes())
+        parts = answer.aiter_bytes()  # held: a forgotten generator would close the reply
+        await anext(parts)
         assert await running(stack) == 1
     async with asyncio.timeout(5):
         await up.gone.wait()
@@ -220,7 +221,8 @@ async def test_a_caller_that_stops_reading_keeps_nothing_beyond_the_total_time(s
         endless, gateway_total_seconds=1.0, gateway_max_response_bytes=100 * 1024 * 1024
     )
     async with http.stream("GET", INVOICES) as answer:
-        await anext(answer.aiter_bytes())
+        parts = answer.aiter_bytes()  # held: a forgotten generator would close the reply
+        await anext(parts)
         async with asyncio.timeout(10):
             await up.gone.wait()
         await none_running(stack)
