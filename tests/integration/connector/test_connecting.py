@@ -182,11 +182,29 @@ async def test_several_organisations_are_offered_by_name(stack):
     assert refused.headers["location"].endswith("/problem/choice-expired")
     done = await browser.press("organisation", csrf=token, tenant_id=tenant)
     assert done.headers["location"] == browser.card
+    # A second press and a way back find that it is done.
     again = await browser.press("organisation", csrf=token, tenant_id=tenant)
-    assert again.headers["location"].endswith("/problem/choice-expired")
+    assert again.headers["location"] == browser.card
+    back = await browser.pipeline.get(f"{browser.card}/organisation")
+    assert back.headers["location"] == browser.card
+    # Another one than what was chosen is not what is so now.
+    other = next(o for o in re.findall(r'value="([0-9a-f-]{36})"', page[1].text) if o != tenant)
+    refused = await browser.press("organisation", csrf=token, tenant_id=other)
+    assert refused.headers["location"].endswith("/problem/choice-expired")
     await browser.__aexit__()
     status = await stack.status("acc-1")
     assert (status["tenant_name"], status["base_currency"]) == ("Demo Company (US)", "USD")
+    assert len(await stack.events("acc-1")) == 1
+
+
+async def test_twenty_presses_of_one_choice_connect_once_and_none_reads_of_a_failure(stack):
+    browser, page = await stack_several(stack, "acc-1")
+    tenant = re.search(r'value="([0-9a-f-]{36})"', page.text)[1]
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)[1]
+    presses = (browser.press("organisation", csrf=token, tenant_id=tenant) for _ in range(20))
+    async with browser:
+        answers = await asyncio.gather(*presses)
+    assert {answer.headers["location"] for answer in answers} == {browser.card}
     assert len(await stack.events("acc-1")) == 1
 
 

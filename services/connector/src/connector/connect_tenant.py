@@ -45,7 +45,6 @@ from connector.domain.refresh import ClientRefused, GrantRefused, NoAnswer, Pair
 from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
-from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
 from connector.store import cleanups, connections, oauth_states, organisations, token_sets
 from connector.store.oauth_states import Flow
 from connector.take_slot import ask_organisation
@@ -317,28 +316,6 @@ async def offer_switch(
     return Failed(Failure.WRONG_ORGANISATION)
 
 
-async def choose_organisation(deps: Deps, flow_of: Callback, tenant_id: str) -> Ending:
-    """Bind the organisation chosen from the list this session was offered."""
-    async with deps.pool.acquire() as conn:
-        choice = await oauth_states.open_choice(
-            conn, account_id=flow_of.account_id, user_id=flow_of.by.user_id, session=flow_of.session
-        )
-    offered = next((o for o in choice.offers if o.tenant_id == tenant_id), None) if choice else None
-    if choice is None or offered is None:
-        return Failed(Failure.CHOICE_EXPIRED)
-    try:
-        access = await access_token(deps, choice.xero_userid)
-    except GrantDead:
-        return Failed(Failure.CHOICE_EXPIRED)
-    except CannotRefresh:
-        return Failed(Failure.XERO_DOWN)
-    flow = Flow(choice.state_hash, flow_of.account_id, flow_of.by, "", "")
-    tenant = Tenant("", offered.tenant_id, offered.tenant_name, "ORGANISATION", None)
-    return await bind(
-        deps, flow, choice.xero_userid, tenant, access.token, chosen=oauth_states.CHOOSE
-    )
-
-
 async def bind(
     deps: Deps,
     flow: Flow,
@@ -415,7 +392,9 @@ async def _bind(
     await cleanups.forget_tenant(conn, xero_userid, organisation.tenant_id)
     await record_change(conn, old, new, flow.by)
     await connections.clear_fencer(conn, flow.account_id)
-    await oauth_states.finish(conn, flow.state_hash, "connected", organisation.tenant_name)
+    await oauth_states.finish(
+        conn, flow.state_hash, oauth_states.CONNECTED, organisation.tenant_name
+    )
     return Bound()
 
 

@@ -5,6 +5,7 @@ do so once. Dying in between leaves the account disconnected, as the person aske
 again, or connecting, goes on from there.
 """
 
+from connector.choose_organisation import unless_done
 from connector.connect_tenant import Callback, Ending, Failed, bind, noted
 from connector.deps import Deps
 from connector.disconnect_tenant import clean_up, drain, record_disconnect
@@ -38,7 +39,8 @@ async def switchable(deps: Deps, asked: Callback) -> Choice | None:
 
 async def switch_organisation(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
     """Leave the bound organisation and bind the chosen one; what was granted for the former is undone at Xero."""
-    return noted(asked.account_id, await _switch(deps, asked, tenant_id))
+    ending = await _switch(deps, asked, tenant_id)
+    return noted(asked.account_id, await unless_done(deps, asked.account_id, tenant_id, ending))
 
 
 async def _switch(deps: Deps, asked: Callback, tenant_id: str) -> Ending:

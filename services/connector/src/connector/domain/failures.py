@@ -150,8 +150,8 @@ PAGES: Final[dict[Failure, Page]] = {
         "Your move: start again and pick the organisation whose books Pipeline should use.",
     ),
     Failure.CHOICE_EXPIRED: Page(
-        "Not connected: the choice came too late",
-        "The organisation has to be chosen within 15 minutes, and from the list that was shown.",
+        "Nothing was changed: this choice has ended",
+        "An organisation can be chosen within 15 minutes, once, and from the list that was shown last.",
         "Your move: start again from here.",
         status=400,
     ),

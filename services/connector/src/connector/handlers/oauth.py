@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
+from connector.choose_organisation import choose_organisation, has_connected
 from connector.connect_tenant import (
     Bound,
     Callback,
@@ -13,7 +14,6 @@ from connector.connect_tenant import (
     Failed,
     MustChoose,
     begin_connect,
-    choose_organisation,
     finish_connect,
 )
 from connector.domain.authorization import CALLBACK_PATH
@@ -116,7 +116,7 @@ async def offer(request: Request, account_id: str, person: Admin) -> Response:
                 conn, account_id=account_id, user_id=person.user_id, session=session
             )
     if choice is None or session is None:
-        return failure_page(account_id, Failure.CHOICE_EXPIRED)
+        return await nothing_to_choose(request, asked_by(account_id, person, session))
     values = {
         "offers": choice.offers,
         "base": card_path(account_id),
@@ -141,8 +141,17 @@ async def choose(
     deps = deps_of(request)
     if not form_is_ours(request, deps, person, csrf):
         return failure_page(account_id, Failure.FORM_EXPIRED)
-    session = session_of(request, deps.settings)
-    if session is None:
-        return failure_page(account_id, Failure.CHOICE_EXPIRED)
-    chosen_by = Callback("", "", "", session, account_id, Actor(person.user_id, person.name))
-    return page_after(account_id, await choose_organisation(deps, chosen_by, tenant_id))
+    asked = asked_by(account_id, person, session_of(request, deps.settings))
+    return page_after(account_id, await choose_organisation(deps, asked, tenant_id))
+
+
+def asked_by(account_id: str, person: Person, session: str | None) -> Callback:
+    """Who asks, and in which browser session; one without a cookie has nothing to choose."""
+    return Callback("", "", "", session or "", account_id, Actor(person.user_id, person.name))
+
+
+async def nothing_to_choose(request: Request, asked: Callback) -> Response:
+    """Where a page of choices leads that has none (any more): the card, when one was made, else why not."""
+    if await has_connected(deps_of(request), asked):
+        return see_other(card_path(asked.account_id))
+    return failure_page(asked.account_id, Failure.CHOICE_EXPIRED)

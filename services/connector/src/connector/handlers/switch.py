@@ -6,8 +6,6 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connector.connect_tenant import Callback
-from connector.domain.connection import Actor
 from connector.domain.failures import Failure
 from connector.handlers.browser import (
     PageOf,
@@ -18,7 +16,7 @@ from connector.handlers.browser import (
     session_of,
 )
 from connector.handlers.card import card_path, failure_page
-from connector.handlers.oauth import page_after
+from connector.handlers.oauth import asked_by, nothing_to_choose, page_after
 from connector.handlers.page_route import PageRoute
 from connector.switch_organisation import switch_organisation, switchable
 from pipeline_service_defaults.auth import Person, require_person
@@ -59,16 +57,8 @@ async def switch(
         return failure_page(account_id, Failure.FORM_EXPIRED)
     if confirmed != CONFIRMED:
         return await switch_page(request, account_id, person, status=400)
-    session = session_of(request, deps.settings)
-    if session is None:
-        return failure_page(account_id, Failure.CHOICE_EXPIRED)
-    asked = asked_by(account_id, person, session)
+    asked = asked_by(account_id, person, session_of(request, deps.settings))
     return page_after(account_id, await switch_organisation(deps, asked, tenant_id))
-
-
-def asked_by(account_id: str, person: Person, session: str) -> Callback:
-    """Who asks, and in which browser session."""
-    return Callback("", "", "", session, account_id, Actor(person.user_id, person.name))
 
 
 async def switch_page(
@@ -77,9 +67,10 @@ async def switch_page(
     """The page; 400 says that the confirmation was missing."""
     deps = deps_of(request)
     session = session_of(request, deps.settings)
-    choice = await switchable(deps, asked_by(account_id, person, session)) if session else None
+    asked = asked_by(account_id, person, session)
+    choice = await switchable(deps, asked)
     if choice is None or session is None:
-        return failure_page(account_id, Failure.CHOICE_EXPIRED)
+        return await nothing_to_choose(request, asked)
     values = {
         "offers": choice.offers,
         "former": choice.bound_tenant_name,

@@ -43,6 +43,9 @@ class Offer:
 CHOOSE: Final = "choose"
 """The outcome of an attempt that waits for a choice among several organisations."""
 
+CONNECTED: Final = "connected"
+"""The outcome of an attempt that bound an organisation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -180,6 +183,21 @@ async def last_outcome_name(conn: Db, *, account_id: str, session: str, outcome:
         account_id,
         digest(session),
         outcome,
+    )
+    return found
+
+
+async def latest_outcome(conn: Db, *, account_id: str, user_id: str, session: str) -> str | None:
+    """How the latest attempt of this session and person ended that came back from Xero; None while it goes on."""
+    found: str | None = await conn.fetchval(
+        """
+        SELECT outcome FROM oauth_states
+         WHERE account_id = $1 AND user_id = $2 AND session_hash = $3 AND used_at IS NOT NULL
+         ORDER BY used_at DESC LIMIT 1
+        """,
+        account_id,
+        user_id,
+        digest(session),
     )
     return found
 
