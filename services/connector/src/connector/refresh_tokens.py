@@ -262,13 +262,13 @@ async def keep(
                     expires_at=expires_at,
                     renew_after=renew_after,
                 )
-                if not stored:
+                if stored is None:
                     await token_sets.add_orphan(
                         conn, deps.ring, claimed.xero_userid, uuid4(), pair.refresh_token
                     )
                     return None
                 await token_sets.forget_orphans(conn, claimed.xero_userid)
-                happening = await judged(conn, claimed, pair)
+                happening = await judged(conn, stored, pair)
                 changed = await change_all_of_user(conn, claimed.xero_userid, happening, actor)
         except (*DATABASE_AWAY, SealingError) as error:
             if time.monotonic() >= give_up_at:
@@ -279,14 +279,14 @@ async def keep(
             failpoint("refresh:after_store")
             if changed:
                 deps.wake()
-            return Access(pair.access_token, claimed.version + 1)
+            return Access(pair.access_token, stored.version)
 
 
-async def judged(conn: Db, claimed: TokenSet, pair: Pair) -> Renewed | Refused:
+async def judged(conn: Db, stored: TokenSet, pair: Pair) -> Renewed | Refused:
     """Whether the pair just stored covers what syncing needs; a reply without `scope` leaves it as it was (RFC 6749 §6)."""
     if pair.scopes and missing_scopes(pair.scopes):
-        await token_sets.note_missing_scopes(conn, claimed.xero_userid, claimed.version + 1)
-    elif not claimed.scopes_missing:
+        await token_sets.note_missing_scopes(conn, stored.xero_userid, stored.version)
+    elif not stored.scopes_missing:
         return Renewed()
     return Refused(Reason.SCOPES_MISSING)
 
@@ -321,8 +321,8 @@ async def give_back(
     async with deps.pool.acquire() as conn, conn.transaction():
         # The reason, where it is known for certain, is what the card tells meanwhile.
         noted = reason.value if reason is not None else problem
-        await token_sets.release(conn, claimed, lease_id, retry_in=delay, problem=noted)
-        if reason is not None and claimed.access_expires_at <= claimed.now:
+        ours = await token_sets.release(conn, claimed, lease_id, retry_in=delay, problem=noted)
+        if ours and reason is not None and claimed.access_expires_at <= claimed.now:
             await change_all_of_user(conn, claimed.xero_userid, Refused(reason), None)
     deps.wake()
     log.warning("refresh_without_result", problem=problem)
@@ -339,14 +339,14 @@ async def refresh_now(deps: Deps, account_id: str, actor: Actor) -> None:
         raise GrantDead("no grant")
     give_up_at = time.monotonic() + WAIT_SECONDS
     asked = tokens.version
-    while tokens is not None and tokens.version == asked:
-        if await refresh(deps, tokens, actor) is not None:
-            break
+    while tokens.version == asked and await refresh(deps, tokens, actor) is None:
         if time.monotonic() >= give_up_at:
             raise Unavailable("somebody else's refresh takes too long")
         await asyncio.sleep(POLL_SECONDS)
         async with deps.pool.acquire() as conn:
-            tokens = await token_sets.find(conn, connection.xero_userid or "")
+            tokens = await token_sets.find(conn, tokens.xero_userid)
+        if tokens is None or tokens.rejected_at is not None:
+            raise GrantDead("no grant")
     await check_tenants(deps, connection.xero_userid or "")
 
 

@@ -159,13 +159,13 @@ async def replace_consented(
 async def claim(
     conn: Db, xero_userid: str, version: int, lease_id: UUID, lease: timedelta
 ) -> TokenSet | None:
-    """T1: take the right to talk to the token endpoint for this version; None when someone else has it."""
+    """T1: take the right to talk to the token endpoint for this version; None when someone else has it, or it is dead."""
     row = await conn.fetchrow(
         f"""
         UPDATE token_sets
            SET lease_id = $3, lease_until = clock_timestamp() + $4, refresh_pending = true,
                refresh_after = clock_timestamp() + $4
-         WHERE xero_userid = $1 AND version = $2
+         WHERE xero_userid = $1 AND version = $2 AND rejected_at IS NULL
            AND (lease_until IS NULL OR lease_until <= clock_timestamp())
         RETURNING {_COLUMNS}
         """,  # noqa: S608 - a constant
@@ -187,12 +187,15 @@ async def store_rotated(
     used_token: str,
     expires_at: datetime,
     renew_after: datetime,
-) -> bool:
-    """T3: compare-and-set by version and lease; False when the row moved on. The token used becomes the previous one."""
+) -> TokenSet | None:
+    """T3: compare-and-set by version and lease; the row as it now is, None when it moved on.
+
+    The token used becomes the previous one.
+    """
     version = old.version + 1
     where = old.xero_userid
-    done = await conn.fetchval(
-        """
+    row = await conn.fetchrow(
+        f"""
         UPDATE token_sets
            SET version = $4, access_token = $5, access_expires_at = $6, refresh_token = $7,
                refreshed_at = clock_timestamp(), previous_refresh_token = $8,
@@ -200,8 +203,8 @@ async def store_rotated(
                refresh_after = $11, lease_id = NULL, lease_until = NULL, refresh_pending = false,
                refresh_failures = 0, unavailable_since = NULL, last_problem = NULL, rejected_at = NULL
          WHERE xero_userid = $1 AND version = $2 AND lease_id = $3
-        RETURNING true
-        """,
+        RETURNING {_COLUMNS}
+        """,  # noqa: S608 - a constant
         where,
         old.version,
         lease_id,
@@ -214,20 +217,24 @@ async def store_rotated(
         pair.scopes,
         renew_after,
     )
-    return bool(done)
+    return _token_set(row) if row else None
 
 
 async def release(
     conn: Db, old: TokenSet, lease_id: UUID, *, retry_in: timedelta, problem: str
-) -> None:
-    """Give the lease back after no answer, and come again soon: the rotation may have happened."""
-    await conn.execute(
+) -> bool:
+    """Give the lease back after no answer, and come again soon: the rotation may have happened.
+
+    False when the row moved on meanwhile: then the problem is somebody else's past.
+    """
+    done = await conn.fetchval(
         """
         UPDATE token_sets
            SET lease_id = NULL, lease_until = NULL, refresh_after = clock_timestamp() + $4,
                refresh_failures = refresh_failures + 1, last_problem = $5,
                unavailable_since = coalesce(unavailable_since, clock_timestamp())
          WHERE xero_userid = $1 AND version = $2 AND lease_id = $3
+        RETURNING true
         """,
         old.xero_userid,
         old.version,
@@ -235,6 +242,7 @@ async def release(
         retry_in,
         problem[:200],
     )
+    return bool(done)
 
 
 async def reject(conn: Db, old: TokenSet, lease_id: UUID) -> bool:
@@ -297,7 +305,10 @@ async def orphans(conn: Db, ring: OuterKeys, xero_userid: str) -> list[tuple[UUI
 async def erase_unreadable(
     conn: Db, xero_userid: str, *, access: bool, refresh: bool, previous: bool
 ) -> None:
-    """Erase tokens nobody can open any more; without its refresh token a grant counts as rejected."""
+    """Erase tokens nobody can open any more; without its refresh token a grant counts as rejected.
+
+    A refresh under way loses its lease with it, so that its late answer cannot say otherwise.
+    """
     await conn.execute(
         """
         UPDATE token_sets
@@ -307,6 +318,8 @@ async def erase_unreadable(
                rejected_at = CASE WHEN $3 THEN clock_timestamp() ELSE rejected_at END,
                previous_refresh_token = CASE WHEN $3 OR $4 THEN NULL ELSE previous_refresh_token END,
                previous_valid_until = CASE WHEN $3 OR $4 THEN NULL ELSE previous_valid_until END,
+               lease_id = CASE WHEN $3 THEN NULL ELSE lease_id END,
+               lease_until = CASE WHEN $3 THEN NULL ELSE lease_until END,
                unavailable_since = NULL, last_problem = NULL
          WHERE xero_userid = $1
         """,
