@@ -21,10 +21,10 @@ def held_at_xero(stack):
     return {world.books[c.tenant_id].organisation.name for c in world.grants.connections.values()}
 
 
-async def consent_to_less(stack, account, user=SINGLE, tenants=()):
+async def consent_to_less(stack, account, user=SINGLE, tenants=(), without=FEWER):
     stack.consent(user, tenants)
     async with stack.browser(account) as browser:
-        address = (await browser.to_xero()).replace(FEWER, "openid")
+        address = (await browser.to_xero()).replace(without, "openid")
         return await browser.arrive(await browser.consent(address))
 
 
@@ -77,6 +77,55 @@ async def test_nor_one_through_the_same_xero_user(stack):
     await resume_disconnects(stack.apps[0].state.deps)
     assert held_at_xero(stack) == {NZ}
     assert await works(stack, "acc-1")
+
+
+async def test_without_leave_to_stay_connected_the_permission_is_named_and_nothing_is_kept(stack):
+    page = await consent_to_less(stack, "acc-1", without="offline_access")
+    assert problem_of(page) == "permissions-missing"
+    assert "stay connected while nobody is signed in" in page.text
+    assert "read and write contacts" not in page.text
+    assert held_at_xero(stack) == set()
+    for table in ("token_sets", "cleanups", "connections"):
+        assert await stack.db.fetchval(f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - constants
+    stack.sim.world.grants.consented.clear()
+    page = await consent_to_less(stack, "acc-1", without=f"offline_access+{FEWER}")
+    assert "stay connected while nobody is signed in" in page.text
+    assert "read and write contacts" in page.text
+    assert "CONNECTED" in (await stack.connect("acc-1")).text
+
+
+async def test_nor_does_that_touch_what_the_same_xero_user_connected_before(stack):
+    await stack.connect("acc-1", DEMO, (NZ,))
+    stack.sim.world.grants.consented.clear()
+    page = await consent_to_less(stack, "acc-2", DEMO, (US,), without="offline_access")
+    assert problem_of(page) == "permissions-missing"
+    await resume_disconnects(stack.apps[0].state.deps)
+    assert held_at_xero(stack) == {NZ}
+    assert await works(stack, "acc-1")
+
+
+async def test_nor_is_an_organisation_taken_from_the_account_that_uses_it(stack):
+    await stack.connect("acc-1", DEMO, (NZ,))
+    stack.sim.world.grants.consented.clear()
+    await consent_to_less(stack, "acc-2", DEMO, (NZ,), without="offline_access")
+    await resume_disconnects(stack.apps[0].state.deps)
+    assert held_at_xero(stack) == {NZ}
+    assert await works(stack, "acc-1")
+
+
+async def test_nor_is_one_that_another_xero_user_connected(stack):
+    await stack.connect("acc-1")
+    # As if it were connected through somebody else: nothing is stored of this user.
+    await stack.db.execute("UPDATE connections SET xero_userid = NULL")
+    await stack.db.execute("DELETE FROM token_sets")
+    await consent_to_less(stack, "acc-2", without="offline_access")
+    assert held_at_xero(stack) == {SOLO}
+
+
+async def test_what_cannot_be_removed_at_that_moment_is_still_explained(stack):
+    stack.sim.world.faults.add(kind="unavailable_503", path="/connections")
+    page = await consent_to_less(stack, "acc-1", without="offline_access")
+    assert problem_of(page) == "permissions-missing"
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "unavailable_503"])

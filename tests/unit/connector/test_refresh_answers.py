@@ -11,6 +11,7 @@ from connector.domain.refresh import (
     GrantRefused,
     NoAnswer,
     Pair,
+    Unrenewable,
     next_renewal,
     read_answer,
     refusal_reason,
@@ -30,6 +31,13 @@ GOOD = {
 def test_a_pair_is_read():
     assert read_answer(200, GOOD) == Pair("a", "r", timedelta(minutes=30), "openid", "i")
     assert "access_token=" not in repr(read_answer(200, GOOD))
+
+
+def test_a_grant_without_offline_access_is_no_outage():
+    lone = {"access_token": "a", "scope": "openid"}
+    answer = read_answer(200, lone)
+    assert answer == Unrenewable("a", "openid")
+    assert "'a'" not in repr(answer)
 
 
 @pytest.mark.parametrize("expires", [None, "1800", True, 0, -5, 10**9])
@@ -56,7 +64,8 @@ def test_only_a_definite_refusal_is_one(status):
         (400, ["invalid_grant"]),
         (302, {}),
         (200, None),
-        (200, {"access_token": "a"}),
+        (200, {"refresh_token": "r"}),
+        (200, {"access_token": "a", "refresh_token": ""}),
         (200, {"access_token": 1, "refresh_token": 2}),
         (429, {}),
     ],

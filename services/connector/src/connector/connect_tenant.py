@@ -41,14 +41,21 @@ from connector.domain.connection import (
     next_connection,
 )
 from connector.domain.failures import Failure, failure_of_error
-from connector.domain.refresh import ClientRefused, GrantRefused, NoAnswer, Pair, next_renewal
+from connector.domain.refresh import (
+    ClientRefused,
+    GrantRefused,
+    NoAnswer,
+    Pair,
+    Unrenewable,
+    next_renewal,
+)
 from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
 from connector.store import cleanups, connections, oauth_states, organisations, token_sets
 from connector.store.oauth_states import Flow
 from connector.take_slot import ask_organisation
-from connector.undo_consent import remove_unused, undo_consent
+from connector.undo_consent import remove_unused, undo_consent, undo_unrenewable
 from pipeline_messaging.connection import Connection as Db
 from pipeline_messaging.failpoints import failpoint
 
@@ -197,6 +204,9 @@ async def exchange_code(deps: Deps, flow: Flow, code: str) -> Pair | Failed:
             return Failed(Failure.CLIENT_REJECTED)
         case NoAnswer():
             return Failed(Failure.XERO_DOWN)
+        case Unrenewable(access, scopes):
+            await undo_unrenewable(deps, access)
+            return await lacks(deps, flow, ("offline_access", *missing_scopes(scopes)))
         case Pair():
             return answer
 
@@ -206,11 +216,7 @@ async def believe(deps: Deps, flow: Flow, pair: Pair) -> Identity | Failed:
     # RFC 6749 §5.1: a reply without `scope` grants exactly what was asked.
     missing = missing_scopes(pair.scopes) if pair.scopes else ()
     if missing:
-        async with deps.pool.acquire() as conn:
-            await oauth_states.finish(
-                conn, flow.state_hash, Failure.SCOPES_MISSING.value, " ".join(missing)
-            )
-        return Failed(Failure.SCOPES_MISSING)
+        return await lacks(deps, flow, missing)
     try:
         return await deps.identity.who(pair, flow.nonce)
     except UntrustedToken as error:
@@ -218,6 +224,15 @@ async def believe(deps: Deps, flow: Flow, pair: Pair) -> Identity | Failed:
         return Failed(Failure.UNTRUSTED)
     except ExchangeFailed:
         return Failed(Failure.XERO_DOWN)
+
+
+async def lacks(deps: Deps, flow: Flow, scopes: tuple[str, ...]) -> Failed:
+    """Note which permissions were not granted, for the attempt's page."""
+    async with deps.pool.acquire() as conn:
+        await oauth_states.finish(
+            conn, flow.state_hash, Failure.SCOPES_MISSING.value, " ".join(scopes)
+        )
+    return Failed(Failure.SCOPES_MISSING)
 
 
 async def store_consented(deps: Deps, flow: Flow, identity: Identity, pair: Pair) -> None:

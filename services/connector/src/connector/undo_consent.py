@@ -8,6 +8,7 @@ from connector.clients.bounded import ExchangeFailed
 from connector.deps import Deps
 from connector.disconnect_tenant import clean_up
 from connector.domain.authorization import (
+    Identity,
     Tenant,
     UntrustedToken,
     granted_by,
@@ -36,14 +37,44 @@ async def undo_consent(deps: Deps, pair: Pair) -> None:
     if cleanup_id is not None:
         await clean_up(deps, cleanup_id)
         return
-    try:
-        listed = await deps.api.connections(pair.access_token)
-    except (ExchangeFailed, UntrustedToken) as error:
-        log.warning("consent_not_undone", why=type(error).__name__)
-        return
-    added = granted_by(listed or (), owner.authentication_event_id)
+    added = await added_by(deps, owner, pair.access_token)
     async with deps.pool.acquire() as conn, conn.transaction():
         await remove_unused(conn, owner.xero_userid, added, timedelta(0))
+
+
+async def undo_unrenewable(deps: Deps, access_token: str) -> None:
+    """Undo a consent that brought no refresh token.
+
+    Nothing can be revoked with it, and it cannot be tried again for long. So the organisations that it added are removed
+    at once, and later only where their user's stored tokens can do so.
+    """
+    owner = named_owner(access_token)
+    if owner is None:
+        log.warning("consent_not_undone", why="its token names no user")
+        return
+    added = await added_by(deps, owner, access_token)
+    async with deps.pool.acquire() as conn, conn.transaction():
+        if await token_sets.find(conn, owner.xero_userid) is not None:
+            await remove_unused(conn, owner.xero_userid, added, timedelta(0))
+            return
+        used = [t for t in added if await connections.tenant_in_use(conn, t.tenant_id)]
+    for tenant in added:
+        if tenant in used:
+            continue
+        try:
+            await deps.api.delete_connection(access_token, tenant.connection_id)
+        except ExchangeFailed as error:
+            log.warning("consent_not_undone", why=type(error).__name__)
+
+
+async def added_by(deps: Deps, owner: Identity, access_token: str) -> tuple[Tenant, ...]:
+    """The organisations that this consent added; none when Xero does not tell."""
+    try:
+        listed = await deps.api.connections(access_token)
+    except (ExchangeFailed, UntrustedToken) as error:
+        log.warning("consent_not_undone", why=type(error).__name__)
+        return ()
+    return granted_by(listed or (), owner.authentication_event_id)
 
 
 async def queue_revocation(deps: Deps, xero_userid: str, pair: Pair) -> int | None:

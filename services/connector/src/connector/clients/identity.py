@@ -21,7 +21,15 @@ from connector.domain.authorization import (
     key_id,
     verified_claims,
 )
-from connector.domain.refresh import ClientRefused, NoAnswer, Pair, TokenAnswer, read_answer
+from connector.domain.refresh import (
+    ClientRefused,
+    NoAnswer,
+    Pair,
+    RefreshAnswer,
+    TokenAnswer,
+    Unrenewable,
+    read_answer,
+)
 from connector.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -62,9 +70,16 @@ class XeroIdentity:
             }
         )
 
-    async def refresh(self, refresh_token: str) -> TokenAnswer:
-        """Trade a refresh token for the next pair; the old one is used up (but for Xero's grace)."""
-        return await self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+    async def refresh(self, refresh_token: str) -> RefreshAnswer:
+        """Trade a refresh token for the next pair; the old one is used up (but for Xero's grace).
+
+        Xero rotates on every use, so a reply without a refresh token is not one to rely on.
+        """
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        answer = await self._token(form)
+        if isinstance(answer, Unrenewable):
+            return NoAnswer("a reply without a refresh token")
+        return answer
 
     async def revoke(self, refresh_token: str) -> NoAnswer | None:
         """Revoke a grant: this removes every connection of that Xero user to the app. None means done.

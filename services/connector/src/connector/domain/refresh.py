@@ -22,6 +22,9 @@ CHECK_JITTER: Final = timedelta(minutes=10)
 CHECK_RETRY: Final = timedelta(minutes=5)
 """When Xero is asked again about a user's organisations, after an answer (earlier by up to the jitter) and without one."""
 
+RENEWED_WITHIN: Final = CHECK_EVERY + 3 * CHECK_RETRY
+"""A grant that serves a connection is renewed this often as long as somebody can open it: each look needs a new token."""
+
 SOONEST_RETRY: Final = timedelta(seconds=5)
 LATEST_RETRY: Final = timedelta(minutes=2)
 """Inside the grace window many times over, so that a rotation whose reply was lost is repaired."""
@@ -57,7 +60,16 @@ class NoAnswer:
     problem: str
 
 
-TokenAnswer = Pair | GrantRefused | ClientRefused | NoAnswer
+@dataclass(frozen=True, slots=True, repr=False)
+class Unrenewable:
+    """An access token and no refresh token: `offline_access` was not granted."""
+
+    access_token: str
+    scopes: str
+
+
+RefreshAnswer = Pair | GrantRefused | ClientRefused | NoAnswer
+TokenAnswer = RefreshAnswer | Unrenewable
 
 _CLIENT_ERRORS: Final = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type"}
@@ -80,10 +92,15 @@ def read_answer(status: int, body: Any) -> TokenAnswer:
     return NoAnswer(f"status {status}")
 
 
-def read_pair(body: dict[str, Any]) -> Pair | NoAnswer:
-    """The token pair in a 200 reply, or NoAnswer when it lacks one."""
+def read_pair(body: dict[str, Any]) -> Pair | Unrenewable | NoAnswer:
+    """The token pair in a 200 reply; NoAnswer when there is none to be read."""
     access, refresh = body.get("access_token"), body.get("refresh_token")
-    if not isinstance(access, str) or not isinstance(refresh, str) or not access or not refresh:
+    if not isinstance(access, str) or not access:
+        return NoAnswer("a reply without tokens")
+    scopes = str(body.get("scope") or "")
+    if refresh is None:
+        return Unrenewable(access, scopes)
+    if not isinstance(refresh, str) or not refresh:
         return NoAnswer("a reply without tokens")
     seconds = body.get("expires_in")
     known = isinstance(seconds, int) and not isinstance(seconds, bool) and 0 < seconds <= 86_400  # noqa: PLR2004 - a day
@@ -93,7 +110,7 @@ def read_pair(body: dict[str, Any]) -> Pair | NoAnswer:
         access,
         refresh,
         lifetime,
-        str(body.get("scope") or ""),
+        scopes,
         id_token if isinstance(id_token, str) else None,
     )
 
