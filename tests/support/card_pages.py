@@ -5,8 +5,47 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from happenings import OK, call_xero
+from playwright.async_api import Browser, Page, async_playwright, expect
 from serving import listen, serving
+
+DEMO, SINGLE = "demo@example.com", "single@example.com"
+NZ, US, SOLO = "Demo Company (NZ)", "Demo Company (US)", "Kiwi Records Ltd"
+"""The people of the simulated Xero; the first has the first two organisations, the second the third."""
+
+
+async def heading(page: Page) -> str:
+    """What the page calls itself."""
+    return await page.get_by_role("heading", level=1).inner_text()
+
+
+async def words(page: Page) -> str:
+    """All that can be read on the page, in one line."""
+    return " ".join((await page.locator("main").inner_text()).split())
+
+
+async def press(page: Page, name: str) -> None:
+    """Press the one thing of this name, a button or a link that looks like one."""
+    await page.get_by_role("button", name=name).or_(page.get_by_role("link", name=name)).click()
+
+
+async def go_to_xero(page: Page, user: str) -> None:
+    """Press Connect to Xero, and sign in there as `user`."""
+    await press(page, "Connect to Xero")
+    await page.wait_for_url("**/identity/connect/authorize**")
+    other = page.get_by_role("link", name=user)
+    if await other.count():
+        await other.click()
+        await expect(other).to_have_count(0)
+
+
+async def allow(page: Page, *organisations: str) -> None:
+    """On Xero's page of consent: tick exactly these, and allow."""
+    for box in await page.get_by_role("checkbox").all():
+        await box.uncheck()
+    for name in organisations:
+        await page.get_by_label(name).check()
+    await press(page, "Allow access")
 
 
 @dataclass
@@ -29,6 +68,7 @@ class CardPages:
         )
         token = self.stack.keys.person_token("acc-1", role)
         await made.add_cookies([{"name": "pipeline_session", "value": token, "url": self.url}])
+        made.set_default_timeout(15_000)
         page = await made.new_page()
 
         def note(message: Any) -> None:
@@ -40,16 +80,34 @@ class CardPages:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         return page
 
-    async def connect(
-        self, user: str = "single@example.com", tenants: tuple[str, ...] = ()
-    ) -> None:
+    async def opened(self, role: str = "admin", **context: Any) -> Page:
+        """The card, open in a new browser session."""
+        page = await self.person(role, **context)
+        await page.goto(self.card)
+        return page
+
+    async def connect(self, user: str = SINGLE, tenants: tuple[str, ...] = ()) -> None:
         """Connect the account, by the buttons."""
         self.stack.consent(user, tenants)
-        page = await self.person()
-        await page.goto(self.card)
-        await page.get_by_role("button", name="Connect to Xero").click()
+        page = await self.opened()
+        await press(page, "Connect to Xero")
         await page.wait_for_url(f"{self.card}**")
         await page.context.close()
+
+    async def ends_well(self, page: Page, organisation: str, hint: str = "Nothing to do") -> None:
+        """Nothing is stuck: the card says Connected and to what, and calls of the other services get through."""
+        await page.wait_for_url(self.card)
+        status = page.get_by_role("status")
+        await expect(status).to_contain_text("Connected")
+        await expect(status).to_contain_text(hint)
+        await expect(page.locator("dl")).to_contain_text(organisation)
+        await expect(page.get_by_role("button")).to_have_count(0)
+        assert await call_xero(self.stack) == OK
+
+    async def belongs_to(self, other: str) -> None:
+        """What was connected until now is another account's; this one was never connected."""
+        await self.say("UPDATE connections SET account_id = $1", other)
+        await self.say("UPDATE connection_changes SET account_id = $1", other)
 
     async def say(self, statement: str, *values: Any) -> None:
         """Change what is recorded behind the page's back."""
