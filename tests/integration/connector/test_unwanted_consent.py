@@ -116,9 +116,20 @@ async def test_nor_is_an_organisation_taken_from_the_account_that_uses_it(stack)
 async def test_nor_is_one_that_another_xero_user_connected(stack):
     await stack.connect("acc-1")
     # As if it were connected through somebody else: nothing is stored of this user.
-    await stack.db.execute("UPDATE connections SET xero_userid = NULL")
-    await stack.db.execute("DELETE FROM token_sets")
-    await consent_to_less(stack, "acc-2", without="offline_access")
+    async with stack.db.transaction():
+        await stack.db.execute(
+            """
+            INSERT INTO token_sets (xero_userid, version, access_token, access_expires_at, refresh_token,
+                                    refreshed_at, scopes, refresh_after, last_used_at)
+            SELECT 'somebody-else', version, access_token, access_expires_at, refresh_token,
+                   refreshed_at, scopes, refresh_after, last_used_at FROM token_sets
+            """
+        )
+        await stack.db.execute("UPDATE connections SET xero_userid = 'somebody-else'")
+        await stack.db.execute("DELETE FROM token_sets WHERE xero_userid <> 'somebody-else'")
+    stack.sim.world.grants.consented.clear()
+    page = await consent_to_less(stack, "acc-2", without="offline_access")
+    assert problem_of(page) == "permissions-missing"
     assert held_at_xero(stack) == {SOLO}
 
 
