@@ -8,14 +8,16 @@ from uuid import uuid4
 
 import pytest
 from operating import command
+from pydantic import SecretStr
 
+from connector.app import create_app
 from connector.connect_tenant import begin_connect
 from connector.domain.connection import Actor
 from connector.domain.refresh import Pair
 from connector.domain.sealing import KeyRing, SealingError, parse_keys, unseal
 from connector.refresh_tokens import access_token
-from connector.rotate_keys import rotate_keys
-from connector.store import sealed_values, token_sets
+from connector.rotate_keys import KeysMissing, rotate_keys
+from connector.store import key_rotations, sealed_values, token_sets
 
 OLD = "v1:" + base64.b64encode(os.urandom(32)).decode()
 NEW = "v2:" + base64.b64encode(os.urandom(32)).decode()
@@ -187,27 +189,47 @@ async def test_swapped_ciphertext_never_opens_and_is_reported(make_stack):
         await opened(stack, BOTH)
 
 
-async def test_a_missing_key_shows_before_anybody_meets_it(make_stack):
+async def renewed_long_ago(stack):
+    await stack.db.execute("UPDATE token_sets SET refreshed_at = now() - interval '80 minutes'")
+
+
+async def test_a_replica_without_a_key_in_use_does_not_start_and_those_that_run_go_on(make_stack):
     stack = await make_stack(token_keys=OLD)
     await stack.connect("acc-1")
+    newcomer = create_app(stack.settings.model_copy(update={"token_keys": SecretStr(NEW)}))
+    with pytest.raises(KeysMissing, match="v1"):
+        async with newcomer.router.lifespan_context(newcomer):
+            pass
+    # One value that nobody here can open, whyever, must not take everybody else's connection down.
+    use_keys(stack, NEW)
     async with stack.caller() as client:
-        assert (await client.get("/health/ready")).json()["checks"] == {
-            "database": "ok",
-            "schema": "ok",
-            "keys": "ok",
-        }
-        use_keys(stack, NEW)
-        ready = await client.get("/health/ready")
-        assert (ready.status_code, ready.json()["checks"]["keys"]) == (503, "failed")
+        assert (await client.get("/health/ready")).status_code == 200
+    # Nobody has renewed anything under it lately: nobody seems to have it, and waiting for it would help nobody.
+    await renewed_long_ago(stack)
+    async with newcomer.router.lifespan_context(newcomer):
+        pass
     ended = await command(stack.dsn, NEW, "rotate-keys")
     assert ended.status == 1
     assert "4 values are left under key v1, which is not among TOKEN_KEYS." in ended.said
+
+
+async def test_a_key_that_somebody_uses_is_not_given_up(make_stack):
+    stack = await make_stack(token_keys=OLD)
+    await stack.connect("acc-1")
+    before = await opened(stack, OLD)
+    refused = await command(stack.dsn, NEW, "rotate-keys", "--give-up", "v1")
+    assert (refused.status, "somebody has it" in refused.said) == (2, True)
+    await renewed_long_ago(stack)
+    both = await command(stack.dsn, NEW, "rotate-keys", "--check", "--give-up", "v1")
+    assert (both.status, "not allowed with" in both.said) == (2, True)
+    assert await opened(stack, OLD) == before
 
 
 async def test_a_key_lost_for_good_is_given_up_and_people_connect_again(make_stack):
     stack = await make_stack(token_keys=OLD)
     await stack.connect("acc-1")
     await many_values(stack, 1)
+    await renewed_long_ago(stack)
     refused = await command(stack.dsn, BOTH, "rotate-keys", "--give-up", "v1")
     assert (refused.status, "nothing is lost" in refused.said) == (2, True)
     use_keys(stack, NEW)
@@ -220,14 +242,31 @@ async def test_a_key_lost_for_good_is_given_up_and_people_connect_again(make_sta
         "KEY_LOST",
         False,
     )
-    async with stack.caller() as client:
-        assert (await client.get("/health/ready")).status_code == 200
     async with stack.browser("acc-1") as browser:
         assert "Connect to Xero</button>" in (await browser.pipeline.get(browser.card)).text
     await stack.connect("acc-1")
     assert (await stack.status("acc-1"))["status"] == "CONNECTED"
     assert (await stack.caller().get("/v1/accounts/acc-1/xero/Organisation")).status_code == 200
     assert (await command(stack.dsn, NEW, "verify-audit")).status == 0
+
+
+async def test_a_run_that_waited_for_another_finds_nothing_to_record(make_stack):
+    stack = await make_stack(token_keys=OLD)
+    await stack.connect("acc-1")
+    keys = parse_keys(BOTH)
+    async with ports(stack).pool.acquire() as late:
+        async with stack.db.transaction():
+            await key_rotations.lock(stack.db)
+            waiting = asyncio.create_task(rotate_keys(late, keys))
+            while not await stack.db.fetchval(  # noqa: ASYNC110 - another connection's lock
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            ):
+                await asyncio.sleep(0.01)
+            await rotate_keys(stack.db, keys)
+        assert await waiting == {}
+    happenings = await stack.db.fetch("SELECT happening FROM key_rotations ORDER BY sequence")
+    assert [row["happening"] for row in happenings] == ["begun", "ended"]
 
 
 async def test_no_sealed_column_is_forgotten(stack):

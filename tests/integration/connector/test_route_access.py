@@ -131,7 +131,7 @@ async def test_health_and_documents_answer(probe):
     assert (await client.get("/health/live")).status_code == 200
     ready = await client.get("/health/ready")
     assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": "ok", "schema": "ok", "keys": "ok"}
+    assert ready.json()["checks"] == {"database": "ok", "schema": "ok"}
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert "/v1/accounts/{account_id}/connection" in paths
     assert "xero_token_refreshes_total" in (await client.get("/metrics")).text

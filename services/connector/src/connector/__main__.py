@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from connector.rotate_keys import give_up_key, left_under_others, rotate_keys
+from connector.domain.refresh import RENEWED_WITHIN
+from connector.rotate_keys import KeyInUse, give_up_key, left_under_others, rotate_keys
 from connector.settings import Settings, UpkeepSettings
 from connector.verify_audit import verify_audit
 from pipeline_service_defaults.serve import run
@@ -18,6 +19,7 @@ from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
 
 SERVICE = "connector"
+WAIT = f"If all who had it are gone, try again {RENEWED_WITHIN} hours after the last renewal."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,8 +42,9 @@ def parser() -> argparse.ArgumentParser:
     rotation = commands.add_parser(
         "rotate-keys", help="bring every stored secret under the first of TOKEN_KEYS"
     )
-    rotation.add_argument("--check", action="store_true", help="only count what is left")
-    rotation.add_argument(
+    instead = rotation.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="only count what is left")
+    instead.add_argument(
         "--give-up",
         metavar="VERSION",
         help="this key is lost: erase what only it could open; the people concerned connect again",
@@ -69,7 +72,13 @@ async def rotate(settings: UpkeepSettings, given: argparse.Namespace) -> int:
     conn = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
         if given.give_up:
-            grants = await give_up_key(conn, given.give_up)
+            try:
+                grants = await give_up_key(conn, given.give_up)
+            except KeyInUse:
+                say(
+                    f"A grant was renewed under key {given.give_up} lately: somebody has it. {WAIT}"
+                )
+                return 2
             say(f"Erased what only key {given.give_up} could open: {grants} grants.")
         left = await (left_under_others if given.check else rotate_keys)(conn, keys)
     finally:

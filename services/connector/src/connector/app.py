@@ -24,7 +24,7 @@ from connector.handlers import (
     problem_pages,
     switch,
 )
-from connector.measure_tokens import check_keys
+from connector.rotate_keys import require_keys
 from connector.settings import Settings
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.relay import Relay
@@ -33,6 +33,7 @@ from pipeline_service_defaults.auth import Authenticator, TokenMinter
 from pipeline_service_defaults.database import Pool, check_database, create_pool, require_schema
 from pipeline_service_defaults.health import Check
 from pipeline_service_defaults.migrate import versions
+from pipeline_xero.connections import OwnedConnections
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,8 @@ def create_app(
                 ) as relay,
             ):
                 deps = app.state.deps = build(settings, pool, http, relay, invoice_sync)
+                async with pool.acquire() as conn:
+                    await require_keys(conn, deps.ring)
                 background = asyncio.create_task(keep_house(deps), name="connector-background")
                 try:
                     yield {}
@@ -74,7 +77,6 @@ def create_app(
         return {
             "database": lambda: check_database(deps.pool),
             "schema": lambda: require_schema(deps.pool, versions("connector")),
-            "keys": lambda: check_keys(deps),
         }
 
     def alive() -> Mapping[str, Check]:
@@ -101,18 +103,18 @@ def create_app(
 
 
 def xero_client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-    """The pool of connections to Xero. Addresses come from settings alone: no proxy variables, no redirects."""
+    """The connections to Xero. Addresses come from settings alone: no proxy variables, no redirects."""
     return httpx.AsyncClient(
-        transport=transport,
+        transport=transport
+        or OwnedConnections(most=400, tls=httpx.create_ssl_context(trust_env=False)),
         trust_env=False,
         follow_redirects=False,
-        limits=httpx.Limits(max_connections=400, max_keepalive_connections=100),
     )
 
 
 @asynccontextmanager
 async def invoice_sync_client(settings: Settings) -> AsyncIterator[InvoiceSync | None]:
-    """The client of invoice-sync, with its own pool of connections; None where its address is not configured."""
+    """The client of invoice-sync, with its own connections; None where its address is not configured."""
     if settings.invoice_sync_url is None or settings.service_key_file is None:
         yield None
         return
@@ -121,7 +123,9 @@ async def invoice_sync_client(settings: Settings) -> AsyncIterator[InvoiceSync |
         settings.service_key_file.read_bytes(),
         lifetime_seconds=min(300, settings.auth_max_service_token_seconds),
     )
-    async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as http:
+    async with httpx.AsyncClient(
+        transport=OwnedConnections(most=20), trust_env=False, follow_redirects=False
+    ) as http:
         yield InvoiceSync(http, settings.invoice_sync_url, minter.for_audience("invoice-sync"))
 
 

@@ -9,10 +9,6 @@ from connector.store import sealed_values, upkeep
 log = structlog.get_logger(__name__)
 
 
-class KeysMissing(Exception):  # noqa: N818 - reads as what happened
-    """Stored values need keys that are not configured; the message names the versions."""
-
-
 async def measure_tokens(deps: Deps) -> None:
     """Set the gauges, and say loudly which keys are missing. Every replica measures the same; take the maximum."""
     async with deps.pool.acquire() as conn:
@@ -36,16 +32,3 @@ async def measure_tokens(deps: Deps) -> None:
     for version in sorted(by_key):
         if not deps.ring.opens(version):
             log.error("key_missing", key_version=version, values=by_key[version])
-
-
-async def check_keys(deps: Deps) -> None:
-    """A readiness check: every stored value can be opened here. Raises KeysMissing.
-
-    A release that lacks a key must not take the place of replicas that have it. When a key is lost for good,
-    `rotate-keys --give-up` erases what only it could open, and this passes again.
-    """
-    async with deps.pool.acquire() as conn:
-        by_key = await sealed_values.count(conn)
-    missing = sorted(version for version in by_key if not deps.ring.opens(version))
-    if missing:
-        raise KeysMissing(", ".join(missing))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import structlog
 
 from connector.domain.connection import Reason, Refused
+from connector.domain.refresh import RENEWED_WITHIN
 from connector.domain.sealing import OuterKeys, SealingError, key_version, rewrap
 from connector.record_change import change_all_of_user
 from connector.store import key_rotations, sealed_values, token_sets
@@ -20,6 +21,26 @@ from pipeline_messaging.failpoints import failpoint
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+
+
+class KeysMissing(Exception):  # noqa: N818 - reads as what happened
+    """Grants in use need keys that are not configured here; the message names the versions."""
+
+
+class KeyInUse(Exception):  # noqa: N818 - reads as what happened
+    """A key that is to be given up was used a while ago: it is not lost."""
+
+
+async def require_keys(conn: Db, keys: OuterKeys) -> None:
+    """Refuse to start without a key that others use. Raises KeysMissing.
+
+    A release that lacks a key must not take the place of replicas that have it. Asked at the start only, and only about
+    keys in use: one value that nobody can open must not take every replica, and so everybody's connection, down.
+    """
+    in_use = await sealed_values.keys_in_use(conn, RENEWED_WITHIN)
+    missing = sorted(version for version in in_use if not keys.opens(version))
+    if missing:
+        raise KeysMissing(f"TOKEN_KEYS lacks {', '.join(missing)}")
 
 
 async def rotate_keys(conn: Db, keys: OuterKeys) -> Mapping[str, int]:
@@ -45,9 +66,9 @@ async def left_under_others(conn: Db, keys: OuterKeys) -> Mapping[str, int]:
 
 async def note_progress(conn: Db, keys: OuterKeys) -> Mapping[str, int]:
     """What is left, with the beginning and the end of a rotation in the audit, once each however often it is resumed."""
-    left = await left_under_others(conn, keys)
     async with conn.transaction():
         await key_rotations.lock(conn)
+        left = await left_under_others(conn, keys)
         under_way = await key_rotations.under_way(conn, keys.current)
         if under_way != bool(left):
             happening = "ended" if under_way else "begun"
@@ -80,7 +101,10 @@ async def give_up_key(conn: Db, version: str) -> int:
     """A key is gone for good: erase what only it could open, and let people connect again; how many grants it was.
 
     Each grant in a transaction of its own, the audit's link last: killed in between, the next run does the rest.
+    Raises KeyInUse: a running replica has the key, only this command was given others.
     """
+    if version in await sealed_values.keys_in_use(conn, RENEWED_WITHIN):
+        raise KeyInUse(version)
     await sealed_values.forget_unreadable(conn, version)
     users = await sealed_values.users_under(conn, version)
     for xero_userid in users:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -71,6 +72,18 @@ async def count(conn: Db) -> Mapping[str, int]:
         f"SELECT version, count(*) FROM ({_VERSIONS}) AS every GROUP BY version"  # noqa: S608 - constants
     )
     return {row["version"]: row["count"] for row in rows}
+
+
+async def keys_in_use(conn: Db, within: timedelta) -> frozenset[str]:
+    """The keys under which grants were renewed lately: there is somebody who has them."""
+    rows = await conn.fetch(
+        f"""
+        SELECT DISTINCT {_version("refresh_token")} AS version FROM token_sets
+         WHERE octet_length(refresh_token) > 2 AND refreshed_at > clock_timestamp() - $1::interval
+        """,  # noqa: S608 - a constant
+        within,
+    )
+    return frozenset(row["version"] for row in rows)
 
 
 async def under_other_keys(
