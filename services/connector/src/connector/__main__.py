@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from connector.domain.refresh import RENEWED_WITHIN
 from connector.rotate_keys import KeyInUse, give_up_key, left_under_others, rotate_keys
 from connector.settings import Settings, UpkeepSettings
 from connector.verify_audit import verify_audit
@@ -19,7 +18,6 @@ from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
 
 SERVICE = "connector"
-WAIT = f"If all who had it are gone, try again {RENEWED_WITHIN} hours after the last renewal."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,10 +72,8 @@ async def rotate(settings: UpkeepSettings, given: argparse.Namespace) -> int:
         if given.give_up:
             try:
                 grants = await give_up_key(conn, given.give_up)
-            except KeyInUse:
-                say(
-                    f"A grant was renewed under key {given.give_up} lately: somebody has it. {WAIT}"
-                )
+            except KeyInUse as error:
+                say(str(error))
                 return 2
             say(f"Erased what only key {given.give_up} could open: {grants} grants.")
         left = await (left_under_others if given.check else rotate_keys)(conn, keys)

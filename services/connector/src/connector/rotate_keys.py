@@ -28,7 +28,12 @@ class KeysMissing(Exception):  # noqa: N818 - reads as what happened
 
 
 class KeyInUse(Exception):  # noqa: N818 - reads as what happened
-    """A key that is to be given up was used a while ago: it is not lost."""
+    """A key that is to be given up was used lately; the message is for the operator."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(
+            f"A grant was renewed under key {version} within {RENEWED_WITHIN} hours: somebody has it. Nothing was erased."
+        )
 
 
 async def require_keys(conn: Db, keys: OuterKeys) -> None:
