@@ -104,7 +104,7 @@ async def test_a_slow_connection_to_xero_sends_nothing_after_a_disconnect(
     reached, go_on = asyncio.Event(), asyncio.Event()
     transport = stack.apps[0].state.deps.http._transport
     await transport.aclose()  # the next call connects anew
-    backend = transport._pool._network_backend
+    backend = transport._backend
     connect_at_once = backend.connect_tcp
 
     async def connect_slowly(*given, **named):

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from serving import serving
 
+from connector.app import xero_client
 from connector.clients.bounded import Bounds, ExchangeFailed, exchange
 from pipeline_xero.client import GatewayClient
 from pipeline_xero.errors import OutcomeUnknown, XeroUnavailable
@@ -249,11 +250,11 @@ async def test_two_hundred_exchanges_that_end_badly_leave_no_descriptor_behind()
     async with upstream() as up:
         up.script = script
         before = process.num_fds()
-        # What the pool still knows it closes at the end; a descriptor beyond that is known to nobody.
-        async with httpx.AsyncClient() as http:
+        async with xero_client(None) as http:
             for first in range(0, 200, 20):
                 numbers = range(first, first + 20)
                 await asyncio.gather(*(end_badly(http, up.url, number) for number in numbers))
-        async with asyncio.timeout(20):
-            while process.num_fds() > before:  # noqa: ASYNC110 - the server's side closes in its own time
-                await asyncio.sleep(0.01)
+            # Not only when the client is closed, which in a service is never.
+            async with asyncio.timeout(20):
+                while process.num_fds() > before:  # noqa: ASYNC110 - the server's side closes in its own time
+                    await asyncio.sleep(0.01)

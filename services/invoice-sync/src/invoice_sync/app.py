@@ -32,6 +32,7 @@ from pipeline_service_defaults.background import run_beside
 from pipeline_service_defaults.database import check_database, create_pool, require_schema
 from pipeline_service_defaults.migrate import versions
 from pipeline_xero.client import GatewayClient
+from pipeline_xero.connections import OwnedConnections
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +92,9 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
     stack.push_async_callback(pool.close)
     await require_schema(pool, versions("invoice_sync"))
     http = await stack.enter_async_context(
-        httpx.AsyncClient(limits=httpx.Limits(max_connections=2 * settings.worker_concurrency + 10))
+        httpx.AsyncClient(
+            transport=OwnedConnections(most=2 * settings.worker_concurrency + 10), trust_env=False
+        )
     )
     kafka = KafkaSettings.of(SOURCE, settings)
     relay = await stack.enter_async_context(

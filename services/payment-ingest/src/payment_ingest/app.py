@@ -38,6 +38,7 @@ from pipeline_service_defaults.background import run_beside
 from pipeline_service_defaults.database import check_database, create_pool, require_schema
 from pipeline_service_defaults.migrate import versions
 from pipeline_xero.client import GatewayClient
+from pipeline_xero.connections import OwnedConnections
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +107,7 @@ async def _start(
     stack.push_async_callback(pool.close)
     await require_schema(pool, versions("payment_ingest"))
     http = await stack.enter_async_context(
-        httpx.AsyncClient(limits=httpx.Limits(max_connections=50))
+        httpx.AsyncClient(transport=OwnedConnections(most=50), trust_env=False)
     )
     kafka = KafkaSettings.of(SOURCE, settings)
     relay = await stack.enter_async_context(Relay(settings.database_url.get_secret_value(), kafka))
