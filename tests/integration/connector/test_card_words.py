@@ -1,12 +1,14 @@
 """What the card says when a renewal fails: the real cause, not an outage of Xero."""
 
 import os
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 from connector.tend_tokens import refresh_due
 from connector.store import cleanups
 
+LATEST = r'<li>\s*<span class="what">([^<]+)</span>\s*<span class="aside"><bdi>([^<]+)</bdi>'
 DUE = "UPDATE token_sets SET refresh_after = now() - interval '1 second', last_used_at = now()"
 
 
@@ -26,6 +28,32 @@ async def test_refused_credentials_are_not_called_an_outage(stack):
         stack.sim.world.settings = good
         assert (await browser.press("refresh")).headers["location"] == browser.card
         assert "own credentials" not in (await browser.pipeline.get(browser.card)).text
+
+
+async def test_the_press_that_heals_is_told_with_the_name_of_who_pressed(stack):
+    await stack.connect("acc-1")
+    good = stack.sim.world.settings
+    stack.sim.world.settings = replace(good, client_secret="away")
+    await stack.db.execute(DUE)
+    await stack.db.execute("UPDATE token_sets SET access_expires_at = now()")
+    await refresh_due(stack.apps[0].state.deps)
+    assert (await stack.status("acc-1"))["status"] == "TOKEN_EXPIRED"
+    stack.sim.world.settings = good
+    token = stack.keys.person_token("acc-1", sub="user-2", name="Grace <Healer>")
+    async with stack.browser("acc-1") as browser:
+        browser.pipeline.cookies = {"pipeline_session": token}
+        before = await browser.pipeline.get(browser.card)
+        assert re.search(LATEST, before.text).groups() == (
+            "Xero refused Pipeline&#39;s own credentials",
+            "the system",
+        )
+        await browser.press("refresh")
+        healed = await browser.pipeline.get(browser.card)
+    assert re.search(LATEST, healed.text).groups() == (
+        "Authorisation renewed, syncing continued",
+        "Grace &lt;Healer&gt;",
+    )
+    assert [e.changed_by for e in await stack.events("acc-1")] == ["user-1", None, "user-2"]
 
 
 async def test_a_missing_key_is_not_called_an_outage(stack):

@@ -270,6 +270,14 @@ async def test_an_organisation_feeds_one_account(stack):
     assert (await stack.status("acc-1"))["status"] == "CONNECTED"
 
 
+async def test_several_that_all_feed_other_accounts_are_no_choice(stack):
+    await stack.connect("acc-1", "demo@example.com", ("Demo Company (NZ)",))
+    await stack.connect("acc-2", "demo@example.com", ("Demo Company (US)",))
+    page = await stack.connect("acc-3", "demo@example.com")
+    assert problem_of(page) == "organisation-in-use"
+    assert "Demo Company (NZ), Demo Company (US)" in page.text
+
+
 async def test_two_accounts_connecting_the_same_organisation_at_once(stack):
     stack.sim.world.auto_consent = None
     async with stack.browser("acc-1") as one, stack.browser("acc-2") as two:

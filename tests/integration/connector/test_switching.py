@@ -280,6 +280,18 @@ async def test_an_organisation_taken_meanwhile_leaves_the_former_one_connected(s
     assert (status["status"], status["tenant_name"]) == ("CONNECTED", NZ)
 
 
+async def test_where_every_other_organisation_is_taken_no_switch_is_offered(stack):
+    await stack.connect("acc-1", DEMO, (NZ,))
+    await stack.connect("acc-2")
+    async with stack.browser("acc-1") as browser:
+        page = await arrive_elsewhere(stack, browser)
+        assert SOLO in page.text
+        assert "/switch" not in page.text
+        # Nor to whoever knows the address: a form with nothing to choose helps nobody.
+        answer = await switch_page(browser)
+        assert answer.headers["location"].endswith("/problem/choice-expired")
+
+
 async def test_an_offer_nobody_takes_is_given_back(stack):
     await stack.connect("acc-1", DEMO, (NZ,))
     async with stack.browser("acc-1") as browser:

@@ -150,7 +150,10 @@ def test_who_gets_connected():
     assert choose([a, old]) == ConnectOne(a)
     assert choose([b, a]) == Choose((a, b))
     assert choose([old]) == ConnectOne(old)
-    assert choose([a], taken=["t-A"]) == TakenElsewhere(a)
+    assert choose([a], taken=["t-A"]) == TakenElsewhere((a,))
+    assert choose([b, a], taken=["t-A"]) == Choose((a, b))
+    # A list of which nothing can be chosen is no choice.
+    assert choose([b, a], taken=["t-A", "t-B"]) == TakenElsewhere((a, b))
 
 
 def test_a_bound_account_only_ever_gets_its_own():
@@ -160,7 +163,7 @@ def test_a_bound_account_only_ever_gets_its_own():
     assert choose([b], bound="t-A") == WrongOrganisation((b,))
     assert choose([b, tenant("A", "before")], bound="t-A") == WrongOrganisation((b,))
     assert choose([tenant("C"), b], bound="t-A") == WrongOrganisation((b, tenant("C")))
-    assert choose([a], bound="t-A", taken=["t-A"]) == TakenElsewhere(a)
+    assert choose([a], bound="t-A", taken=["t-A"]) == TakenElsewhere((a,))
 
 
 @pytest.mark.parametrize("listed", [None, {}, "x", [1], [None]])

@@ -295,19 +295,22 @@ async def find_organisation(deps: Deps, flow: Flow, identity: Identity, pair: Pa
                 await remove_unused(conn, identity.xero_userid, found, KEEP_CHOICE)
             return MustChoose()
         case NoOrganisation():
-            return await refuse(deps, flow, Failure.NO_ORGANISATION, None)
-        case TakenElsewhere(chosen):
-            return await refuse(deps, flow, Failure.TAKEN, chosen)
+            return await refuse(deps, flow, Failure.NO_ORGANISATION, ())
+        case TakenElsewhere(found):
+            return await refuse(deps, flow, Failure.TAKEN, found)
         case WrongOrganisation(found):
             return await offer_switch(deps, flow, identity.xero_userid, found, taken, old)
 
 
-async def refuse(deps: Deps, flow: Flow, failure: Failure, chosen: Tenant | None) -> Failed:
+def named(tenants: tuple[Tenant, ...]) -> str:
+    """The organisations by name, for a page."""
+    return ", ".join(tenant.tenant_name for tenant in tenants)
+
+
+async def refuse(deps: Deps, flow: Flow, failure: Failure, chosen: tuple[Tenant, ...]) -> Failed:
     """Note how the attempt ended, for its page."""
     async with deps.pool.acquire() as conn:
-        await oauth_states.finish(
-            conn, flow.state_hash, failure.value, chosen.tenant_name if chosen else None
-        )
+        await oauth_states.finish(conn, flow.state_hash, failure.value, named(chosen))
     return Failed(failure)
 
 
@@ -321,11 +324,11 @@ async def offer_switch(
 ) -> Failed:
     """Other organisations than the bound one: nothing changes, unless a person confirms to switch while it is offered."""
     bound = (old.tenant_id, old.tenant_name) if old else (None, None)
-    named = ", ".join(tenant.tenant_name for tenant in found)
     async with deps.pool.acquire() as conn, conn.transaction():
-        await oauth_states.offer(conn, flow.state_hash, found, taken)
+        if any(tenant.tenant_id not in taken for tenant in found):
+            await oauth_states.offer(conn, flow.state_hash, found, taken)
         await oauth_states.await_switch(
-            conn, flow.state_hash, Failure.WRONG_ORGANISATION.value, named, bound
+            conn, flow.state_hash, Failure.WRONG_ORGANISATION.value, named(found), bound
         )
         await remove_unused(conn, xero_userid, found, KEEP_CHOICE)
     return Failed(Failure.WRONG_ORGANISATION)
@@ -372,7 +375,7 @@ async def refuse_bind(
 ) -> Failed:
     """Something came in between the decision and the binding: another tab or another account was first."""
     if failure is not Failure.WRONG_ORGANISATION:
-        return await refuse(deps, flow, failure, tenant)
+        return await refuse(deps, flow, failure, (tenant,))
     async with deps.pool.acquire() as conn:
         bound = await connections.find(conn, flow.account_id)
     return await offer_switch(deps, flow, xero_userid, (tenant,), frozenset(), bound)

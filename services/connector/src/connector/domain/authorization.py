@@ -214,9 +214,9 @@ class WrongOrganisation:
 
 @dataclass(frozen=True, slots=True)
 class TakenElsewhere:
-    """Every organisation granted feeds another account already."""
+    """Every organisation that would do feeds another account already."""
 
-    tenant: Tenant
+    tenants: tuple[Tenant, ...]
 
 
 Decision = ConnectOne | Choose | NoOrganisation | WrongOrganisation | TakenElsewhere
@@ -263,14 +263,13 @@ def decide_bound(candidates: Sequence[Tenant], bound: str, taken: frozenset[str]
     for tenant in candidates:
         if tenant.tenant_id == bound:
             if bound in taken:
-                return TakenElsewhere(tenant)
+                return TakenElsewhere((tenant,))
             return ConnectOne(tenant, tuple(t for t in candidates if t is not tenant))
     return WrongOrganisation(tuple(candidates))
 
 
 def decide_free(candidates: Sequence[Tenant], taken: frozenset[str]) -> Decision:
     """The decision for an account that never had an organisation."""
-    if len(candidates) > 1:
-        return Choose(tuple(candidates))
-    only = candidates[0]
-    return TakenElsewhere(only) if only.tenant_id in taken else ConnectOne(only)
+    if all(tenant.tenant_id in taken for tenant in candidates):
+        return TakenElsewhere(tuple(candidates))
+    return Choose(tuple(candidates)) if len(candidates) > 1 else ConnectOne(candidates[0])
