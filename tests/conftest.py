@@ -143,6 +143,12 @@ def leave_out(what: str, how_to_get_it: str) -> None:
     pytest.skip(f"{what}: {how_to_get_it}")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-pictures", action="store_true", help="take the pictures in docs/images anew"
+    )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for what, how in LEFT_OUT.items():
         terminalreporter.write_line(f"LEFT OUT: {what}; to run them, {how}.", yellow=True)

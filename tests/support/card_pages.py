@@ -55,6 +55,7 @@ class CardPages:
     stack: Any
     url: str
     browser: Browser
+    name: str = "Ada <Admin>"
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -66,7 +67,7 @@ class CardPages:
         made = await self.browser.new_context(
             **{"viewport": {"width": 1100, "height": 900}} | context
         )
-        token = self.stack.keys.person_token("acc-1", role)
+        token = self.stack.keys.person_token("acc-1", role, name=self.name)
         await made.add_cookies([{"name": "pipeline_session", "value": token, "url": self.url}])
         made.set_default_timeout(15_000)
         page = await made.new_page()

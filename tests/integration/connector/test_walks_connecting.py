@@ -40,6 +40,8 @@ async def test_the_first_connect(pages):
     assert "Not connected DISCONNECTED" in told
     assert "This account has not been connected to Xero yet." in told
     assert await page.get_by_role("link", name="Disconnect").count() == 0
+    # Without facts there is no list of them, nor its lines.
+    assert await page.locator("dl").count() == 0
     await go_to_xero(page, SINGLE)
     await allow(page, SOLO)
     await pages.ends_well(page, SOLO)
