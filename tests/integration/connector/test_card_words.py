@@ -5,8 +5,8 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
-from connector.tend_tokens import refresh_due
 from connector.store import cleanups
+from connector.tend_tokens import refresh_due
 
 LATEST = r'<li>\s*<span class="what">([^<]+)</span>\s*<span class="aside"><bdi>([^<]+)</bdi>'
 DUE = "UPDATE token_sets SET refresh_after = now() - interval '1 second', last_used_at = now()"
