@@ -13,8 +13,8 @@ from connector import refresh_tokens
 from connector.domain.refresh import Pair
 from connector.domain.sealing import SealBroken
 from connector.refresh_tokens import GrantDead, Unavailable, access_token
+from connector.store import budgets, connections, token_sets
 from connector.tend_tokens import check_due, refresh_due
-from connector.store import token_sets
 
 
 async def expire(stack):
@@ -303,3 +303,29 @@ async def test_a_new_consent_beats_a_refresh_under_way(stack):
     assert await refresh_tokens.keep(ports, claimed, lease, answer, "used") is None
     assert await stored_refresh_token(stack) == consented
     assert await stack.db.fetchval("SELECT count(*) FROM orphan_tokens") == 1
+
+
+@pytest.mark.parametrize("day_remaining", [None, 4000])
+async def test_a_refresh_and_the_end_of_a_call_never_deadlock(stack, day_remaining):
+    await stack.connect("acc-1")
+    userid = await userid_of(stack)
+    tenant = (await stack.status("acc-1"))["tenant_id"]
+    await stack.db.execute("UPDATE connections SET last_call_at = NULL")
+    await stack.db.execute("UPDATE token_sets SET last_used_at = now() - interval '1 hour'")
+    pool = deps(stack).pool
+    async with pool.acquire() as refreshing, pool.acquire() as ending:
+        pid = await ending.fetchval("SELECT pg_backend_pid()")
+        async with refreshing.transaction():
+            await token_sets.lock(refreshing, userid)
+            end = asyncio.create_task(
+                budgets.finish_call(ending, 1, tenant, day_remaining, "acc-1", userid)
+            )
+            async with asyncio.timeout(20):
+                while not await stack.db.fetchval(  # noqa: ASYNC110 - another connection's lock
+                    "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted", pid
+                ):
+                    await asyncio.sleep(0.01)
+            # In the middle: the end of the call waits for the tokens, and must not hold the connection.
+            assert len(await connections.lock_of_user(refreshing, userid)) == 1
+        await end
+    assert await stack.db.fetchval("SELECT last_call_at IS NOT NULL FROM connections")
