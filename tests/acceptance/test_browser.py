@@ -24,6 +24,9 @@ async def test_an_administrator_disconnects_and_connects_again(chromium, stack):
         await page.get_by_role("link", name="as admin").click()
         await expect(page.get_by_role("status")).to_contain_text("CONNECTED")
         await page.get_by_role("link", name="Disconnect").click()
+        # Counted by the running invoice-sync.
+        await expect(page.get_by_text(re.compile(r"in Xero stays? there"))).to_be_visible()
+        await expect(page.get_by_text("not known at the moment")).to_have_count(0)
         await page.get_by_role("button", name="Disconnect").click()
         await expect(page.get_by_role("status")).to_contain_text("DISCONNECTED")
         await page.get_by_role("button", name="Connect to Xero").click()
