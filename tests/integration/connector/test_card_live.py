@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from happenings import the_day_runs_low, xero_ends_the_grant
 
 import connector
 from connector.domain.connection import WORDS, Reason
@@ -162,6 +163,13 @@ async def test_a_day_that_runs_low_has_a_forecast_and_one_of_plenty_has_none(sta
         page = await person.pipeline.get(person.card)
         assert re.search(rf"<dt>Calls left today</dt>\s*<dd>\s*{left:,}\s", page.text)
         assert ("at the present rate spent at about" in page.text) == forecast
+
+
+async def test_nothing_is_forecast_while_no_calls_are_made(stack, person):
+    await the_day_runs_low(stack)
+    assert "at the present rate" in (await person.pipeline.get(person.card)).text
+    await xero_ends_the_grant(stack)
+    assert "at the present rate" not in (await person.pipeline.get(person.card)).text
 
 
 async def test_card_and_interface_say_the_same_of_an_outage_and_nothing_is_recorded(stack, person):

@@ -188,7 +188,7 @@ def facts_of(told: Description) -> dict[str, Any]:
         "connected_at": connection.connected_at and moment(connection.connected_at, now),
         "last_call": connection.last_call_at and moment(connection.last_call_at, now),
         "day": told.day,
-        "spent_at": spent_at(told.day, now) if told.day else None,
+        "spent_at": spent_at(told.day, now) if told.day and connection.usable else None,
         "permissions": [words for scope, words in WORDS_OF_SCOPE.items() if scope in granted],
         "changes": [
             {
