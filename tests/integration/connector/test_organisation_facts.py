@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+import connector.learn_facts
+from connector.disconnect_tenant import disconnect
+from connector.domain.connection import Actor
 from connector.learn_facts import learn_facts
 
 ORGANISATION = "/api.xro/2.0/Organisation"
@@ -44,6 +47,23 @@ async def test_no_calls_are_spent_on_an_organisation_that_was_asked_lately(stack
         await learn_facts(ports)
     assert len(stack.calls(ORGANISATION)) == before + 1
     assert len(await stack.events("acc-1")) == 1
+
+
+async def test_a_disconnect_in_the_very_moment_of_asking_comes_first(stack, monkeypatch):
+    await connect_without_facts(stack)
+    ports = stack.apps[0].state.deps
+    access_token = connector.learn_facts.access_token
+
+    async def slow(*given):
+        access = await access_token(*given)
+        assert await disconnect(ports, "acc-1", Actor("user-1", "Ada"))
+        return access
+
+    monkeypatch.setattr(connector.learn_facts, "access_token", slow)
+    before = len(stack.calls(ORGANISATION))
+    await learn_facts(ports)
+    assert len(stack.calls(ORGANISATION)) == before, "a call after the recorded disconnect"
+    assert (await stack.events("acc-1"))[-1].status == "DISCONNECTED"
 
 
 @pytest.mark.parametrize("change", ["disconnect", "nothing missing"])

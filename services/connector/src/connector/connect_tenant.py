@@ -348,7 +348,7 @@ async def bind(
     `chosen` names the outcome by which the attempt awaited a person's choice, which this uses up.
     """
     # Asked before the transaction: no row lock is held across HTTP, and one event carries everything.
-    answer = await ask_organisation(deps, tenant.tenant_id, token)
+    answer = await ask_organisation(deps, tenant.tenant_id, token, account_id=None)
     short_code, base_currency = organisation_facts(answer) if answer else (None, None)
     organisation = Organisation(tenant.tenant_id, tenant.tenant_name, short_code, base_currency)
     # A disconnect that was begun comes first, or it would undo this connection when it is resumed.

@@ -40,7 +40,7 @@ async def learn(deps: Deps, account_id: str) -> None:
     if asked is None or asked.tenant_id is None or asked.xero_userid is None:
         return
     access = await access_token(deps, asked.xero_userid)
-    answer = await ask_organisation(deps, asked.tenant_id, access.token)
+    answer = await ask_organisation(deps, asked.tenant_id, access.token, account_id)
     if answer is None:
         return
     learnt = FactsLearnt(asked.tenant_id, *organisation_facts(answer))

@@ -95,7 +95,7 @@ class Fenced(Exception):  # noqa: N818 - reads as what happened
 
 
 async def slot_in_time(
-    deps: Deps, *, tenant_id: str, account_id: str, caller: str, lane: Lane
+    deps: Deps, *, tenant_id: str, account_id: str | None, caller: str, lane: Lane
 ) -> Slot:
     """A slot that was granted less than a moment ago. Raises OutOfBudget, Fenced."""
     while True:
@@ -348,13 +348,18 @@ async def settle(deps: Deps, tenant_id: str, record: Callable[[Db], Awaitable[No
     free_lines(deps, tenant_id)
 
 
-async def ask_organisation(deps: Deps, tenant_id: str, token: str) -> Answer | None:
-    """The Organisation of a tenant that is being connected, under its limits; None when that cannot be had now."""
+async def ask_organisation(
+    deps: Deps, tenant_id: str, token: str, account_id: str | None
+) -> Answer | None:
+    """The Organisation of a tenant, under its limits; None when that cannot be had now.
+
+    `account_id` is whose connection allows it, as long as it does; None while the tenant is only being connected.
+    """
     try:
-        slot = await take_slot(
-            deps, tenant_id=tenant_id, account_id=None, caller="connector", lane=Lane.PEOPLE
+        slot = await slot_in_time(
+            deps, tenant_id=tenant_id, account_id=account_id, caller="connector", lane=Lane.PEOPLE
         )
-    except OutOfBudget:
+    except (OutOfBudget, Fenced):
         return None
     try:
         async with returning(deps, slot, tenant_id, None) as ended:
