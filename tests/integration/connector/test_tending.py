@@ -8,7 +8,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
-from connector import background, tend_tokens
+from connector import background, for_each, tend_tokens
 from connector.background import Chore, check_background, repeat
 from connector.connect_tenant import put_consented
 from connector.domain.connection import (
@@ -92,7 +92,7 @@ async def test_many_are_renewed_together_and_a_sick_one_holds_up_nobody(make_sta
     assert len(stack.calls("/connect/token")) == len(users) - 2
     counted = {name: outcome(name) - number for name, number in before.items()}
     assert counted == {"renewed": 57, "refused": 1, "key_unavailable": 1}
-    assert tend_tokens.AT_ONCE < most <= 2 * tend_tokens.AT_ONCE
+    assert for_each.AT_ONCE < most <= 2 * for_each.AT_ONCE
     states = await stack.db.fetch(
         "SELECT account_id, reason FROM connections WHERE reason <> 'CONNECTED_BY_USER'"
     )

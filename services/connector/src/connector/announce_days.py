@@ -4,6 +4,7 @@ from connector import metrics
 from connector.deps import Deps
 from connector.domain.connection import next_connection
 from connector.domain.day_budget import crossing, runs_low
+from connector.for_each import for_each
 from connector.record_change import record_change
 from connector.store import budgets, connections
 from pipeline_messaging.failpoints import failpoint
@@ -19,9 +20,8 @@ async def announce_days(deps: Deps) -> None:
         days = await budgets.connected_days(conn)
     metrics.TENANTS_LOW.set(sum(runs_low(day) for _, _, day in days))
     metrics.DAY_LEFT.set(min((day.left for _, _, day in days if day.left is not None), default=1.0))
-    for account_id, reason, day in days:
-        if crossing(reason, day) is not None:
-            await announce_day(deps, account_id)
+    crossed = [account_id for account_id, reason, day in days if crossing(reason, day) is not None]
+    await for_each(crossed, lambda account_id: announce_day(deps, account_id))
 
 
 async def announce_day(deps: Deps, account_id: str) -> None:

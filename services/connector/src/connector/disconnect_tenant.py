@@ -19,6 +19,7 @@ from connector.domain.authorization import UntrustedToken
 from connector.domain.budget import SEND_WITHIN_SECONDS
 from connector.domain.connection import Actor, Disconnected, Reason, next_connection
 from connector.domain.sealing import SealingError
+from connector.for_each import for_each
 from connector.record_change import record_change
 from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
 from connector.store import budgets, cleanups, connections, oauth_states, token_sets
@@ -166,12 +167,10 @@ async def resume_disconnects(deps: Deps) -> None:
     """Finish what a killed process or an outage left: begun disconnects, cleanups, consents nobody used."""
     async with deps.pool.acquire() as conn:
         begun = await connections.unfinished_disconnects(conn, DRAIN_SECONDS + 5)
-    for account_id in begun:
-        await record_disconnect(deps, account_id)
+    await for_each(begun, lambda account_id: record_disconnect(deps, account_id))
     async with deps.pool.acquire() as conn:
         await oauth_states.forget_old(conn)
         for userid in await token_sets.unreferenced(conn):
             await cleanups.add(conn, kind="grant", xero_userid=userid, tenant_id=None)
         due = await cleanups.due(conn, 20)
-    for cleanup_id in due:
-        await clean_up(deps, cleanup_id)
+    await for_each(due, lambda cleanup_id: clean_up(deps, cleanup_id))

@@ -3,18 +3,15 @@
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from connector import metrics
 from connector.clients.xero_api import organisation_facts
 from connector.deps import Deps
 from connector.domain.connection import FactsLearnt, next_connection
+from connector.for_each import for_each
 from connector.record_change import record_change
-from connector.refresh_tokens import CannotRefresh, access_token
+from connector.refresh_tokens import access_token
 from connector.store import connections, organisations
 from connector.take_slot import ask_organisation
-
-log = structlog.get_logger(__name__)
 
 ASK_AGAIN: Final = timedelta(hours=1)
 """An organisation that has no short code would else spend calls for ever: this is at most 24 a day."""
@@ -26,11 +23,7 @@ async def learn_facts(deps: Deps) -> None:
     """Ask for what is missing, and announce each account's once, when something new was learnt."""
     async with deps.pool.acquire() as conn:
         accounts = await organisations.claim_without_facts(conn, AT_ONCE, ASK_AGAIN)
-    for account_id in accounts:
-        try:
-            await learn(deps, account_id)
-        except CannotRefresh as error:
-            log.info("facts_not_learnt", account_id=account_id, error=type(error).__name__)
+    await for_each(accounts, lambda account_id: learn(deps, account_id))
 
 
 async def learn(deps: Deps, account_id: str) -> None:

@@ -4,23 +4,20 @@ Every replica does so. Renewals are arbitrated by each row's lease; looks at /co
 that N replicas together ask once an hour per Xero user and not N times.
 """
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
 
 from connector.deps import Deps
 from connector.domain.refresh import CHECK_RETRY
+from connector.for_each import for_each
 from connector.refresh_tokens import CannotRefresh, check_tenants, refresh
 from connector.store import token_sets
 
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
-AT_ONCE: Final = 10
-"""Waiting for Xero's reply is most of the work: at 300 ms a reply, ten at once renew some 30,000 grants in 20 minutes."""
 
 
 async def refresh_due(deps: Deps) -> int:
@@ -30,7 +27,7 @@ async def refresh_due(deps: Deps) -> int:
         userids = await token_sets.due(conn, BATCH)
     # Replicas find the same rows: in another order each, they seldom meet.
     random.shuffle(userids)
-    await each(userids, lambda userid: renew_one(deps, userid))
+    await for_each(userids, lambda userid: renew_one(deps, userid))
     return len(userids)
 
 
@@ -55,19 +52,5 @@ async def check_due(deps: Deps) -> int:
     """
     async with deps.pool.acquire() as conn:
         userids = await token_sets.claim_checks(conn, BATCH, CHECK_RETRY)
-    await each(userids, lambda userid: check_tenants(deps, userid))
+    await for_each(userids, lambda userid: check_tenants(deps, userid))
     return len(userids)
-
-
-async def each(userids: Sequence[str], work: Callable[[str], Awaitable[object]]) -> None:
-    """Do `work` for every user, a few at once; one that fails, however, is logged and holds up nobody."""
-    room = asyncio.Semaphore(AT_ONCE)
-
-    async def one(userid: str) -> None:
-        async with room:
-            try:
-                await work(userid)
-            except Exception as error:  # noqa: BLE001 - a sick row must not end the others' turn
-                log.warning("tending_failed", error=type(error).__name__)
-
-    await asyncio.gather(*(one(userid) for userid in userids))
