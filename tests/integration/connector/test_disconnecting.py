@@ -1,10 +1,13 @@
 """Disconnecting: recorded first, undone at Xero, erased, and resumed when something dies in between."""
 
 from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
 
+from connector import refresh_tokens
 from connector.disconnect_tenant import resume_disconnects
 from connector.domain.connection import Actor
-from connector.store import cleanups, connections
+from connector.store import cleanups, connections, token_sets
 
 
 async def press_disconnect(stack, account="acc-1"):
@@ -97,6 +100,26 @@ async def test_reconnecting_before_the_cleanup_keeps_the_new_consent(stack):
     assert (await counts(stack)) == {"token_sets": 1, "cleanups": 0, "orphan_tokens": 0}
     async with stack.caller() as client:
         assert (await client.get("/v1/accounts/acc-1/xero/Organisation")).status_code == 200
+
+
+async def test_a_refresh_under_way_is_waited_for_and_its_pair_is_the_one_revoked(stack):
+    await stack.connect("acc-1")
+    ports, lease = stack.apps[0].state.deps, uuid4()
+    userid = await stack.db.fetchval("SELECT xero_userid FROM token_sets")
+    async with ports.pool.acquire() as conn:
+        claimed = await token_sets.claim(conn, userid, 1, lease, timedelta(seconds=30))
+    used = claimed.refresh_token(ports.ring)
+    received = await ports.identity.refresh(used)
+    page = await press_disconnect(stack)
+    assert "DISCONNECTED" in page.text
+    # What is stored is replaced already at Xero, and nobody could give back what is on its way.
+    assert stack.calls("/connect/revocation") == []
+    await refresh_tokens.keep(ports, claimed, lease, received, used)
+    await stack.db.execute("UPDATE cleanups SET next_attempt_at = now()")
+    await resume_disconnects(ports)
+    assert len(stack.calls("/connect/revocation")) == 1
+    assert stack.sim.world.grants.refreshes == {}
+    assert await counts(stack) == {"token_sets": 0, "cleanups": 0, "orphan_tokens": 0}
 
 
 async def test_an_abandoned_consent_is_revoked_after_a_while(stack):

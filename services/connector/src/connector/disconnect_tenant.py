@@ -132,6 +132,9 @@ async def revoke_grant(deps: Deps, cleanup: Cleanup) -> str | None:
         tokens = await token_sets.find(conn, cleanup.xero_userid)
     if tokens is None:
         return None
+    if tokens.leased:
+        # Xero does not say that revoking a replaced token ends the grant; the pair on its way would live on unknown.
+        return "a refresh is under way"
     if tokens.rejected_at is None:
         refused = await deps.identity.revoke(tokens.refresh_token(deps.ring))
         if refused is not None:
