@@ -14,6 +14,7 @@ from serving import serving
 
 from connector.app import xero_client
 from connector.clients.bounded import Bounds, ExchangeFailed, exchange
+from connector.domain.breaker import Open
 from pipeline_xero.client import GatewayClient
 from pipeline_xero.errors import OutcomeUnknown, XeroUnavailable
 
@@ -209,6 +210,19 @@ async def test_a_caller_that_leaves_frees_the_slot_and_xeros_connection(streamin
     async with asyncio.timeout(5):
         await up.gone.wait()
     await none_running(stack)
+
+
+async def test_a_probe_whose_reply_has_begun_lets_others_through_while_it_is_read(streaming):
+    stack, http, up = await streaming(whole_in_two_halves)
+    stack.apps[0].state.deps.watch._state = Open(
+        0.0, 1.0
+    )  # its pause is over: the next call is the probe
+    async with http.stream("GET", INVOICES) as answer:
+        parts = answer.aiter_bytes()  # held: a forgotten generator would close the reply
+        await anext(parts)
+        up.script = send_little
+        assert (await http.get(INVOICES)).status_code == 200
+        up.go_on.set()
 
 
 async def test_a_caller_that_stops_reading_keeps_nothing_beyond_the_total_time(streaming):

@@ -7,7 +7,7 @@ each replica a handful of calls; and a replica whose own way to Xero is broken m
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -34,12 +34,14 @@ class XeroDown(Exception):  # noqa: N818 - reads as what happened
 class Call:
     """One call that was let through: tell it the status of Xero's reply as soon as there is one."""
 
-    def __init__(self) -> None:
-        self.status: int | None = None
+    def __init__(self, judge: Callable[[int], None]) -> None:
+        self._judge = judge
+        self.judged = False
 
     def answered(self, status: int) -> None:
-        """Xero's reply has begun; how the rest of it arrives says nothing new."""
-        self.status = status
+        """Xero's reply has begun; how the rest of it arrives, perhaps to a slow reader, says nothing new."""
+        self.judged = True
+        self._judge(status)
 
 
 class XeroWatch:
@@ -63,30 +65,33 @@ class XeroWatch:
         metrics.XERO_BREAKER.set(_LEVELS[type(self._state)])
         if isinstance(verdict, Refuse):
             raise XeroDown(max(1, math.ceil(verdict.seconds)))
-        call = Call()
-        error: BaseException | None = None
+        call = Call(lambda status: self._become(self._after_reply(tenant_id, verdict, status)))
         try:
             yield call
-        except BaseException as raised:
-            error = raised
+        except BaseException as error:
+            if not call.judged:
+                self._become(self._after_error(tenant_id, verdict, error))
             raise
-        finally:
-            self._become(self._after(tenant_id, verdict, call.status, error))
+        if not call.judged:
+            self._become(breaker.given_up(self._state, verdict, time.monotonic()))
 
-    def _after(
-        self, tenant_id: str, go: Go, status: int | None, error: BaseException | None
-    ) -> State:
-        now = time.monotonic()
-        if status is not None and status not in DOWN:
-            return breaker.answered(self._state, tenant_id, now)
-        if status is None and not isinstance(error, NoConnection | TimedOut | Lost):
-            return breaker.given_up(self._state, go, now)
+    def _after_reply(self, tenant_id: str, go: Go, status: int) -> State:
+        if status in DOWN:
+            return self._failed(tenant_id, go, unreachable=False)
+        return breaker.answered(self._state, tenant_id, time.monotonic())
+
+    def _after_error(self, tenant_id: str, go: Go, error: BaseException) -> State:
+        if isinstance(error, NoConnection | TimedOut | Lost):
+            return self._failed(tenant_id, go, unreachable=isinstance(error, NoConnection))
+        return breaker.given_up(self._state, go, time.monotonic())
+
+    def _failed(self, tenant_id: str, go: Go, *, unreachable: bool) -> State:
         return breaker.failed(
             self._state,
             go,
             tenant_id,
-            unreachable=isinstance(error, NoConnection),
-            now=now,
+            unreachable=unreachable,
+            now=time.monotonic(),
             chance=random.random(),  # noqa: S311 - jitter
         )
 
