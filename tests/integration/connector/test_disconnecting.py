@@ -5,8 +5,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 from connector import refresh_tokens
+from connector.connect_tenant import put_consented
 from connector.disconnect_tenant import resume_disconnects
 from connector.domain.connection import Actor
+from connector.domain.refresh import Pair
 from connector.store import cleanups, connections, token_sets
 
 
@@ -120,6 +122,28 @@ async def test_a_refresh_under_way_is_waited_for_and_its_pair_is_the_one_revoked
     assert len(stack.calls("/connect/revocation")) == 1
     assert stack.sim.world.grants.refreshes == {}
     assert await counts(stack) == {"token_sets": 0, "cleanups": 0, "orphan_tokens": 0}
+
+
+async def test_a_consent_stored_while_the_old_grant_is_revoked_is_not_erased_with_it(
+    stack, monkeypatch
+):
+    await stack.connect("acc-1")
+    ports = stack.apps[0].state.deps
+    userid = await stack.db.fetchval("SELECT xero_userid FROM token_sets")
+    revoke = ports.identity.revoke
+
+    async def slow(token):
+        answer = await revoke(token)
+        # The reply is slower than a new consent waits for it.
+        async with ports.pool.acquire() as conn, conn.transaction():
+            pair = Pair("access", "refresh", timedelta(minutes=30), "")
+            now = await conn.fetchval("SELECT clock_timestamp()")
+            assert await put_consented(conn, ports, userid, pair, now)
+        return answer
+
+    monkeypatch.setattr(ports.identity, "revoke", slow)
+    await press_disconnect(stack)
+    assert await counts(stack) == {"token_sets": 1, "cleanups": 0, "orphan_tokens": 0}
 
 
 async def test_an_abandoned_consent_is_revoked_after_a_while(stack):

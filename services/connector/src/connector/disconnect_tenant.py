@@ -141,7 +141,7 @@ async def revoke_grant(deps: Deps, cleanup: Cleanup) -> str | None:
             return refused.problem
         failpoint("disconnect:after_revoke")
     async with deps.pool.acquire() as conn:
-        await token_sets.delete(conn, cleanup.xero_userid)
+        await token_sets.delete(conn, cleanup.xero_userid, tokens.version)
     return None
 
 

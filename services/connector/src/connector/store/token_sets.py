@@ -345,15 +345,17 @@ async def erase_expired(conn: Db) -> None:
     )
 
 
-async def delete(conn: Db, xero_userid: str) -> bool:
-    """Erase a user's tokens unless a connection uses them; orphans and cleanups go with them."""
+async def delete(conn: Db, xero_userid: str, version: int) -> bool:
+    """Erase a user's tokens of this version unless a connection uses them; orphans and cleanups go with them."""
     done = await conn.fetchval(
         """
         DELETE FROM token_sets t
-         WHERE xero_userid = $1 AND NOT EXISTS (SELECT FROM connections c WHERE c.xero_userid = t.xero_userid)
+         WHERE xero_userid = $1 AND version = $2
+           AND NOT EXISTS (SELECT FROM connections c WHERE c.xero_userid = t.xero_userid)
         RETURNING true
         """,
         xero_userid,
+        version,
     )
     return bool(done)
 
