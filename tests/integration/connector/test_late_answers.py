@@ -1,5 +1,6 @@
 """An answer that arrives when the row has moved on: kept if it is a token, and otherwise without any consequence."""
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -7,9 +8,10 @@ import pytest
 
 from connector import refresh_tokens
 from connector.domain.connection import Actor, Reason
-from connector.refresh_tokens import GrantDead, access_token, refresh_now
+from connector.refresh_tokens import GrantDead, Unavailable, access_token, refresh_now
 from connector.rotate_keys import give_up_grant
 from connector.store import token_sets
+from connector.tend_tokens import refresh_due
 
 
 def ports(stack):
@@ -84,3 +86,43 @@ async def test_a_grant_found_dead_at_the_last_moment_is_not_asked_for(stack, ask
         await asks(stack, userid)
     assert (await stack.status("acc-1"))["reason"] == "KEY_LOST"
     assert len(stack.calls("/connect/token")) == asked
+
+
+async def test_a_pair_is_stored_however_long_the_database_is_away(stack, monkeypatch):
+    await stack.connect("acc-1")
+    await stack.db.execute("UPDATE token_sets SET access_expires_at = now() - interval '1 second'")
+    userid = await stack.db.fetchval("SELECT xero_userid FROM token_sets")
+    store = token_sets.store_rotated
+    is_back = asyncio.Event()
+
+    async def away(*arguments, **more):
+        if not is_back.is_set():
+            raise ConnectionRefusedError
+        return await store(*arguments, **more)
+
+    monkeypatch.setattr(token_sets, "store_rotated", away)
+    monkeypatch.setattr(refresh_tokens, "lease", lambda _: timedelta(seconds=0.5))
+    with pytest.raises(Unavailable):
+        await refresh_tokens.refresh(ports(stack), await token_sets.find(stack.db, userid))
+    # Long after the lease, nobody waits for the answer any more; it is kept all the same.
+    assert len(ports(stack).tasks) == 1
+    is_back.set()
+    await asyncio.wait_for(asyncio.wait(set(ports(stack).tasks)), 20)
+    monkeypatch.undo()
+    assert (await access_token(ports(stack), userid)).version == 2
+    assert len(stack.calls("/connect/token")) == 2
+
+
+async def test_a_pair_that_comes_after_the_grant_was_given_up_revives_it(stack, claimed):
+    tokens, lease_id = claimed
+    used = tokens.refresh_token(ports(stack).ring)
+    pair = await ports(stack).identity.refresh(used)
+    # Its holder was stopped for longer than Xero takes the replaced token; another replica found that refused.
+    stack.sim.world.clock.advance(31 * 60)
+    await stack.db.execute("UPDATE token_sets SET lease_until = now(), refresh_after = now()")
+    assert await refresh_due(ports(stack)) == 1
+    assert (await stack.status("acc-1"))["reason"] == "REFRESH_REJECTED"
+    assert await refresh_tokens.keep(ports(stack), tokens, lease_id, pair, used) is None
+    assert await refresh_due(ports(stack)) == 1
+    assert (await stack.status("acc-1"))["status"] == "CONNECTED"
+    assert await reasons(stack) == ["CONNECTED_BY_USER", "REFRESH_REJECTED", "REFRESHED"]

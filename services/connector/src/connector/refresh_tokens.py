@@ -58,6 +58,7 @@ LAST_SECONDS: Final = timedelta(seconds=5)
 WAIT_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
 STORE_RETRY_SECONDS: Final = 0.2
+LONGEST_STORE_RETRY_SECONDS: Final = 3.0
 
 
 OUTCOMES: Final = {
@@ -162,12 +163,22 @@ async def refresh(deps: Deps, tokens: TokenSet, actor: Actor | None = None) -> A
     """One refresh of the row as read, not to be interrupted; None when somebody else is ahead.
 
     `actor` is the person who asked for it, and is on record when it heals an expired connection.
-    It runs as a task of its own: a caller that goes away must not take an answer with it.
+    It runs as a task of its own: a caller that goes away, or has waited long enough, must not take an answer with it.
     """
+
+    def ended(task: asyncio.Task[Access | None]) -> None:
+        deps.tasks.discard(task)
+        if not task.cancelled():
+            # Nobody may be waiting any more; what it raised is on record by now.
+            task.exception()
+
     task = asyncio.create_task(_refresh(deps, tokens, actor), name="refresh-token")
     deps.tasks.add(task)
-    task.add_done_callback(deps.tasks.discard)
-    return await asyncio.shield(task)
+    task.add_done_callback(ended)
+    await asyncio.wait({task}, timeout=lease(deps).total_seconds())
+    if not task.done():
+        raise Unavailable("Xero's answer is not stored yet")
+    return await task
 
 
 def lease(deps: Deps) -> timedelta:
@@ -245,10 +256,14 @@ async def keep(
     used: str,
     actor: Actor | None = None,
 ) -> Access | None:
-    """T3: store the pair, or keep it as an orphan when the row moved on. Tries on while database or keys are away."""
+    """T3: store the pair, or keep it as an orphan when the row moved on.
+
+    While database or keys are away it tries on, for as long as the process lives: past Xero's grace this is the only
+    token that works. If the grant was given up meanwhile, the orphan is reason to look again.
+    """
     expires_at = claimed.now + pair.lifetime
     renew_after = next_renewal(expires_at, pair.lifetime, random.random())  # noqa: S311 - jitter
-    give_up_at = time.monotonic() + lease(deps).total_seconds()
+    pause = STORE_RETRY_SECONDS
     while True:
         try:
             async with deps.pool.acquire() as conn, conn.transaction():
@@ -266,15 +281,15 @@ async def keep(
                     await token_sets.add_orphan(
                         conn, deps.ring, claimed.xero_userid, uuid4(), pair.refresh_token
                     )
+                    await token_sets.revive(conn, claimed.xero_userid)
                     return None
                 await token_sets.forget_orphans(conn, claimed.xero_userid)
                 happening = await judged(conn, stored, pair)
                 changed = await change_all_of_user(conn, claimed.xero_userid, happening, actor)
         except (*DATABASE_AWAY, SealingError) as error:
-            if time.monotonic() >= give_up_at:
-                raise
             log.warning("refreshed_tokens_not_stored_yet", error=type(error).__name__)
-            await asyncio.sleep(STORE_RETRY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_STORE_RETRY_SECONDS)
         else:
             failpoint("refresh:after_store")
             if changed:

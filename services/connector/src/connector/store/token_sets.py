@@ -287,6 +287,17 @@ async def add_orphan(
     )
 
 
+async def revive(conn: Db, xero_userid: str) -> None:
+    """A grant that was given up is due again: a token of it has turned up that was not tried."""
+    await conn.execute(
+        """
+        UPDATE token_sets SET rejected_at = NULL, refresh_pending = true, refresh_after = clock_timestamp()
+         WHERE xero_userid = $1 AND rejected_at IS NOT NULL AND octet_length(refresh_token) > 0
+        """,
+        xero_userid,
+    )
+
+
 async def orphans(conn: Db, ring: OuterKeys, xero_userid: str) -> list[tuple[UUID, str]]:
     """Orphaned refresh tokens, the newest first. Raises SealingError."""
     rows = await conn.fetch(
