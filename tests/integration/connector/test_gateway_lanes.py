@@ -203,6 +203,41 @@ async def test_many_at_once_claim_one_place_only_once(make_stack):
     assert await stack.db.fetchval("SELECT count(*) FROM call_slots") <= 60
 
 
+async def test_a_slot_given_out_by_the_former_release_is_noticed(stack):
+    """It takes the tenant's row lock, counts, inserts without a lane, and knows nothing of versions."""
+    await stack.connect("acc-1")
+    tenant = await tenant_of(stack)
+    async with stack.apps[0].state.deps.pool.acquire() as ours:
+        looked = await budgets.look(ours, tenant)
+        async with stack.db.transaction():
+            await stack.db.execute(
+                "SELECT FROM tenant_budgets WHERE tenant_id = $1 FOR UPDATE", tenant
+            )
+            await stack.db.execute(
+                """
+                INSERT INTO call_slots (tenant_id, account_id, caller, started_at, lease_until)
+                VALUES ($1, 'acc-1', 'x', clock_timestamp(), clock_timestamp() + interval '1 minute')
+                """,
+                tenant,
+            )
+            claiming = asyncio.create_task(
+                budgets.claim_slot(
+                    ours,
+                    looked.version,
+                    tenant_id=tenant,
+                    account_id="acc-1",
+                    caller="x",
+                    lane=Lane.PEOPLE,
+                    lease=timedelta(minutes=1),
+                    asks_for_day=False,
+                )
+            )
+            await asyncio.sleep(0.05)  # it waits for the row, or would be done
+        claim = await claiming
+        assert (claim.current, claim.slot_id) == (False, None)
+        assert (await budgets.look(ours, tenant)).usage.in_minute[Lane.INVOICES] == 1
+
+
 async def test_the_days_reserve_stops_sweeps_then_invoices_and_never_people(make_stack):
     stack = await make_stack(replicas=2)
     await stack.connect("acc-1")
@@ -370,6 +405,18 @@ async def test_replicas_share_the_apps_minute(make_stack):
     # A minute and the permits' life later all of them are there again, unspent ones of killed replicas as well.
     await stack.db.execute("UPDATE app_permits SET counts_until = clock_timestamp()")
     assert isinstance(await ask(stack, tenants[0], Lane.PAYMENTS, account_id=None), Slot)
+
+
+async def test_what_a_block_did_not_spend_comes_back(stack):
+    async with stack.apps[0].state.deps.pool.acquire() as conn:
+        first = await budgets.take_permits(conn, 8, 10, 60.0, None, 0)
+        assert (first.permits, first.left) == (8, 2)
+        second = await budgets.take_permits(conn, 8, 10, 60.0, first.id, 3)
+        assert (second.permits, second.left) == (7, 0)
+        # Said again, because the answer was lost: nothing more comes back.
+        third = await budgets.take_permits(conn, 8, 10, 60.0, first.id, 3)
+        assert (third.permits, third.left) == (0, 0)
+        assert 55 < third.frees_in <= 60
 
 
 async def test_xeros_own_count_of_the_apps_minute_is_believed(stack):

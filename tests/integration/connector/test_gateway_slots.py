@@ -1,13 +1,15 @@
 """Slots at their edges: the lock order of starting and ending a call, replies that end one oddly, and late connections."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
 
-from connector.clients.bounded import TooLarge
+from connector.clients.bounded import NotSent, TooLarge
 from connector.domain.lanes import Lane
 from connector.store import budgets
+from connector.take_slot import Slot, still_allowed
 
 ORGANISATION = "/v1/accounts/acc-1/xero/Organisation"
 
@@ -134,6 +136,16 @@ async def test_a_slow_connection_to_xero_sends_nothing_after_a_disconnect(
         )
     else:
         assert answer.status_code == 200
+
+
+async def test_a_call_too_late_for_its_place_in_the_apps_minute_needs_another(stack):
+    await stack.connect("acc-1")
+    tenant = (await stack.status("acc-1"))["tenant_id"]
+    deps, slot = stack.apps[0].state.deps, Slot(1, time.monotonic() - 2)
+    await still_allowed(deps, "acc-1", tenant, slot)
+    deps.permits.hear(0, time.monotonic())
+    with pytest.raises(NotSent):
+        await still_allowed(deps, "acc-1", tenant, slot)
 
 
 async def test_a_connection_made_anew_meanwhile_is_not_called_expired(stack):

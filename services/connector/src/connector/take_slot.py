@@ -110,9 +110,10 @@ async def slot_in_time(
 
 
 async def still_allowed(deps: Deps, account_id: str, tenant_id: str, slot: Slot) -> None:
-    """The last look before the first byte goes out. Raises Fenced.
+    """The last look before the first byte goes out. Raises Fenced, NotSent.
 
-    Connecting to Xero may take longer than a disconnect waits for calls under way; then the fence is asked again.
+    Connecting to Xero may take longer than a disconnect waits for calls under way; then the fence is asked again, and
+    the call counts in the app's minute as one made now.
     """
     allowed_at = slot.granted_at
     while time.monotonic() - allowed_at > SEND_WITHIN_SECONDS:
@@ -120,6 +121,8 @@ async def still_allowed(deps: Deps, account_id: str, tenant_id: str, slot: Slot)
         async with deps.pool.acquire() as conn:
             if not await budgets.usable(conn, account_id, tenant_id):
                 raise Fenced
+            if await take_permit(deps, conn) is not None:
+                raise NotSent("too late for its place in the app's minute")
 
 
 async def take_slot(
@@ -259,10 +262,15 @@ async def take_permit(deps: Deps, conn: Db) -> NotYet | None:
         if wanted == 0:
             return NotYet(HEARD_FOR_SECONDS, "appminute", round(HEARD_FOR_SECONDS))
         block = await budgets.take_permits(
-            conn, wanted, deps.settings.xero_app_minute_limit, COUNTS_SECONDS
+            conn,
+            wanted,
+            deps.settings.xero_app_minute_limit,
+            COUNTS_SECONDS,
+            permits.block,
+            permits.spent,
         )
         metrics.APP_PERMITS_LEFT.set(block.left)
-        permits.refill(block.permits, asked_at)
+        permits.refill(block.id, block.permits, asked_at)
         if permits.spend(time.monotonic()):
             return None
         seconds = block.frees_in if block.permits == 0 else SMALLEST_WAIT.total_seconds()

@@ -361,20 +361,28 @@ async def day_of(conn: Db, tenant_id: str) -> tuple[DayBudget, datetime]:
 
 @dataclass(frozen=True, slots=True)
 class PermitBlock:
-    """Permits taken of the app's minute, what is left in it, and in how many seconds some come back."""
+    """Permits taken of the app's minute (as block `id`), what is left in it, and in how many seconds some come back."""
 
+    id: int | None
     permits: int
     left: int
     frees_in: float
 
 
-async def take_permits(conn: Db, wanted: int, limit: int, counts_seconds: float) -> PermitBlock:
-    """Take up to `wanted` of the app's calls in a minute; they count for `counts_seconds`."""
+async def take_permits(
+    conn: Db, wanted: int, limit: int, counts_seconds: float, former: int | None, former_spent: int
+) -> PermitBlock:
+    """Take up to `wanted` of the app's calls in a minute, which count for `counts_seconds`.
+
+    Of the `former` block only what was spent goes on counting.
+    """
     row = await conn.fetchrow(
-        "SELECT permits, left_over, frees_in FROM take_app_permits($1, $2, $3)",
+        "SELECT block, granted, left_over, frees_in FROM take_app_permits($1, $2, $3, $4, $5)",
         wanted,
         limit,
         timedelta(seconds=counts_seconds),
+        former,
+        former_spent,
     )
     assert row is not None  # noqa: S101 - the function returns one row
-    return PermitBlock(row["permits"], row["left_over"], row["frees_in"])
+    return PermitBlock(row["block"], row["granted"], row["left_over"], row["frees_in"])
