@@ -1,7 +1,7 @@
 """A person's Chromium in front of a served connector, for the tests of its pages."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,13 +118,16 @@ class CardPages:
 @asynccontextmanager
 async def card_pages(make_stack: Any, chromium: str, **settings: Any) -> AsyncIterator[CardPages]:
     """Serve a connector and start a browser; a complaint of the browser fails the test at the end."""
-    listener = listen()
-    url = f"http://localhost:{listener.getsockname()[1]}"
-    stack = await make_stack(public_url=url, **settings)
-    stack.sim.world.redirect_uris.append(f"{url}/oauth/xero/callback")
-    async with serving(stack.apps[0], listener=listener), async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        pages = CardPages(stack, url, browser)
-        yield pages
-        await browser.close()
-        assert pages.complaints == []
+    # Closed here too: should the connector not even start, nobody else would.
+    with closing(listen()) as listener:
+        url = f"http://localhost:{listener.getsockname()[1]}"
+        stack = await make_stack(public_url=url, **settings)
+        stack.sim.world.redirect_uris.append(f"{url}/oauth/xero/callback")
+        async with serving(stack.apps[0], listener=listener), async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox"]
+            )
+            pages = CardPages(stack, url, browser)
+            yield pages
+            await browser.close()
+            assert pages.complaints == []
