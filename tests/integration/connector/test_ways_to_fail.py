@@ -40,7 +40,7 @@ async def test_every_page_has_whose_move_it_is_and_one_button(stack, failure):
         assert shown.status_code == PAGES[failure].status
         assert re.search(r"(Your|Our|Xero&#39;s|An administrator&#39;s) move", shown.text)
         assert one_way_on(shown) == 1
-        assert shown.headers["referrer-policy"] == "no-referrer"
+        assert shown.headers["referrer-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,9 @@ def render(deps: Deps, page: PageOf, *, form_targets: str = "'self'") -> HTMLRes
     headers = {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
+        # Not `no-referrer`: under it browsers send `Origin: null` with our own forms, and those that send no
+        # Sec-Fetch-Site (Safari before 16.4, any on plain http) could not be told from a stranger's page.
+        "Referrer-Policy": "same-origin",
     }
     if deps.settings.secure:
         # A proxy ends TLS in front of us, so the request itself cannot tell.

@@ -50,6 +50,8 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Problem as problem:
+                if problem.code == "CROSS_SITE_REQUEST":
+                    return constant_page(request, Failure.FORM_EXPIRED)
                 return page_of_status(request, problem.status)
             except HTTPException as problem:
                 return page_of_status(request, problem.status_code)
