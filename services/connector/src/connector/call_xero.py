@@ -18,7 +18,8 @@ from connector.refresh_tokens import (
     check_tenants,
     scopes_missing,
 )
-from connector.store import connections
+from connector.store import connected_tokens, connections
+from connector.store.token_sets import TokenSet
 from connector.take_slot import Fenced, returning, slot_in_time, still_allowed
 
 log = structlog.get_logger(__name__)
@@ -86,13 +87,13 @@ async def call_xero(deps: Deps, call: GatewayCall) -> AsyncIterator[Answer]:
         TimedOut, Lost: It may have.
         TooLarge: It did; the reply is too large.
     """
-    connection = await usable_connection(deps, call)
-    access = await access_for(deps, connection, None)
+    connection, tokens = await usable_connection(deps, call)
+    access = await access_for(deps, connection, just_read=tokens)
     async with AsyncExitStack() as under_way:
         answer = await under_way.enter_async_context(send(deps, call, connection, access))
         if answer.status == 401 and not lacks_scope(answer):  # noqa: PLR2004 - HTTP
             await under_way.aclose()
-            access = await access_for(deps, connection, access.version)
+            access = await access_for(deps, connection, stale_version=access.version)
             answer = await under_way.enter_async_context(send(deps, call, connection, access))
         if answer.rest is None:
             # Nothing more comes from Xero: the slot is free while the caller reads.
@@ -118,14 +119,16 @@ async def find_out_why(
             raise NotConnected(now)
 
 
-async def usable_connection(deps: Deps, call: GatewayCall) -> Connection:
-    """The account's connection if calls may start on it. Raises NotConnected, OtherTenant."""
-    connection = await current(deps, call.account_id)
+async def usable_connection(deps: Deps, call: GatewayCall) -> tuple[Connection, TokenSet | None]:
+    """The account's connection if calls may start on it, with its tokens. Raises NotConnected, OtherTenant."""
+    async with deps.pool.acquire() as conn:
+        found = await connected_tokens.find(conn, call.account_id)
+    connection, tokens = found or (never_connected(call.account_id), None)
     if not connection.usable:
         raise NotConnected(connection)
     if call.expected_tenant is not None and call.expected_tenant != connection.tenant_id:
         raise OtherTenant("the account is connected to another organisation")
-    return connection
+    return connection, tokens
 
 
 async def current(deps: Deps, account_id: str) -> Connection:
@@ -134,10 +137,21 @@ async def current(deps: Deps, account_id: str) -> Connection:
         return await connections.find(conn, account_id) or never_connected(account_id)
 
 
-async def access_for(deps: Deps, connection: Connection, stale_version: int | None) -> Access:
+async def access_for(
+    deps: Deps,
+    connection: Connection,
+    *,
+    stale_version: int | None = None,
+    just_read: TokenSet | None = None,
+) -> Access:
     """An access token for the connection. Raises NotConnected when the grant is dead, Unavailable."""
     try:
-        return await access_token(deps, connection.xero_userid or "", stale_version=stale_version)
+        return await access_token(
+            deps,
+            connection.xero_userid or "",
+            stale_version=stale_version,
+            just_read=just_read,
+        )
     except GrantDead:
         raise NotConnected(await current(deps, connection.account_id)) from None
 

@@ -100,21 +100,30 @@ class Access:
     version: int
 
 
-async def access_token(deps: Deps, xero_userid: str, *, stale_version: int | None = None) -> Access:
+async def access_token(
+    deps: Deps,
+    xero_userid: str,
+    *,
+    stale_version: int | None = None,
+    just_read: TokenSet | None = None,
+) -> Access:
     """A usable access token of this Xero user, refreshed first if it must be.
 
     Args:
         deps: The connector's ports.
         xero_userid: Whose tokens.
         stale_version: The version whose token was just refused by Xero: anything newer will do.
+        just_read: The tokens, where the caller has read them this moment: saves the first look.
 
     Raises:
         GrantDead, Unavailable: There is none to be had.
     """
     give_up_at = time.monotonic() + WAIT_SECONDS
+    tokens = just_read
     while True:
-        async with deps.pool.acquire() as conn:
-            tokens = await token_sets.find(conn, xero_userid)
+        if tokens is None:
+            async with deps.pool.acquire() as conn:
+                tokens = await token_sets.find(conn, xero_userid)
         if tokens is None or tokens.rejected_at is not None:
             raise GrantDead("no grant")
         left = tokens.access_expires_at - tokens.now
@@ -126,6 +135,7 @@ async def access_token(deps: Deps, xero_userid: str, *, stale_version: int | Non
         if time.monotonic() >= give_up_at:
             raise Unavailable("somebody else's refresh takes too long")
         await asyncio.sleep(POLL_SECONDS * (1 + random.random()))  # noqa: S311 - jitter
+        tokens = None
 
 
 def opened(deps: Deps, tokens: TokenSet) -> Access:

@@ -1,7 +1,7 @@
 """Connections and the audit of their changes."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, fields
 
 import asyncpg
 
@@ -10,12 +10,16 @@ from connector.domain.connection import Actor, Connection, Reason, Status
 from connector.domain.history import Change
 from pipeline_messaging.connection import Connection as Db
 
-_COLUMNS = """account_id, status, reason, since, changed_by, sequence, tenant_id, tenant_name, short_code, base_currency,
+COLUMNS = """account_id, status, reason, since, changed_by, sequence, tenant_id, tenant_name, short_code, base_currency,
               xero_userid, connected_at, connected_by, connected_by_name, fenced_at, last_call_at"""
 
 
-def _connection(row: asyncpg.Record) -> Connection:
-    facts = dict(row)
+_NAMES = tuple(field.name for field in fields(Connection))
+
+
+def of_row(row: asyncpg.Record) -> Connection:
+    """The connection in a row that has at least `COLUMNS`."""
+    facts = {name: row[name] for name in _NAMES}
     facts["status"] = Status(facts["status"])
     facts["reason"] = Reason(facts["reason"])
     return Connection(**facts)
@@ -24,19 +28,19 @@ def _connection(row: asyncpg.Record) -> Connection:
 async def find(conn: Db, account_id: str) -> Connection | None:
     """The account's connection, None when it was never connected."""
     row = await conn.fetchrow(
-        f"SELECT {_COLUMNS} FROM connections WHERE account_id = $1",  # noqa: S608 - a constant
+        f"SELECT {COLUMNS} FROM connections WHERE account_id = $1",  # noqa: S608 - a constant
         account_id,
     )
-    return _connection(row) if row else None
+    return of_row(row) if row else None
 
 
 async def lock(conn: Db, account_id: str) -> Connection | None:
     """The account's connection, locked against every other change until the transaction ends."""
     row = await conn.fetchrow(
-        f"SELECT {_COLUMNS} FROM connections WHERE account_id = $1 FOR UPDATE",  # noqa: S608 - a constant
+        f"SELECT {COLUMNS} FROM connections WHERE account_id = $1 FOR UPDATE",  # noqa: S608 - a constant
         account_id,
     )
-    return _connection(row) if row else None
+    return of_row(row) if row else None
 
 
 async def lock_account(conn: Db, account_id: str) -> None:
@@ -58,20 +62,20 @@ async def tenant_in_use(conn: Db, tenant_id: str) -> bool:
 async def lock_of_user(conn: Db, xero_userid: str) -> list[Connection]:
     """Every connection that uses this Xero user's tokens, locked, in one order for all (no deadlocks)."""
     rows = await conn.fetch(
-        f"""SELECT {_COLUMNS} FROM connections WHERE xero_userid = $1
+        f"""SELECT {COLUMNS} FROM connections WHERE xero_userid = $1
              ORDER BY account_id FOR UPDATE""",  # noqa: S608 - a constant
         xero_userid,
     )
-    return [_connection(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 async def of_user(conn: Db, xero_userid: str) -> list[Connection]:
     """Every connection that uses this Xero user's tokens."""
     rows = await conn.fetch(
-        f"SELECT {_COLUMNS} FROM connections WHERE xero_userid = $1 ORDER BY account_id",  # noqa: S608 - a constant
+        f"SELECT {COLUMNS} FROM connections WHERE xero_userid = $1 ORDER BY account_id",  # noqa: S608 - a constant
         xero_userid,
     )
-    return [_connection(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 async def taken_tenants(conn: Db, account_id: str, tenant_ids: Sequence[str]) -> frozenset[str]:

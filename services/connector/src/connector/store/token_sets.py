@@ -66,12 +66,14 @@ def orphan_place(orphan_id: UUID, xero_userid: str) -> bytes:
     return place("orphan_tokens", str(orphan_id), xero_userid)
 
 
-_COLUMNS = """xero_userid, version, access_token, access_expires_at, refresh_token, refreshed_at, previous_refresh_token,
+COLUMNS_BUT_USER = """version, access_token, access_expires_at, refresh_token, refreshed_at, previous_refresh_token,
               previous_valid_until, rejected_at, unavailable_since, last_problem, refresh_failures, refresh_after,
               scopes_missing, coalesce(lease_until > clock_timestamp(), false) AS leased, clock_timestamp() AS now"""
+_COLUMNS = f"xero_userid, {COLUMNS_BUT_USER}"
 
 
-def _token_set(row: asyncpg.Record) -> TokenSet:
+def of_row(row: asyncpg.Record) -> TokenSet:
+    """The tokens in a row that has at least their columns and `xero_userid`."""
     return TokenSet(
         row["xero_userid"],
         row["version"],
@@ -98,7 +100,7 @@ async def find(conn: Db, xero_userid: str) -> TokenSet | None:
         f"SELECT {_COLUMNS} FROM token_sets WHERE xero_userid = $1",  # noqa: S608 - a constant
         xero_userid,
     )
-    return _token_set(row) if row else None
+    return of_row(row) if row else None
 
 
 async def lock(conn: Db, xero_userid: str) -> TokenSet | None:
@@ -107,7 +109,7 @@ async def lock(conn: Db, xero_userid: str) -> TokenSet | None:
         f"SELECT {_COLUMNS} FROM token_sets WHERE xero_userid = $1 FOR NO KEY UPDATE",  # noqa: S608 - a constant
         xero_userid,
     )
-    return _token_set(row) if row else None
+    return of_row(row) if row else None
 
 
 async def insert_consented(
@@ -174,7 +176,7 @@ async def claim(
         lease_id,
         lease,
     )
-    return _token_set(row) if row else None
+    return of_row(row) if row else None
 
 
 async def store_rotated(
@@ -217,7 +219,7 @@ async def store_rotated(
         pair.scopes,
         renew_after,
     )
-    return _token_set(row) if row else None
+    return of_row(row) if row else None
 
 
 async def release(
