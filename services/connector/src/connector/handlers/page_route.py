@@ -50,9 +50,7 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Problem as problem:
-                if problem.code == "CROSS_SITE_REQUEST":
-                    return constant_page(request, Failure.FORM_EXPIRED)
-                return page_of_status(request, problem.status)
+                return constant_page(request, failure_of_problem(problem), problem.status)
             except HTTPException as problem:
                 return page_of_status(request, problem.status_code)
             except RequestValidationError:
@@ -71,6 +69,13 @@ def person_or_none(request: Request) -> Person | None:
     except Problem:
         return None
     return principal if isinstance(principal, Person) else None
+
+
+def failure_of_problem(problem: Problem) -> Failure:
+    """Which page stands for a refusal: a form of another site's page is no matter of roles, though it is a 403 too."""
+    if problem.code == "CROSS_SITE_REQUEST":
+        return Failure.FORM_EXPIRED
+    return failure_of_status(problem.status)
 
 
 def page_of_status(request: Request, status: int) -> Response:
