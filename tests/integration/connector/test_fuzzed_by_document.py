@@ -52,7 +52,7 @@ async def state(stack) -> tuple[list[str], int]:
     """Every row but the gateway's own book-keeping, and how often Xero was called for a change."""
     names = await stack.db.fetch(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        " AND tablename NOT IN ('call_slots', 'tenant_budgets')"
+        " AND tablename NOT IN ('call_slots', 'call_counts', 'tenant_budgets', 'lane_wishes', 'app_permits')"
     )
     rows = [
         await stack.db.fetchval(
