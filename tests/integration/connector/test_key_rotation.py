@@ -100,14 +100,14 @@ async def test_a_rotation_moves_everything_and_says_what_is_left(make_stack):
     assert (await stack.caller().get("/v1/accounts/acc-1/xero/Organisation")).status_code == 200
 
 
-async def test_twenty_kills_at_random_moments_leave_every_value_legible(make_stack):
+async def test_ten_kills_at_random_moments_leave_every_value_legible(make_stack):
     stack = await make_stack(token_keys=OLD)
     await many_values(stack, 40)
     before = await opened(stack, OLD)
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     left = len(before)
-    for _ in range(20):
+    for _ in range(10):
         moment = chance.choice(["rotate:before_swap", "rotate:after_swap"])
         killed = await command(
             stack.dsn, BOTH, "rotate-keys", failpoint=f"{moment}@{chance.randint(1, 11)}"

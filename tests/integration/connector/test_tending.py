@@ -211,6 +211,8 @@ async def test_background_chores_go_on_after_a_failure_and_show_when_one_is_stuc
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+    # Alive, but its figure stands still: a chore that fails for ever has to be seen.
+    assert figure("connector_background_done_timestamp_seconds", chore="moody") is None
     await check_background(deps)
     async with stack.caller() as client:
         assert (await client.get("/health/live")).json()["checks"] == {"background": "ok"}

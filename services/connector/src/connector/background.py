@@ -78,8 +78,10 @@ async def repeat(deps: Deps, chore: Chore) -> None:
             done = await chore.work(deps)
         except Exception as error:  # noqa: BLE001 - the loop must outlive any one failure
             log.warning("background_failed", step=chore.name, error=type(error).__name__)
+        else:
+            metrics.BACKGROUND_DONE.labels(chore=chore.name).set_to_current_time()
+        # Failed or not, it moves on: a restart would cure nothing, least of all a database that is away.
         deps.heartbeats[chore.name] = time.monotonic()
-        metrics.BACKGROUND_DONE.labels(chore=chore.name).set_to_current_time()
         pause = max(deps.settings.background_seconds, chore.at_least_seconds)
         await asyncio.sleep(BREATH_SECONDS if done else pause)
 
