@@ -1,27 +1,49 @@
 """Choose one of several organisations that were granted: the second half of a connect that could not decide by itself."""
 
-from connector.connect_tenant import Bound, Callback, Ending, Failed, bind, noted
+from dataclasses import dataclass
+
+from connector.connect_tenant import Asker, Bound, Ending, Failed, bind, noted
 from connector.deps import Deps
-from connector.domain.authorization import Tenant
+from connector.domain.connection import Organisation
 from connector.domain.failures import Failure
 from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
 from connector.store import connections, oauth_states
-from connector.store.oauth_states import Flow
+from connector.store.oauth_states import Attempt, Choice
 
 
-async def choose_organisation(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
+@dataclass(frozen=True, slots=True, repr=False)
+class Chosen:
+    """What a person chose of an open choice, and the token that reaches it."""
+
+    attempt: Attempt
+    organisation: Organisation
+    xero_userid: str
+    token: str
+
+
+async def choose_organisation(deps: Deps, asked: Asker, tenant_id: str) -> Ending:
     """Bind the organisation chosen from the list this session was offered."""
     ending = await _choose(deps, asked, tenant_id)
     return noted(asked.account_id, await unless_done(deps, asked.account_id, tenant_id, ending))
 
 
-async def _choose(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
+async def _choose(deps: Deps, asked: Asker, tenant_id: str) -> Ending:
     async with deps.pool.acquire() as conn:
         choice = await oauth_states.open_choice(
             conn, account_id=asked.account_id, user_id=asked.by.user_id, session=asked.session
         )
-    offered = next((o for o in choice.offers if o.tenant_id == tenant_id), None) if choice else None
-    if choice is None or offered is None:
+    if choice is None:
+        return Failed(Failure.CHOICE_EXPIRED)
+    chosen = await chosen_of(deps, choice, asked, tenant_id)
+    if isinstance(chosen, Failed):
+        return chosen
+    return await bind_chosen(deps, chosen, oauth_states.CHOOSE)
+
+
+async def chosen_of(deps: Deps, choice: Choice, asked: Asker, tenant_id: str) -> Chosen | Failed:
+    """One of what is offered, by its id, ready to be bound; why not, when it is not offered or Xero is in the way."""
+    offered = next((o for o in choice.offers if o.tenant_id == tenant_id), None)
+    if offered is None:
         return Failed(Failure.CHOICE_EXPIRED)
     try:
         access = await access_token(deps, choice.xero_userid)
@@ -29,10 +51,23 @@ async def _choose(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
         return Failed(Failure.CHOICE_EXPIRED)
     except CannotRefresh:
         return Failed(Failure.XERO_DOWN)
-    flow = Flow(choice.state_hash, asked.account_id, asked.by, "", "")
-    tenant = Tenant("", offered.tenant_id, offered.tenant_name, "ORGANISATION", None)
+    return Chosen(
+        Attempt(choice.state_hash, asked.account_id, asked.by),
+        Organisation(offered.tenant_id, offered.tenant_name),
+        choice.xero_userid,
+        access.token,
+    )
+
+
+async def bind_chosen(deps: Deps, chosen: Chosen, awaited: str) -> Bound | Failed:
+    """Bind what was chosen, by an attempt that waits for a choice of the kind `awaited`."""
     return await bind(
-        deps, flow, choice.xero_userid, tenant, access.token, chosen=oauth_states.CHOOSE
+        deps,
+        chosen.attempt,
+        chosen.xero_userid,
+        chosen.organisation,
+        chosen.token,
+        chosen=awaited,
     )
 
 
@@ -46,7 +81,7 @@ async def unless_done(deps: Deps, account_id: str, tenant_id: str, ending: Endin
     return Bound() if done else ending
 
 
-async def has_connected(deps: Deps, asked: Callback) -> bool:
+async def has_connected(deps: Deps, asked: Asker) -> bool:
     """Whether the latest attempt of this session and person ended well, so that there is nothing left to choose."""
     async with deps.pool.acquire() as conn:
         outcome = await oauth_states.latest_outcome(

@@ -53,7 +53,7 @@ from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
 from connector.store import cleanups, connections, oauth_states, organisations, token_sets
-from connector.store.oauth_states import Flow
+from connector.store.oauth_states import Attempt, Flow
 from connector.take_slot import ask_organisation
 from connector.undo_consent import remove_unused, undo_consent, undo_unrenewable
 from pipeline_messaging.connection import Connection as Db
@@ -86,15 +86,21 @@ Ending = Bound | MustChoose | Failed
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Callback:
-    """What Xero's redirect carried, and the browser session it came in."""
+class Asker:
+    """Who asks, for which account, and in which browser session."""
+
+    account_id: str
+    by: Actor
+    session: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Callback(Asker):
+    """What Xero's redirect carried, and whom it brought back."""
 
     state: str
     code: str
     error: str
-    session: str
-    account_id: str
-    by: Actor
 
 
 async def begin_connect(deps: Deps, account_id: str, by: Actor, session: str) -> str | Failed:
@@ -287,7 +293,7 @@ async def find_organisation(deps: Deps, flow: Flow, identity: Identity, pair: Pa
         case ConnectOne(tenant, unused):
             async with deps.pool.acquire() as conn, conn.transaction():
                 await remove_unused(conn, identity.xero_userid, unused, KEEP_CHOICE)
-            return await bind(deps, flow, identity.xero_userid, tenant, pair.access_token)
+            return await connect_one(deps, flow, identity.xero_userid, tenant, pair.access_token)
         case Choose(found):
             async with deps.pool.acquire() as conn, conn.transaction():
                 await oauth_states.offer(conn, flow.state_hash, found, taken)
@@ -334,46 +340,15 @@ async def offer_switch(
     return Failed(Failure.WRONG_ORGANISATION)
 
 
-async def bind(
-    deps: Deps,
-    flow: Flow,
-    xero_userid: str,
-    tenant: Tenant,
-    token: str,
-    *,
-    chosen: str | None = None,
-) -> Ending:
-    """Make the organisation the account's, and announce it, in one transaction.
-
-    `chosen` names the outcome by which the attempt awaited a person's choice, which this uses up.
-    """
-    # Asked before the transaction: no row lock is held across HTTP, and one event carries everything.
-    answer = await ask_organisation(deps, tenant.tenant_id, token, account_id=None)
-    short_code, base_currency = organisation_facts(answer) if answer else (None, None)
-    organisation = Organisation(tenant.tenant_id, tenant.tenant_name, short_code, base_currency)
-    # A disconnect that was begun comes first, or it would undo this connection when it is resumed.
-    await record_disconnect(deps, flow.account_id, cleanup_delay=KEEP_CHOICE)
-    failpoint("connect:before_bind")
-    try:
-        async with deps.pool.acquire() as conn, conn.transaction():
-            ending = await _bind(conn, flow, xero_userid, organisation, chosen=chosen)
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != "connections_tenant":
-            raise
-        ending = Failed(Failure.TAKEN)
-    if isinstance(ending, Failed) and not chosen:
-        return await refuse_bind(deps, flow, xero_userid, tenant, ending.failure)
-    if isinstance(ending, Failed):
+async def connect_one(
+    deps: Deps, flow: Flow, xero_userid: str, tenant: Tenant, token: str
+) -> Bound | Failed:
+    """Bind what was decided on, unless another tab or another account came in between."""
+    organisation = Organisation(tenant.tenant_id, tenant.tenant_name)
+    ending = await bind(deps, flow, xero_userid, organisation, token)
+    if isinstance(ending, Bound):
         return ending
-    deps.wake()
-    failpoint("connect:after_bind")
-    return ending
-
-
-async def refuse_bind(
-    deps: Deps, flow: Flow, xero_userid: str, tenant: Tenant, failure: Failure
-) -> Failed:
-    """Something came in between the decision and the binding: another tab or another account was first."""
+    failure = ending.failure
     if failure is not Failure.WRONG_ORGANISATION:
         return await refuse(deps, flow, failure, (tenant,))
     async with deps.pool.acquire() as conn:
@@ -381,42 +356,75 @@ async def refuse_bind(
     return await offer_switch(deps, flow, xero_userid, (tenant,), frozenset(), bound)
 
 
+async def bind(
+    deps: Deps,
+    attempt: Attempt,
+    xero_userid: str,
+    organisation: Organisation,
+    token: str,
+    *,
+    chosen: str | None = None,
+) -> Bound | Failed:
+    """Make the organisation the account's, and announce it, in one transaction.
+
+    `chosen` names the outcome by which the attempt awaited a person's choice, which this uses up.
+    """
+    # Asked before the transaction: no row lock is held across HTTP, and one event carries everything.
+    answer = await ask_organisation(deps, organisation.tenant_id, token, account_id=None)
+    short_code, base_currency = organisation_facts(answer) if answer else (None, None)
+    told = replace(organisation, short_code=short_code, base_currency=base_currency)
+    # A disconnect that was begun comes first, or it would undo this connection when it is resumed.
+    await record_disconnect(deps, attempt.account_id, cleanup_delay=KEEP_CHOICE)
+    failpoint("connect:before_bind")
+    try:
+        async with deps.pool.acquire() as conn, conn.transaction():
+            ending = await _bind(conn, attempt, xero_userid, told, chosen=chosen)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "connections_tenant":
+            raise
+        return Failed(Failure.TAKEN)
+    if isinstance(ending, Bound):
+        deps.wake()
+        failpoint("connect:after_bind")
+    return ending
+
+
 async def _bind(
     conn: Db,
-    flow: Flow,
+    attempt: Attempt,
     xero_userid: str,
     organisation: Organisation,
     *,
     chosen: str | None,
 ) -> Bound | Failed:
-    await connections.lock_account(conn, flow.account_id)
-    old = await connections.lock(conn, flow.account_id) or never_connected(flow.account_id)
+    await connections.lock_account(conn, attempt.account_id)
+    old = await connections.lock(conn, attempt.account_id) or never_connected(attempt.account_id)
     leaves = old.tenant_id if old.tenant_id != organisation.tenant_id else None
     if leaves is not None and chosen != Failure.WRONG_ORGANISATION.value:
         return Failed(Failure.WRONG_ORGANISATION)
-    if leaves is not None and not await may_leave(conn, flow, old):
+    if leaves is not None and not await may_leave(conn, attempt, old):
         return Failed(Failure.CHOICE_EXPIRED)
-    if chosen and not await oauth_states.settle_choice(conn, flow.state_hash, chosen):
+    if chosen and not await oauth_states.settle_choice(conn, attempt.state_hash, chosen):
         return Failed(Failure.CHOICE_EXPIRED)
     now = await conn.fetchval("SELECT clock_timestamp()")
     new = next_connection(
         replace(old, fenced_at=None),
-        Connected(organisation, xero_userid, flow.by),
+        Connected(organisation, xero_userid, attempt.by),
         now=now,
-        actor=flow.by,
+        actor=attempt.by,
     )
     if new is None:
         raise AssertionError("a consent always changes the connection")
     await cleanups.forget_tenant(conn, xero_userid, organisation.tenant_id)
-    await record_change(conn, old, new, flow.by)
-    await connections.clear_fencer(conn, flow.account_id)
+    await record_change(conn, old, new, attempt.by)
+    await connections.clear_fencer(conn, attempt.account_id)
     await oauth_states.finish(
-        conn, flow.state_hash, oauth_states.CONNECTED, organisation.tenant_name
+        conn, attempt.state_hash, oauth_states.CONNECTED, organisation.tenant_name
     )
     return Bound()
 
 
-async def may_leave(conn: Db, flow: Flow, old: Connection) -> bool:
+async def may_leave(conn: Db, attempt: Attempt, old: Connection) -> bool:
     """Whether a confirmed switch still applies: it was confirmed for this organisation, which is disconnected by now."""
-    left = await oauth_states.leaves(conn, flow.state_hash)
+    left = await oauth_states.leaves(conn, attempt.state_hash)
     return left == old.tenant_id and old.status is Status.DISCONNECTED

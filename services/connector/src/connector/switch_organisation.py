@@ -5,23 +5,21 @@ do so once. Dying in between leaves the account disconnected, as the person aske
 again, or connecting, goes on from there.
 """
 
-from connector.choose_organisation import unless_done
-from connector.connect_tenant import Callback, Ending, Failed, bind, noted
+from connector.choose_organisation import bind_chosen, chosen_of, unless_done
+from connector.connect_tenant import Asker, Ending, Failed, noted
 from connector.deps import Deps
 from connector.disconnect_tenant import clean_up, drain, record_disconnect
-from connector.domain.authorization import Tenant
 from connector.domain.connection import Status
 from connector.domain.failures import Failure
-from connector.refresh_tokens import CannotRefresh, GrantDead, access_token
 from connector.store import connections, oauth_states
-from connector.store.oauth_states import Choice, Flow, Offer
+from connector.store.oauth_states import Choice
 from pipeline_messaging.failpoints import failpoint
 
 SWITCH = Failure.WRONG_ORGANISATION.value
 """The outcome of an attempt that may still become a switch."""
 
 
-async def switchable(deps: Deps, asked: Callback) -> Choice | None:
+async def switchable(deps: Deps, asked: Asker) -> Choice | None:
     """What this session may switch to; None when there is nothing, or the account is bound elsewhere by now."""
     async with deps.pool.acquire() as conn:
         choice = await oauth_states.open_choice(
@@ -37,48 +35,40 @@ async def switchable(deps: Deps, asked: Callback) -> Choice | None:
     return choice
 
 
-async def switch_organisation(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
+async def switch_organisation(deps: Deps, asked: Asker, tenant_id: str) -> Ending:
     """Leave the bound organisation and bind the chosen one; what was granted for the former is undone at Xero."""
     ending = await _switch(deps, asked, tenant_id)
     return noted(asked.account_id, await unless_done(deps, asked.account_id, tenant_id, ending))
 
 
-async def _switch(deps: Deps, asked: Callback, tenant_id: str) -> Ending:
+async def _switch(deps: Deps, asked: Asker, tenant_id: str) -> Ending:
     choice = await switchable(deps, asked)
-    offered = next((o for o in choice.offers if o.tenant_id == tenant_id), None) if choice else None
-    if choice is None or offered is None:
+    if choice is None:
         return Failed(Failure.CHOICE_EXPIRED)
     # Everything that may fail at Xero comes before the former organisation is left.
-    try:
-        access = await access_token(deps, choice.xero_userid)
-    except GrantDead:
-        return Failed(Failure.CHOICE_EXPIRED)
-    except CannotRefresh:
-        return Failed(Failure.XERO_DOWN)
-    refused = await fence_former(deps, asked, choice, offered)
+    chosen = await chosen_of(deps, choice, asked, tenant_id)
+    if isinstance(chosen, Failed):
+        return chosen
+    refused = await fence_former(deps, asked, choice.bound_tenant_id, tenant_id)
     if refused is not None:
         return Failed(refused)
     failpoint("switch:after_fence")
     await drain(deps, asked.account_id)
     cleanup_id = await record_disconnect(deps, asked.account_id)
     failpoint("switch:after_disconnect")
-    flow = Flow(choice.state_hash, asked.account_id, asked.by, "", "")
-    tenant = Tenant("", offered.tenant_id, offered.tenant_name, "ORGANISATION", None)
-    ending = await bind(deps, flow, choice.xero_userid, tenant, access.token, chosen=SWITCH)
+    ending = await bind_chosen(deps, chosen, SWITCH)
     if cleanup_id is not None:
         await clean_up(deps, cleanup_id)
     return ending
 
 
-async def fence_former(
-    deps: Deps, asked: Callback, choice: Choice, offered: Offer
-) -> Failure | None:
+async def fence_former(deps: Deps, asked: Asker, former: str | None, chosen: str) -> Failure | None:
     """Let no further call go to the former organisation; why not, when the switch no longer applies."""
     async with deps.pool.acquire() as conn, conn.transaction():
         old = await connections.lock(conn, asked.account_id)
-        if old is None or old.tenant_id != choice.bound_tenant_id:
+        if old is None or old.tenant_id != former:
             return Failure.CHOICE_EXPIRED
-        if await connections.taken_tenants(conn, asked.account_id, [offered.tenant_id]):
+        if await connections.taken_tenants(conn, asked.account_id, [chosen]):
             return Failure.TAKEN
         if old.status is not Status.DISCONNECTED:
             await connections.fence(conn, asked.account_id, asked.by)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from connector.choose_organisation import choose_organisation, has_connected
 from connector.connect_tenant import (
+    Asker,
     Bound,
     Callback,
     Ending,
@@ -145,12 +146,12 @@ async def choose(
     return page_after(account_id, await choose_organisation(deps, asked, tenant_id))
 
 
-def asked_by(account_id: str, person: Person, session: str | None) -> Callback:
+def asked_by(account_id: str, person: Person, session: str | None) -> Asker:
     """Who asks, and in which browser session; one without a cookie has nothing to choose."""
-    return Callback("", "", "", session or "", account_id, Actor(person.user_id, person.name))
+    return Asker(account_id, Actor(person.user_id, person.name), session or "")
 
 
-async def nothing_to_choose(request: Request, asked: Callback) -> Response:
+async def nothing_to_choose(request: Request, asked: Asker) -> Response:
     """Where a page of choices leads that has none (any more): the card, when one was made, else why not."""
     if await has_connected(deps_of(request), asked):
         return see_other(card_path(asked.account_id))

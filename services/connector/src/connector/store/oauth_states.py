@@ -10,13 +10,19 @@ from connector.domain.sealing import OuterKeys, place, seal, unseal
 from pipeline_messaging.connection import Connection as Db
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Flow:
-    """An attempt whose state was just used up."""
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that came back from Xero: which, for which account, and whose."""
 
     state_hash: bytes
     account_id: str
     by: Actor
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Flow(Attempt):
+    """An attempt whose state was just used up, with what proves the answer to it."""
+
     verifier: str
     nonce: str
 
