@@ -28,14 +28,16 @@ _UNLOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
 _SERVER_ERROR = 500
 
 DEFAULT_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": DEFAULT_POLICY,
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+# As ASGI has them, names in lower case: they are added to every answer.
+_SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", DEFAULT_POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class SecurityHeaders:
@@ -52,11 +54,12 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                given = list(message.get("headers", ()))
+                names = {name for name, _ in given}
+                added = _SECURITY_HEADERS
                 if scope.get("scheme") == "https":
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+                    added = (*added, _ONLY_HTTPS)
+                message["headers"] = [*given, *(pair for pair in added if pair[0] not in names)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import asyncpg
 import structlog
 from fastapi import APIRouter, Depends
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -29,9 +32,38 @@ from pipeline_service_defaults.problems import MEDIA_TYPE, Problem
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(tags=["gateway"])
+admitted: Final = require_service(*ALLOWED)
+Caller = Annotated[Service, Depends(admitted)]
+_ACCOUNT_ID: Final[TypeAdapter[str]] = TypeAdapter(AccountId)
 
-Caller = Annotated[Service, Depends(require_service(*ALLOWED))]
+
+class GatewayRoute(APIRoute):
+    """A route that asks for its caller and its account itself.
+
+    FastAPI documents the route by its signature as it does any other, but to work out the parameters of each call anew
+    takes it a tenth of the call's processor time.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Who calls, for which account, and then the route: in FastAPI's order, with its refusals."""
+
+        async def handle(request: Request) -> Response:
+            caller = await admitted(request)
+            return await gateway(request, account_of(request), request.path_params["path"], caller)
+
+        return handle
+
+
+def account_of(request: Request) -> str:
+    """The account in the address. Raises RequestValidationError."""
+    try:
+        return _ACCOUNT_ID.validate_python(request.path_params["account_id"])
+    except ValidationError as error:
+        found = [{**each, "loc": ("path", "account_id")} for each in error.errors()]
+        raise RequestValidationError(found) from None
+
+
+router = APIRouter(tags=["gateway"], route_class=GatewayRoute)
 
 PASSED_ON: Final = ("accept", "content-type", "idempotency-key", "if-modified-since")
 UNDERSTOOD: Final = (*PASSED_ON, "x-expected-tenant", "x-lane")
