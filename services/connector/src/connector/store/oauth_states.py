@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from connector.domain.authorization import FlowSecrets, Tenant, digest
+from connector.domain.authorization import CHOICE_LIFETIME, FlowSecrets, Tenant, digest
 from connector.domain.connection import Actor
 from connector.domain.sealing import OuterKeys, place, seal, unseal
 from pipeline_messaging.connection import Connection as Db
@@ -31,7 +31,6 @@ class Flow(Attempt):
 class Known:
     """What is known about a state that could not be used."""
 
-    account_id: str
     session_hash: bytes
     used: bool
     expired: bool
@@ -138,14 +137,12 @@ async def known(conn: Db, state: str) -> Known | None:
     """What is known about a state, to tell a person why it did not work."""
     row = await conn.fetchrow(
         """
-        SELECT account_id, session_hash, used_at IS NOT NULL AS used, expires_at <= clock_timestamp() AS expired
+        SELECT session_hash, used_at IS NOT NULL AS used, expires_at <= clock_timestamp() AS expired
           FROM oauth_states WHERE state_hash = $1
         """,
         digest(state),
     )
-    return (
-        Known(row["account_id"], row["session_hash"], row["used"], row["expired"]) if row else None
-    )
+    return Known(**dict(row)) if row else None
 
 
 async def attach_user(conn: Db, state_hash: bytes, xero_userid: str, lifetime: timedelta) -> None:
@@ -230,8 +227,7 @@ async def open_choice(
         WITH newest AS (
             SELECT state_hash, xero_userid, bound_tenant_id, bound_tenant_name FROM oauth_states
              WHERE account_id = $1 AND user_id = $2 AND session_hash = $3 AND outcome = $4
-               AND expires_at > clock_timestamp() - interval '1 day'
-               AND used_at > clock_timestamp() - interval '15 minutes'
+               AND used_at > clock_timestamp() - $5::interval
              ORDER BY used_at DESC LIMIT 1
         )
         SELECT n.state_hash, n.xero_userid, n.bound_tenant_id, n.bound_tenant_name, o.tenant_id, o.tenant_name, o.taken
@@ -242,6 +238,7 @@ async def open_choice(
         user_id,
         digest(session),
         awaited,
+        CHOICE_LIFETIME,
     )
     if not rows:
         return None
