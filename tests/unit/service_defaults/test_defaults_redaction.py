@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_service_defaults.keys import new_private_key, sign
-from pipeline_service_defaults.redaction import HIDDEN, redact, redact_text
+from pipeline_service_defaults.redaction import (
+    _HARMLESS,
+    HIDDEN,
+    _without_secrets,
+    redact,
+    redact_text,
+)
 
 JWT = sign(new_private_key(), {"sub": "x"})
 OPAQUE = "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A"
@@ -85,3 +91,11 @@ def test_any_text_can_be_redacted(text):
 def test_a_long_text_takes_no_time(text):
     # Nested or open repetition would make these take minutes.
     assert len(redact_text(text * 50_000)) < 20_000
+
+
+@given(
+    st.text(alphabet="eyJ" + "abcXYZ019_./{}-", max_size=45)
+    | st.from_regex(_HARMLESS, fullmatch=True)
+)
+def test_a_harmless_word_is_one_in_which_no_pattern_finds_anything(text):
+    assert redact_text(text) == _without_secrets(text)
