@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from invoice_sync.domain.turns import Kind
 from invoice_sync.store import (
     accounts,
     contact_mappings,
@@ -116,7 +117,12 @@ async def crowded(sync_pool):
 async def test_no_statement_of_a_round_scans_a_table(crowded):
     account, tenant = "acc-7", "ten-7"
     await invoices.lock_due(crowded, account, limit=50)
+    await invoices.due_kinds(crowded, account)
+    for kind in Kind:
+        await invoices.lock_due_of(crowded, account, kind, limit=50)
+    await accounts.served(crowded, account, Kind.NEW)
     await invoices.lock_of_intent(crowded, 7)
+    await invoices.lock_invoices(crowded, account, ["inv-1", "inv-2"])
     await invoices.lock_invoice(crowded, account, "inv-1")
     await invoices.next_due(crowded, account)
     await invoices.release_for_connection(crowded, [account])

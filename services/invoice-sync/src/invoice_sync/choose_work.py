@@ -19,6 +19,7 @@ from invoice_sync.domain.state import (
     State,
     Step,
 )
+from invoice_sync.domain.turns import MAX_BODY_BYTES, Kind, next_kind, sharing
 from invoice_sync.store import (
     accounts,
     contact_mappings,
@@ -31,9 +32,6 @@ from invoice_sync.store import (
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-
-# Xero takes bodies up to about 3.5 MB; what does not fit goes with the next call.
-MAX_BODY_BYTES = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class CompareInXero:
-    """Invoices that are in Xero already: each is read there and compared."""
+    """Invoices of one kind that are in Xero already: they are read there together, and each is compared."""
 
     account: Account
     rows: tuple[Invoice, ...]
@@ -106,8 +104,12 @@ async def choose_work(deps: Deps, lease: Lease, *, asked: bool = False) -> Work:
             return Resume(account, tuple(open_intents))
         if due := await customers.lock_due(conn, account.account_id, limit=deps.batch_size):
             return await _contacts(conn, account, due)
-        if rows := await invoices.lock_due(conn, account.account_id, limit=deps.batch_size):
-            return await _invoices(conn, deps, account, rows, now)
+        due_kinds = await invoices.due_kinds(conn, account.account_id)
+        if kind := next_kind(due_kinds, account.last_kind):
+            work = await _invoices(conn, deps, account, kind, now)
+            if len(due_kinds) > 1 and not isinstance(work, LookOn):
+                await accounts.served(conn, account.account_id, kind)
+            return work
         return Rest(await invoices.next_due(conn, account.account_id))
 
 
@@ -184,16 +186,19 @@ async def _contacts(conn: Connection, account: Account, due: Sequence[Customer])
 
 
 async def _invoices(
-    conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice], now: datetime
+    conn: Connection, deps: Deps, account: Account, kind: Kind, now: datetime
 ) -> Work:
+    rows = await invoices.lock_due_of(conn, account.account_id, kind, limit=deps.batch_size)
     known = await _known(conn, deps, account, rows)
     decisions = [decide(row, known) for row in rows]
     stops: list[Step] = [each.step for each in decisions if isinstance(each, Stop)]
     await steps.save(conn, stops, now)
+    if stops and len(rows) >= deps.batch_size:
+        return LookOn()  # others wait that can take the places of those which are not sent
     if creates := _batch([each for each in decisions if isinstance(each, Create)]):
         return await _send_new(conn, account, creates, now)
-    compares = tuple(each.row for each in decisions if isinstance(each, Compare))
-    return CompareInXero(account, compares) if compares else LookOn()
+    compares = sharing([each.row for each in decisions if isinstance(each, Compare)])
+    return CompareInXero(account, tuple(compares)) if compares else LookOn()
 
 
 async def _known(conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice]) -> Known:

@@ -155,6 +155,8 @@ class Account:
     paused_until: datetime | None = None
     paused_code: str | None = None
     pause_count: int = 0
+    last_kind: str | None = None
+    """The kind of invoices that had the account's last turn (``turns.Kind``), while several shared them."""
 
     @property
     def is_heard_of(self) -> bool:

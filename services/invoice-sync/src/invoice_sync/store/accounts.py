@@ -6,12 +6,13 @@ from datetime import datetime
 import asyncpg
 
 from invoice_sync.domain.state import Account
+from invoice_sync.domain.turns import Kind
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, status, reason, message, hint, tenant_id, tenant_name, short_code, base_currency, sequence,
-    paused_until, paused_code, pause_count
+    paused_until, paused_code, pause_count, last_kind
 """
 
 
@@ -108,6 +109,11 @@ async def apply_status(
         ends_rest,
     )
     return [row["account_id"] for row in rows]
+
+
+async def served(conn: Connection, account_id: str, kind: Kind) -> None:
+    """This kind of invoices has its turn while others wait."""
+    await conn.execute("UPDATE accounts SET last_kind = $2 WHERE account_id = $1", account_id, kind)
 
 
 async def pause(

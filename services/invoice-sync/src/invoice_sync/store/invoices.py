@@ -8,6 +8,7 @@ import asyncpg
 
 from invoice_sync.domain.intake import DesiredState
 from invoice_sync.domain.state import Block, IntentRef, Invoice, Operation, State
+from invoice_sync.domain.turns import Kind
 from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
@@ -16,6 +17,18 @@ _COLUMNS = """
     sequence, intent_id, intent_position, intent_version, synced_version, sent,
     send_alone, told
 """
+
+# Each is the predicate of the kind's own index.
+_OF_KIND = {
+    Kind.NEW: "synced_version IS NULL",
+    Kind.CHANGED: "synced_version IS NOT NULL AND state NOT IN ('synced', 'out_of_sync')",
+    Kind.LOOK: "synced_version IS NOT NULL AND state IN ('synced', 'out_of_sync')",
+}
+
+_ANY_DUE = ", ".join(
+    f"EXISTS (SELECT FROM invoices WHERE account_id = $1 AND due_at <= now() AND {of_kind}) AS {kind}"
+    for kind, of_kind in _OF_KIND.items()
+)
 
 
 async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
@@ -77,6 +90,45 @@ async def lock_due(conn: Connection, account_id: str, *, limit: int) -> list[Inv
         """,  # noqa: S608 - a constant list of columns
         account_id,
         limit,
+    )
+    return [_invoice(row) for row in rows]
+
+
+async def due_kinds(conn: Connection, account_id: str) -> frozenset[Kind]:
+    """The kinds of which this account has anything due."""
+    row = await conn.fetchrow(f"SELECT {_ANY_DUE}", account_id)
+    return frozenset(kind for kind in Kind if row is not None and row[kind])
+
+
+async def lock_due_of(
+    conn: Connection, account_id: str, kind: Kind, *, limit: int
+) -> list[Invoice]:
+    """The account's due invoices of one kind, longest waiting first, locked."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM invoices
+         WHERE account_id = $1 AND due_at <= now() AND {_OF_KIND[kind]}
+         ORDER BY due_at, ordinal LIMIT $2
+           FOR UPDATE
+        """,  # noqa: S608 - constants
+        account_id,
+        limit,
+    )
+    return [_invoice(row) for row in rows]
+
+
+async def lock_invoices(
+    conn: Connection, account_id: str, invoice_ids: Sequence[str]
+) -> list[Invoice]:
+    """These invoices of the account, those that it has, locked."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM invoices
+         WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id
+           FOR UPDATE
+        """,  # noqa: S608 - as above
+        account_id,
+        invoice_ids,
     )
     return [_invoice(row) for row in rows]
 
