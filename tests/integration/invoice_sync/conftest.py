@@ -24,6 +24,7 @@ from pipeline_contracts.envelope import Envelope, decode
 from pipeline_contracts.invoice import InvoiceCreated, InvoiceLine, InvoiceUpdated, InvoiceVoided
 from pipeline_messaging import leases
 from pipeline_messaging.outbox import unpack_headers
+from pipeline_service_defaults.keys import new_private_key, public_jwk
 from pipeline_service_defaults.migrate import directories_of
 from pipeline_xero.client import GatewayClient
 from xero_simulator.app import XeroSimulator
@@ -351,6 +352,21 @@ async def ready(service) -> Service:
     await service.settle()
     service.gateway.calls.clear()
     return service
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory):
+    """Keys of people and services as the issuers file lists them."""
+    folder = tmp_path_factory.mktemp("identities")
+    person, own, backend = new_private_key(), new_private_key(), new_private_key()
+    issuers = {
+        "pipeline": {"kind": "person", "keys": [public_jwk(person)]},
+        "pipeline-backend": {"kind": "service", "keys": [public_jwk(backend)]},
+        "payment-ingest": {"kind": "service", "keys": [public_jwk(own)]},
+    }
+    (folder / "issuers.json").write_text(json.dumps(issuers))
+    (folder / "own.pem").write_text(own)
+    return folder, person, backend, own
 
 
 # Test modules are imported by path and cannot import this one, so what they call comes as fixtures.

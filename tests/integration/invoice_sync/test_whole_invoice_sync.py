@@ -1,7 +1,6 @@
 """The service as it runs: on real Kafka with its HTTP interface, and as a process killed at each named step."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from sync_processes import gateway_app, running_process, until
 
 from invoice_sync import app as app_module
 from invoice_sync.settings import InvoiceSyncSettings
@@ -22,8 +22,7 @@ from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import encode
 from pipeline_contracts.sync import ContactMapped, InvoiceSynced, SyncEvent, SyncFailed
 from pipeline_contracts.topics import Topic
-from pipeline_local_stack.processes import free_port
-from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
+from pipeline_service_defaults.keys import sign
 
 STEPS = [
     "worker:after_claim",
@@ -45,21 +44,6 @@ STEPS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def identities(tmp_path_factory):
-    """Keys of people and services as the issuers file lists them."""
-    folder = tmp_path_factory.mktemp("identities")
-    person, own, backend = new_private_key(), new_private_key(), new_private_key()
-    issuers = {
-        "pipeline": {"kind": "person", "keys": [public_jwk(person)]},
-        "pipeline-backend": {"kind": "service", "keys": [public_jwk(backend)]},
-        "payment-ingest": {"kind": "service", "keys": [public_jwk(own)]},
-    }
-    (folder / "issuers.json").write_text(json.dumps(issuers))
-    (folder / "own.pem").write_text(own)
-    return folder, person, backend, own
-
-
 def person_token(identities, account_id, role="admin", **claims) -> str:
     now = int(time.time())
     values = {
@@ -79,45 +63,6 @@ def service_token(identities, name="pipeline-backend", audience="invoice-sync") 
     now = int(time.time())
     key = identities[2] if name == "pipeline-backend" else identities[3]
     return sign(key, {"iss": name, "sub": name, "aud": audience, "iat": now, "exp": now + 300})
-
-
-def gateway_app(gateway):
-    """The stand-in for the gateway as an ASGI application."""
-
-    async def serve(scope, receive, send):
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        query = scope["query_string"].decode()
-        url = f"http://gateway{scope['raw_path'].decode().partition('?')[0]}" + (
-            f"?{query}" if query else ""
-        )
-        headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
-        request = httpx.Request(scope["method"], url, headers=headers, content=body)
-        answer = await gateway.handle_async_request(request)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": answer.status_code,
-                "headers": [
-                    (name.encode(), value.encode()) for name, value in answer.headers.items()
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": answer.content})
-
-    return serve
-
-
-async def until(condition, what: str, seconds: float = 40) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - the condition is another process's
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(f"waited {seconds} s in vain until {what}")
 
 
 class Wire:
@@ -328,39 +273,6 @@ async def map_over_http(service, client, base, person, viewer) -> None:
     assert [each["customer_id"] for each in listed["mappings"]] == ["cust-1", "cust-2"]
     assert (await client.delete(mapping, headers=person)).status_code == 204
     assert (await client.delete(mapping, headers=person)).status_code == 404
-
-
-@asynccontextmanager
-async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None, lease_seconds=1):
-    """The service as a process of its own. Kafka is away: the work in the tables must get done all the same."""
-    port = free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": sync_dsn,
-        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        "HTTP_PORT": str(port),
-        "AUTH_ISSUERS_FILE": str(identities[0] / "issuers.json"),
-        "SERVICE_KEY_FILE": str(identities[0] / "own.pem"),
-        "CONNECTOR_URL": gateway_url,
-        "WORKER_LEASE_SECONDS": str(lease_seconds),
-        "LOG_LEVEL": "ERROR",
-    }
-    if failpoint:
-        environment["FAILPOINT"] = failpoint
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "invoice_sync", env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), 30)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-                raise
 
 
 @pytest.mark.parametrize("step", STEPS)

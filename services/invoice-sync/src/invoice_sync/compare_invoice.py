@@ -1,25 +1,20 @@
-"""An invoice that is in Xero already: read it there, compare the three states, and do what the comparison says."""
+"""Invoices that are in Xero already: read them there, compare each, and do what its comparison says."""
 
 import time
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import confirm, lifecycle, mapping, trouble, update
+from invoice_sync.domain import confirm, lifecycle, mapping, retry, trouble, update
 from invoice_sync.domain.blocks import block
-from invoice_sync.domain.plan import read_body
-from invoice_sync.domain.state import (
-    Account,
-    Intent,
-    IntentRef,
-    Invoice,
-    Link,
-    Operation,
-    State,
-)
+from invoice_sync.domain.state import Account, Block, Intent, IntentRef, Invoice, Link, State, Step
+from invoice_sync.domain.turns import fitting
+from invoice_sync.domain.update import Change
+from invoice_sync.read_invoices import Read, read_in_xero
 from invoice_sync.send_intent import send_intent
 from invoice_sync.store import (
     accounts,
@@ -29,45 +24,52 @@ from invoice_sync.store import (
     invoices,
     steps,
 )
-from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.client import Lane
-from pipeline_xero.documents import XeroInvoice
-from pipeline_xero.errors import NotFound, RateLimited, UnexpectedAnswer, XeroError
-from pipeline_xero.wire import elements
+from pipeline_xero.errors import RateLimited, XeroError
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The invoice as Xero just showed it; None when Xero has it no more."""
-
-    invoice: XeroInvoice | None
-    correlation_id: str | None = None
+# What pure code raises over values nobody foresaw. One such invoice must not stop its account.
+_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-async def compare_in_xero(deps: Deps, lease: Lease, account: Account, row: Invoice) -> None:
-    """Compare one invoice with Xero and push, adopt, stop, or leave it.
+async def compare_in_xero(
+    deps: Deps, lease: Lease, account: Account, rows: Sequence[Invoice]
+) -> None:
+    """Compare invoices of one kind with Xero, and push, adopt, stop, or leave each.
+
+    They are read in one call, and what is to be written goes in one call; between them each invoice has a decision
+    and a transaction of its own.
 
     Raises:
-        LeaseLost: Nothing was recorded.
+        LeaseLost: Another worker has the account; what was not recorded by then is not.
     """
+    lane = _lane(rows[0])
     async with deps.pool.acquire() as conn:
-        links = await invoice_links.links_of(conn, row.account_id, [row.invoice_id])
-    link = links[row.invoice_id]
+        links = await invoice_links.links_of(
+            conn, account.account_id, [row.invoice_id for row in rows]
+        )
     try:
-        read = await _read(deps, link, _lane(row))
+        reads = await read_in_xero(deps, list(links.values()), lane)
     except XeroError as error:
-        await _postpone(deps, lease, account, row, error)
+        await _postpone(deps, lease, account, rows, error, lane)
         return
     failpoint("compare:after_read")
-    intent = await _record(deps, lease, account, row, read)
+    if account.pause_count:
+        await _resume(deps, lease)
+    changed = [
+        row.invoice_id
+        for row in rows
+        if row.invoice_id in reads and await _settle(deps, lease, row.invoice_id, reads)
+    ]
     deps.on_recorded()
-    if intent is not None:
+    if not changed:
+        return
+    for intent in await _intend(deps, lease, changed, reads):
         await send_intent(deps, lease, account, intent, chosen_at=time.monotonic())
 
 
@@ -76,137 +78,184 @@ def _lane(row: Invoice) -> Lane:
     return "sweeps" if row.is_settled else "invoices"
 
 
-async def _read(deps: Deps, link: Link, lane: Lane) -> _Read:
-    path = f"Invoices/{link.xero_invoice_id}"
-    try:
-        reply = await deps.gateway.get(
-            link.account_id, path, params={"unitdp": "4"}, tenant_id=link.tenant_id, lane=lane
-        )
-    except NotFound as error:
-        if error.by_gateway:
-            raise
-        return _Read(None)
-    found = elements(reply.json(), "Invoices")
-    if len(found) != 1:
-        raise UnexpectedAnswer(f"{path}: {len(found)} invoices answered")
-    return _Read(XeroInvoice.from_json(found[0]), reply.correlation_id)
-
-
 async def _postpone(
-    deps: Deps, lease: Lease, account: Account, row: Invoice, error: XeroError
+    deps: Deps,
+    lease: Lease,
+    account: Account,
+    rows: Sequence[Invoice],
+    error: XeroError,
+    lane: Lane,
 ) -> None:
-    """The invoice could not be read: nothing has happened, so it simply waits."""
+    """The invoices could not be read: nothing has happened, so they simply wait."""
     found = trouble.of(error, count=account.pause_count + 1, chance=deps.chance())
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        _, now = await accounts.find(conn, row.account_id)
-        current = await invoices.lock_invoice(conn, row.account_id, row.invoice_id)
-        if current is None:
-            return
+        _, now = await accounts.find(conn, account.account_id)
         until = now + (found.pause or trouble.LOOK_AGAIN)
         # A limit of the sweeps' lane is none of the account's: invoices to be sent need not wait for it.
-        only_lane = isinstance(error, RateLimited) and _lane(row) == "sweeps"
+        only_lane = isinstance(error, RateLimited) and lane == "sweeps"
         if found.pause is not None and not only_lane:
             await accounts.pause(
                 conn,
-                row.account_id,
+                account.account_id,
                 until=until,
                 code=found.block.code,
                 count=account.pause_count + 1,
             )
-        if current.is_settled:
-            await steps.save(conn, [lifecycle.look_again(current, until)], now)
-        elif found.state is State.WAITING_FOR_CONNECTION:
-            at = until if found.pause else None
-            step = lifecycle.waits(current, found.state, found.block, look_again_at=at)
-            await steps.save(conn, [step], now)
-        else:
-            state = found.state if found.state is State.WAITING_FOR_BUDGET else State.PENDING
-            await steps.save(conn, [lifecycle.postponed(current, state, until, found.block)], now)
+        current = await invoices.lock_invoices(
+            conn, account.account_id, [row.invoice_id for row in rows]
+        )
+        state = found.state
+        if state not in {State.WAITING_FOR_CONNECTION, State.WAITING_FOR_BUDGET}:
+            state = State.PENDING
+        look_again_at = until if found.pause else None
+        await steps.save(
+            conn, [_later(row, state, until, found.block, look_again_at) for row in current], now
+        )
     deps.on_recorded()
 
 
-async def _record(
-    deps: Deps, lease: Lease, account: Account, row: Invoice, read: _Read
-) -> Intent | None:
-    """Record the comparison, and the intent if something is to be pushed."""
+def _later(
+    row: Invoice, state: State, until: datetime, why: Block, look_again_at: datetime | None
+) -> Step:
+    """The invoice waits. One that is settled stays so: looking again in vain is no failure of its sync."""
+    if row.is_settled:
+        return lifecycle.look_again(row, until)
+    if state is State.WAITING_FOR_CONNECTION:
+        return lifecycle.waits(row, state, why, look_again_at=look_again_at)
+    return lifecycle.postponed(row, state, until, why)
+
+
+async def _resume(deps: Deps, lease: Lease) -> None:
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        current_account, now = await accounts.find(conn, row.account_id)
-        if account.pause_count:
-            await accounts.resume(conn, row.account_id)
-        current = await invoices.lock_invoice(conn, row.account_id, row.invoice_id)
-        links = await invoice_links.links_of(conn, row.account_id, [row.invoice_id])
-        link = links.get(row.invoice_id)
-        if current is None or link is None:
-            return None
-        body = read_body(current.desired)
-        if read.invoice is None and current.operation is Operation.VOID:
-            await steps.save(conn, [lifecycle.never_sent(current)], now)
-            return None
-        if body is None:
-            unreadable = block(ProblemCode.INTERNAL_ERROR)
-            await steps.save(conn, [lifecycle.failed(current, unreadable)], now)
-            return None
-        if read.invoice is None:
-            gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
-            await steps.save(conn, [lifecycle.failed(current, gone)], now)
-            return None
-        contact_id = await _contact_of(conn, current, link.tenant_id)
-        seen = confirm.Seen(
-            read.invoice,
-            current_account,
-            link.tenant_id,
-            deps.xero_web_url,
-            now,
-            read.correlation_id,
-        )
-        verdict = update.judge(current, link, body, contact_id, seen)
-        if not isinstance(verdict, update.Push):
-            await steps.save(conn, [verdict], now)
-            return None
-        return await _push(conn, deps, verdict, body, contact_id, now)
+        await accounts.resume(conn, lease.account_id)
 
 
-async def _contact_of(conn: Connection, row: Invoice, tenant_id: str) -> str | None:
-    if row.customer_id is None:
-        return None
-    found = await contact_mappings.mappings_of(conn, row.account_id, tenant_id, [row.customer_id])
-    mapped = found.get(row.customer_id)
-    return mapped.contact_id if mapped else None
+async def _settle(deps: Deps, lease: Lease, invoice_id: str, reads: Mapping[str, Read]) -> bool:
+    """Record the comparison of one invoice; True, with nothing recorded, if it is to be changed in Xero."""
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        account, now = await accounts.find(conn, lease.account_id)
+        decisions = await _decide(conn, deps, account, [invoice_id], reads, now)
+        settled = [each for each in decisions if isinstance(each, Step)]
+        await steps.save(conn, settled, now)
+        return len(settled) < len(decisions)
 
 
-async def _push(
+async def _intend(
+    deps: Deps, lease: Lease, invoice_ids: Sequence[str], reads: Mapping[str, Read]
+) -> list[Intent]:
+    """Record what is to be written: the changes of one call, the voids of another.
+
+    Each is decided again under the lock that commits it: a newer version may have come since.
+    """
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        account, now = await accounts.find(conn, lease.account_id)
+        decisions = await _decide(conn, deps, account, invoice_ids, reads, now)
+        await steps.save(conn, [each for each in decisions if isinstance(each, Step)], now)
+        changes = [each for each in decisions if isinstance(each, Change)]
+        changes = changes[
+            : fitting([2 * len(each.push.step.row.desired or "") for each in changes])
+        ]
+        failpoint("update:before_intent")
+        batches = {
+            "update": [each for each in changes if not each.is_void],
+            "void": [each for each in changes if each.is_void],
+        }
+        intended = [
+            await _record_intent(conn, account, kind, batch, now)
+            for kind, batch in batches.items()
+            if batch
+        ]
+        failpoint("update:after_intent")
+    return intended
+
+
+async def _decide(
     conn: Connection,
     deps: Deps,
-    push: update.Push,
-    body: InvoiceBody,
-    contact_id: str | None,
+    account: Account,
+    invoice_ids: Sequence[str],
+    reads: Mapping[str, Read],
     now: datetime,
-) -> Intent:
-    row, link = push.step.row, push.link
-    is_void = row.operation is Operation.VOID
-    element = (
-        update.void_element(link)
-        if is_void
-        else update.update_element(
-            body, contact_id or link.base.get("contact") or "", deps.write, push
+) -> list[Step | Change]:
+    """Decide on each invoice, locked, by what was read of it."""
+    rows = await invoices.lock_invoices(conn, account.account_id, invoice_ids)
+    links = await invoice_links.links_of(conn, account.account_id, invoice_ids)
+    contacts = await contacts_of(conn, account.account_id, rows, list(links.values()))
+    return [
+        _decision(deps, account, row, links[row.invoice_id], contacts, reads[row.invoice_id], now)
+        for row in rows
+    ]
+
+
+async def contacts_of(
+    conn: Connection, account_id: str, rows: Sequence[Invoice], links: Sequence[Link]
+) -> dict[str, str]:
+    """The contacts of these invoices' customers in the organisation they are in, by customer_id."""
+    customer_ids = sorted({row.customer_id for row in rows if row.customer_id is not None})
+    if not customer_ids or not links:
+        return {}
+    mapped = await contact_mappings.mappings_of(conn, account_id, links[0].tenant_id, customer_ids)
+    return {customer_id: each.contact_id for customer_id, each in mapped.items()}
+
+
+def _decision(
+    deps: Deps,
+    account: Account,
+    row: Invoice,
+    link: Link,
+    contacts: Mapping[str, str],
+    read: Read,
+    now: datetime,
+) -> Step | Change:
+    if read.error is not None:
+        found = trouble.of(read.error, count=row.attempts + 1, chance=deps.chance())
+        until = now + (found.pause or trouble.LOOK_AGAIN)
+        return _later(row, State.PENDING, until, found.block, until)
+    try:
+        contact_id = contacts.get(row.customer_id or "")
+        return update.resolve(
+            row, link, contact_id, seen_of(deps, account, link, read, now), deps.write
         )
+    except _UNFORESEEN:
+        log.exception("not_compared", account_id=row.account_id, invoice_id=row.invoice_id)
+        until = now + retry.backoff(row.attempts + 1, deps.chance())
+        return _later(row, State.PENDING, until, block(ProblemCode.INTERNAL_ERROR), until)
+
+
+def seen_of(
+    deps: Deps, account: Account, link: Link, read: Read, now: datetime
+) -> confirm.Seen | None:
+    """What was read, with its circumstances; None when Xero has the invoice no more."""
+    if read.invoice is None:
+        return None
+    return confirm.Seen(
+        read.invoice, account, link.tenant_id, deps.xero_web_url, now, read.correlation_id
     )
-    failpoint("update:before_intent")
+
+
+async def _record_intent(
+    conn: Connection, account: Account, kind: str, batch: Sequence[Change], now: datetime
+) -> Intent:
+    tenant_id = batch[0].push.link.tenant_id
     intent = await intents.add(
         conn,
-        account_id=row.account_id,
-        tenant_id=link.tenant_id,
-        kind="void" if is_void else "update",
+        account_id=account.account_id,
+        tenant_id=tenant_id,
+        kind=kind,
         method="POST",
-        path=f"Invoices/{link.xero_invoice_id}",
-        body=mapping.invoices_body([element]),
-        idempotency_key=f"{'void' if is_void else 'update'}-{uuid.uuid4().hex}",
+        # Each element names its InvoiceID. By number alone a POST would overwrite whatever bears that number.
+        path="Invoices",
+        body=mapping.invoices_body([each.element for each in batch]),
+        idempotency_key=f"{kind}-{uuid.uuid4().hex}",
     )
-    ref = IntentRef(intent.id, 0, row.version)
-    sending = lifecycle.sending(row, ref, link.tenant_id)
-    step = lifecycle.then(push.step, replace(sending, link=link))
-    await steps.save(conn, [step], now)
-    failpoint("update:after_intent")
+    sending: list[Step] = []
+    for place, each in enumerate(batch):
+        row = each.push.step.row
+        going = lifecycle.sending(row, IntentRef(intent.id, place, row.version), tenant_id)
+        sending.append(lifecycle.then(each.push.step, replace(going, link=each.push.link)))
+    await steps.save(conn, sending, now)
     return intent

@@ -9,7 +9,7 @@ import structlog
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain import contacts, lifecycle, retry, trouble, xero_messages
-from invoice_sync.domain.outcome import Answer, outcome_of
+from invoice_sync.domain.outcome import Answer, answer_to, outcome_of
 from invoice_sync.domain.pace import rest_after
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
@@ -126,10 +126,12 @@ async def _record_invoices(
             ids = [row.invoice_id for row in rows]
             links = await invoice_links.links_of(conn, intent.account_id, ids)
         answer = Answer(current, intent, deps.xero_web_url, now, reply.correlation_id)
-        # Answers are matched by place: where one is missing, nobody can say whose.
-        answered = results if len(results) == len(rows) else ()
+        # Answers without an id are matched by place: where one is missing, nobody can say whose.
+        placed = results if len(results) == len(rows) else ()
         outcomes = [
-            outcome_of(row, _at(answered, row), links.get(row.invoice_id), answer) for row in rows
+            outcome_of(row, answer_to(row, link, results, placed), link, answer)
+            for row in rows
+            for link in (links.get(row.invoice_id),)
         ]
         recorded = [each.step for each in outcomes]
         await steps.save(conn, await _mapped_since(conn, intent, recorded, now), now)
@@ -169,11 +171,6 @@ async def _mapped_since(
         else each
         for each in recorded
     ]
-
-
-def _at(results: Sequence[ElementResult], row: Invoice) -> ElementResult | None:
-    place = row.intent.position if row.intent else 0
-    return results[place] if place < len(results) else None
 
 
 async def record_trouble(

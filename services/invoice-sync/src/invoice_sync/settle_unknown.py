@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, mapping, retry, trouble
-from invoice_sync.domain.blocks import block
 from invoice_sync.domain.outcome import LANDS_WITHIN, Answer, found_in_xero, matches, may_still_land
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import SendAgain
 from invoice_sync.domain.state import Account, Intent, Invoice, Step
 from invoice_sync.record_contacts import look_up_contacts
 from invoice_sync.send_intent import record_trouble, send_intent
+from invoice_sync.settle_changes import CHANGES, settle_changes
 from invoice_sync.store import accounts, intents, invoices, steps
-from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import UnexpectedAnswer, XeroError
@@ -41,6 +39,9 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
         must_look_up=intent.must_look_up,
         now=now,
     )
+    if intent.kind in CHANGES:
+        await settle_changes(deps, lease, account, intent, key_counts=isinstance(plan, SendAgain))
+        return
     if isinstance(plan, SendAgain):
         await send_intent(deps, lease, account, intent, chosen_at=chosen_at, is_first=False)
         return
@@ -48,10 +49,8 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
     try:
         if intent.kind == "create":
             await _look_up_invoices(deps, lease, account, intent)
-        elif intent.kind == "contacts":
-            await look_up_contacts(deps, lease, intent)
         else:
-            await _compare_afresh(deps, lease, intent)
+            await look_up_contacts(deps, lease, intent)
     except XeroError as error:
         await record_trouble(deps, lease, account, intent, error, is_first=False)
         return
@@ -80,7 +79,7 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
                 settled.append(found_in_xero(row, elements_of, marker, answer, retry_after=wait))
             except UnexpectedAnswer:
                 # One invoice that cannot be read must not hold up what else the account has to send.
-                unreadable.append(_still_unclear(row, now))
+                unreadable.append(lifecycle.still_unclear(row, now + trouble.LOOK_AGAIN))
         await steps.save(conn, [*settled, *unreadable], now)
         if len(settled) == len(rows):
             await intents.close(conn, intent.id)
@@ -91,12 +90,6 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
             )
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
-
-
-def _still_unclear(row: Invoice, now: datetime) -> Step:
-    until = now + trouble.LOOK_AGAIN
-    why = block(ProblemCode.OUTCOME_UNKNOWN, retry_at="in a few minutes")
-    return lifecycle.unclear(row, until, why, tell=True)
 
 
 def _number(row: Invoice) -> str:
@@ -136,18 +129,3 @@ def _chunks(numbers: Sequence[str]) -> list[list[str]]:
         chunks[-1].append(number)
         length += len(number) + 1
     return chunks
-
-
-async def _compare_afresh(deps: Deps, lease: Lease, intent: Intent) -> None:
-    """An update or void of unknown outcome: reading the invoice again tells, and a repeat harms nobody."""
-    async with deps.pool.acquire() as conn, conn.transaction():
-        await lease.verify(conn)
-        _, now = await accounts.find(conn, intent.account_id)
-        rows = await invoices.lock_of_intent(conn, intent.id)
-        delay = [retry.backoff(row.attempts + 1, deps.chance()) for row in rows]
-        again = [
-            lifecycle.again_alone(row, now + wait, "outcome unknown; compared with Xero again")
-            for row, wait in zip(rows, delay, strict=True)
-        ]
-        await steps.save(conn, again, now)
-        await intents.close(conn, intent.id)

@@ -49,7 +49,7 @@ async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
             case Send(account, intent, chosen_at):
                 await send_intent(deps, lease, account, intent, chosen_at=chosen_at)
             case CompareInXero(account, rows):
-                await compare_in_xero(deps, lease, account, rows[0])
+                await compare_in_xero(deps, lease, account, rows)
             case LookOn():
                 deps.on_recorded()
     return await _come_back(deps, lease.account_id)

@@ -146,6 +146,12 @@ def unclear(row: Invoice, until: datetime | None, why: Block, *, tell: bool) -> 
     return _blocked(row, why, until)
 
 
+def still_unclear(row: Invoice, until: datetime) -> Step:
+    """Xero was asked what became of it, and its answer about this one cannot be read."""
+    why = block(ProblemCode.OUTCOME_UNKNOWN, retry_at="in a few minutes")
+    return unclear(row, until, why, tell=True)
+
+
 def again_alone(row: Invoice, due_at: datetime, detail: str) -> Step:
     """Nothing of it is in Xero; take it up from the start, in a call of its own."""
     pending = replace(

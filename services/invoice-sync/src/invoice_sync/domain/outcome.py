@@ -12,6 +12,7 @@ from invoice_sync.domain.state import Account, Intent, Invoice, Link, Operation,
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.documents import XeroInvoice
 from pipeline_xero.errors import UnexpectedAnswer
+from pipeline_xero.json_forms import ZERO_GUID
 from pipeline_xero.outcomes import ElementResult, ElementStatus
 
 GONE = frozenset({"VOIDED", "DELETED"})
@@ -36,6 +37,36 @@ class Outcome:
 
     step: Step
     look_up: bool = False
+
+
+def answer_to(
+    row: Invoice,
+    link: Link | None,
+    results: Sequence[ElementResult],
+    placed: Sequence[ElementResult],
+) -> ElementResult | None:
+    """The element of a write's answer that is about this invoice; None if nobody can say which.
+
+    Args:
+        row: The invoice, which still carries its intent.
+        link: Its link, for an update or void: Xero names the InvoiceID in its answer.
+        results: All elements answered.
+        placed: The same, if they stand in the places of what was sent; else empty.
+    """
+    if link is not None:
+        ours = link.xero_invoice_id.lower()
+        for each in results:
+            if _id_of(each) == ours:
+                return each
+    place = row.intent.position if row.intent else 0
+    found = placed[place] if place < len(placed) else None
+    if found is not None and link is not None and _id_of(found) not in {"", ZERO_GUID}:
+        return None  # it names another invoice
+    return found
+
+
+def _id_of(result: ElementResult) -> str:
+    return str(result.source.get("InvoiceID") or "").lower()
 
 
 def outcome_of(

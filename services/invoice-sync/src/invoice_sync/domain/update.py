@@ -6,6 +6,7 @@ from typing import Any
 
 from invoice_sync.domain import confirm, lifecycle, mapping, three_way
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
 from invoice_sync.domain.three_way import Plan, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -34,6 +35,104 @@ class Push:
     link: Link
     changed: frozenset[str]
     is_paid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An invoice to be changed in Xero: the step before sending, and the element to send."""
+
+    push: Push
+    element: Mapping[str, Any]
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the invoice is to be withdrawn: only then is its status sent."""
+        return "Status" in self.element
+
+
+def resolve(
+    row: Invoice,
+    link: Link,
+    contact_id: str | None,
+    seen: confirm.Seen | None,
+    settings: mapping.WriteSettings,
+) -> Step | Change:
+    """Decide on an invoice that is, or was, in Xero.
+
+    Args:
+        row: The invoice, locked.
+        link: Its link.
+        contact_id: The customer's contact now; None when it is mapped no more.
+        seen: The invoice as Xero just showed it; None when Xero has it no more.
+        settings: What a payload needs besides.
+    """
+    is_void = row.operation is Operation.VOID
+    if seen is None and is_void:
+        return lifecycle.never_sent(row)
+    body = read_body(row.desired)
+    if body is None:
+        return lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR))
+    if seen is None:
+        gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
+        return lifecycle.failed(row, gone)
+    verdict = judge(row, link, body, contact_id, seen)
+    if not isinstance(verdict, Push):
+        return verdict
+    if is_void:
+        return Change(verdict, void_element(verdict.link))
+    contact = contact_id or link.base.get("contact") or ""
+    return Change(verdict, update_element(body, contact, settings, verdict))
+
+
+def after_unknown(
+    row: Invoice,
+    link: Link,
+    element: Mapping[str, Any],
+    contact_id: str | None,
+    seen: confirm.Seen | None,
+    settings: mapping.WriteSettings,
+) -> Step | None:
+    """Settle a change of unknown outcome by what Xero shows now.
+
+    Xero holds what was sent: it arrived, or somebody made the same change. Xero holds something else than before
+    sending: somebody edited it, whether or not our change had come first; the two are compared, and sending again
+    would overwrite that edit. None when the invoice is as it was before: nothing has arrived so far.
+
+    Args:
+        row: The invoice, which still carries its intent.
+        link: Its link; ``observed`` is what Xero showed just before the change was sent.
+        element: The element that was sent.
+        contact_id: The customer's contact now; None when it is mapped no more.
+        seen: The invoice as Xero just showed it; None when Xero has it no more.
+        settings: What a payload needs besides.
+    """
+    taken_up = replace(row, state=State.PENDING, intent=None, block=None)
+    if seen is not None:
+        observed = mapping.xero_snapshot(seen.invoice, link.line_item_ids)
+        if "Status" in element and observed[three_way.STATUS] == three_way.WITHDRAWN:
+            return confirm.voided(row, seen, link)
+        sent = read_body(row.sent)
+        if "Status" not in element and sent is not None and _holds(sent, element, seen, link):
+            version = row.intent.version if row.intent else row.version
+            return confirm.updated(row, sent, version, seen, link)
+        if observed == link.observed:
+            return None
+    found = resolve(taken_up, link, contact_id, seen, settings)
+    return None if isinstance(found, Change) else found
+
+
+def _holds(sent: InvoiceBody, element: Mapping[str, Any], seen: confirm.Seen, link: Link) -> bool:
+    """Whether Xero holds just what was sent."""
+    lines = mapping.pair_lines(
+        [line.line_id for line in sent.lines],
+        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
+        link.line_item_ids,
+    )
+    contact = (element.get("Contact") or {}).get("ContactID") or link.base.get("contact")
+    wanted = mapping.desired_snapshot(sent, contact)
+    ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
+    compared = three_way.compare(link.base, ours, mapping.xero_snapshot(seen.invoice, lines))
+    return compared.plan is Plan.IN_SYNC
 
 
 def judge(

@@ -1,0 +1,84 @@
+"""invoice-sync as processes of its own, and the stand-in for the gateway as a server they can reach."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from pipeline_local_stack.processes import free_port
+
+
+def gateway_app(gateway):
+    """The stand-in for the gateway as an ASGI application."""
+
+    async def serve(scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        query = scope["query_string"].decode()
+        url = f"http://gateway{scope['raw_path'].decode().partition('?')[0]}" + (
+            f"?{query}" if query else ""
+        )
+        headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
+        request = httpx.Request(scope["method"], url, headers=headers, content=body)
+        answer = await gateway.handle_async_request(request)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status_code,
+                "headers": [
+                    (name.encode(), value.encode()) for name, value in answer.headers.items()
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.content})
+
+    return serve
+
+
+async def until(condition, what: str, seconds: float = 40) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await condition():  # noqa: ASYNC110 - the condition is another process's
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"waited {seconds} s in vain until {what}")
+
+
+@asynccontextmanager
+async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None, lease_seconds=1):
+    """The service as a process of its own. Kafka is away: the work in the tables must get done all the same."""
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": sync_dsn,
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "HTTP_PORT": str(port),
+        "AUTH_ISSUERS_FILE": str(identities[0] / "issuers.json"),
+        "SERVICE_KEY_FILE": str(identities[0] / "own.pem"),
+        "CONNECTOR_URL": gateway_url,
+        "WORKER_LEASE_SECONDS": str(lease_seconds),
+        "LOG_LEVEL": "ERROR",
+    }
+    if failpoint:
+        environment["FAILPOINT"] = failpoint
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "invoice_sync", env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 30)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                raise
