@@ -119,6 +119,20 @@ def test_an_arrived_line_is_known_by_its_place(world, line_of):
     assert step.link.line_item_ids == {"1": "l-1", "2": "l-2"}
 
 
+def test_a_line_that_both_sides_have_added_is_no_conflict(world, line_of):
+    lines = [line_of("1"), line_of("2")]
+    wanted = world.body_of(version=2, reference="one", lines=lines)
+    row = replace(
+        world.row, state=State.PENDING, intent=None, sent=None, desired=wanted.model_dump_json()
+    )
+    step = update.resolve(row, world.link, CONTACT, world.seen(wanted), world.settings)
+    assert [type(each) for each in step.events] == [InvoiceSynced]
+    assert step.link.line_item_ids == {"1": "l-1", "2": "l-2"}
+    other = world.body_of(lines=[line_of("1"), line_of("2", quantity="9")])
+    step = update.resolve(row, world.link, CONTACT, world.seen(other), world.settings)
+    assert [type(each) for each in step.events] == [OutOfSync]
+
+
 def test_a_void_has_arrived_once_the_invoice_is_withdrawn(world):
     row = replace(world.row, operation=Operation.VOID)
     void = update.void_element(world.link)

@@ -123,16 +123,21 @@ def after_unknown(
 
 def _holds(sent: InvoiceBody, element: Mapping[str, Any], seen: confirm.Seen, link: Link) -> bool:
     """Whether Xero holds just what was sent."""
-    lines = mapping.pair_lines(
-        [line.line_id for line in sent.lines],
-        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
-        link.line_item_ids,
-    )
     contact = (element.get("Contact") or {}).get("ContactID") or link.base.get("contact")
     wanted = mapping.desired_snapshot(sent, contact)
     ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
-    compared = three_way.compare(link.base, ours, mapping.xero_snapshot(seen.invoice, lines))
-    return compared.plan is Plan.IN_SYNC
+    paired = _paired(sent, link, seen)
+    return three_way.compare(link.base, ours, paired.observed).plan is Plan.IN_SYNC
+
+
+def _paired(body: InvoiceBody, link: Link, seen: confirm.Seen) -> Link:
+    """The link with Xero's lines that are new to us taken for those of ours that are new to Xero, by their place."""
+    lines = mapping.pair_lines(
+        [line.line_id for line in body.lines],
+        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
+        link.line_item_ids,
+    )
+    return replace(link, line_item_ids=lines, observed=mapping.xero_snapshot(seen.invoice, lines))
 
 
 def judge(
@@ -162,6 +167,13 @@ def judge(
     )
     if row.operation is Operation.VOID and observed[three_way.STATUS] == three_way.WITHDRAWN:
         return confirm.voided(row, seen, link)
+    paired = _paired(body, now_seen, seen)
+    if (
+        compared.plan is Plan.CONFLICT
+        and three_way.compare(link.base, ours, paired.observed).plan is Plan.IN_SYNC
+    ):
+        # The same line was added on both sides: by hand, or by a write of ours that landed late.
+        return _in_sync(row, replace(paired, agreed=wanted, base=paired.observed), seen)
     match compared.plan:
         case Plan.IN_SYNC:
             agreed = replace(now_seen, agreed=wanted, base=observed)
