@@ -191,21 +191,6 @@ async def test_a_connection_lost_on_the_way_parks_the_work_until_it_is_back(read
     assert await ready.kinds("inv-1") == ["SyncFailed", "InvoiceSynced"]
 
 
-async def test_another_organisation_never_receives_old_work(ready):
-    await ready.want(ready.invoice("inv-1"))
-    other = next(each for each in ready.books.world.books if each != ready.books.tenant_id)
-    await ready.connect("DISCONNECTED")
-    await ready.turn()
-    await ready.connect(tenant_id=other)
-    await ready.settle()
-    assert await ready.state("inv-1") == "waiting_for_connection"
-    assert ready.gateway.calls == []
-    assert ready.books.world.books[other].documents == {}
-    await ready.connect()
-    await ready.settle()
-    assert await ready.state("inv-1") == "synced"
-
-
 async def test_out_of_budget_the_account_rests_as_long_as_xero_says(ready):
     ready.books.fault("rate_limit_minute", seconds=26)
     await ready.want(ready.invoice("inv-1"))
