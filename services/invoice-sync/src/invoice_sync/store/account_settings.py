@@ -1,0 +1,58 @@
+"""Rows of ``account_settings``: how an account wants its invoices in Xero."""
+
+from invoice_sync.domain.account_settings import (
+    AccountSettings,
+    EditPolicy,
+    InvoiceStatus,
+    MappingPolicy,
+)
+from pipeline_messaging.connection import Connection
+
+
+async def find(conn: Connection, account_id: str) -> AccountSettings:
+    """The account's settings; the defaults where nothing was ever chosen."""
+    row = await conn.fetchrow(
+        """
+        SELECT invoice_status, start_date, mapping_policy, edit_policy, default_account_code, default_tax_type,
+               number_prefix, version
+          FROM account_settings WHERE account_id = $1
+        """,
+        account_id,
+    )
+    if row is None:
+        return AccountSettings()
+    return AccountSettings(
+        invoice_status=InvoiceStatus(row["invoice_status"]),
+        start_date=row["start_date"],
+        mapping_policy=MappingPolicy(row["mapping_policy"]),
+        edit_policy=EditPolicy(row["edit_policy"]),
+        default_account_code=row["default_account_code"],
+        default_tax_type=row["default_tax_type"],
+        number_prefix=row["number_prefix"],
+        version=row["version"],
+    )
+
+
+async def save(conn: Connection, account_id: str, settings: AccountSettings) -> None:
+    """Store the settings; the caller holds the account's lock, under which it read the version before."""
+    await conn.execute(
+        """
+        INSERT INTO account_settings AS s (account_id, invoice_status, start_date, mapping_policy, edit_policy,
+               default_account_code, default_tax_type, number_prefix, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (account_id) DO UPDATE
+           SET invoice_status = excluded.invoice_status, start_date = excluded.start_date,
+               mapping_policy = excluded.mapping_policy, edit_policy = excluded.edit_policy,
+               default_account_code = excluded.default_account_code, default_tax_type = excluded.default_tax_type,
+               number_prefix = excluded.number_prefix, version = excluded.version
+        """,
+        account_id,
+        settings.invoice_status,
+        settings.start_date,
+        settings.mapping_policy,
+        settings.edit_policy,
+        settings.default_account_code,
+        settings.default_tax_type,
+        settings.number_prefix,
+        settings.version,
+    )
