@@ -18,8 +18,11 @@ class MappingPolicy(StrEnum):
     """What becomes of a customer that is not linked to a contact."""
 
     STRICT = "strict"
+    """Nothing by itself: a person links it."""
     MATCH = "match"
+    """It is linked to the one contact with its number, email or name; without doubt only."""
     CREATE = "create"
+    """It is linked to the contact with its number; otherwise one is created."""
 
 
 class EditPolicy(StrEnum):
@@ -36,7 +39,7 @@ class AccountSettings:
     invoice_status: InvoiceStatus = InvoiceStatus.AUTHORISED
     start_date: date | None = None
     """Invoices issued before are not synced; what is in Xero already goes on."""
-    mapping_policy: MappingPolicy = MappingPolicy.STRICT
+    mapping_policy: MappingPolicy = MappingPolicy.CREATE
     edit_policy: EditPolicy = EditPolicy.BLOCK
     default_account_code: str | None = None
     """Xero's account of lines that name none; None leaves it to the service's own setting."""
