@@ -116,3 +116,23 @@ async def test_merged_contact_shows_on_single_reads_and_pages_only(sim):
     assert all("MergedToContactID" not in row for row in unpaged)
     paged = (await sim.get("Contacts", includeArchived="true", page="1"))["Contacts"]
     assert any(row.get("MergedToContactID") == target for row in paged)
+
+
+async def test_the_documents_of_a_merged_contact_become_the_other_ones(sim):
+    target, source = await sim.contact("Target"), await sim.contact("Source")
+    line = {"Description": "Work", "Quantity": 1, "UnitAmount": 10, "AccountCode": "200"}
+    body = {"Type": "ACCREC", "Contact": {"ContactID": source}, "LineItems": [line]}
+    made = (await sim.write("PUT", "Invoices", body))["Invoices"][0]
+    await sim.admin("POST", f"/tenants/{sim.tenant}/contacts/{source}/merge-into/{target}", {})
+    shown = (await sim.get(f"Invoices/{made['InvoiceID']}"))["Invoices"][0]
+    assert shown["Contact"]["ContactID"] == target
+
+
+async def test_a_deleted_contact_is_gone_and_its_name_and_number_are_free(sim):
+    body = {"Name": "Acme", "ContactNumber": "c-1"}
+    contact = (await sim.write("PUT", "Contacts", body))["Contacts"][0]["ContactID"]
+    await sim.admin("DELETE", f"/tenants/{sim.tenant}/contacts/{contact}")
+    assert (await sim.call("GET", f"Contacts/{contact}")).status_code == 404
+    listed = await sim.get("Contacts", IDs=contact, includeArchived="true", page="1")
+    assert listed["Contacts"] == []
+    await sim.write("PUT", "Contacts", body)

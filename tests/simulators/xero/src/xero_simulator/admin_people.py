@@ -166,7 +166,22 @@ def people_router(world: World) -> APIRouter:  # noqa: C901, PLR0915 -- a table 
             found = scene.books.contacts[key]
             merged = replace(found, status="ARCHIVED", merged_to=target, updated=scene.now)
             scene.books.put_contact(merged)
+            # Its documents become the other contact's.
+            for document_id in list(scene.books.documents_by_contact.get(key, ())):
+                document = scene.books.documents[document_id]
+                scene.books.put_document(replace(document, contact_id=target))
             return ledger.contact(merged)
+
+        return _act(world, tenant, act)
+
+    @router.delete("/tenants/{tenant}/contacts/{key}")
+    async def delete_contact(tenant: str, key: str) -> Response:
+        def act(scene: Scene) -> Json:
+            if scene.books.documents_by_contact.get(key):
+                raise HTTPException(409, "a contact with documents can only be archived")
+            found = scene.books.contacts[key]
+            scene.books.drop_contact(found)
+            return ledger.contact(found)
 
         return _act(world, tenant, act)
 

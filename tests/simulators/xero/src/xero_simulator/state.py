@@ -102,6 +102,10 @@ class Books:
         if not silent:
             self.announce("contact", new.contact_id, created=old is None)
 
+    def drop_contact(self, contact: Contact) -> None:
+        """Removes a contact; Xero announces nothing of it."""
+        self._store(self.contacts, contact.contact_id, contact, None, self._index_contact)
+
     def put_document(self, new: Document) -> None:
         """Stores an invoice or credit note."""
         old = self.documents.get(new.document_id)
