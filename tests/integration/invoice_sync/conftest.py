@@ -19,7 +19,7 @@ from invoice_sync.domain.mapping import WriteSettings
 from invoice_sync.observe_invoices import observe_invoices
 from invoice_sync.sync_account import sync_account
 from pipeline_contracts.connection import ConnectionStatusChanged
-from pipeline_contracts.customer import CustomerCreated
+from pipeline_contracts.customer import CustomerCreated, CustomerUpdated
 from pipeline_contracts.envelope import Envelope, decode
 from pipeline_contracts.invoice import InvoiceCreated, InvoiceLine, InvoiceUpdated, InvoiceVoided
 from pipeline_messaging import leases
@@ -183,13 +183,15 @@ class Service:
     async def want(self, *events) -> None:
         await self._take_in(accept_invoices, events)
 
-    async def know(self, *customer_ids, name=None, version=1) -> None:
+    async def know(self, *customer_ids, name=None, version=1, **fields) -> None:
+        kind = CustomerCreated if version == 1 else CustomerUpdated
         events = [
-            CustomerCreated(
+            kind(
                 account_id=self.account_id,
                 customer_id=each,
                 version=version,
                 name=name or f"Customer {each}",
+                **fields,
             )
             for each in customer_ids
         ]
@@ -225,6 +227,9 @@ class Service:
         await self.pool.execute("UPDATE intents SET due_at = now()")
         await self.pool.execute("UPDATE invoices SET due_at = now() WHERE due_at IS NOT NULL")
         await self.pool.execute("UPDATE customers SET due_at = now() WHERE due_at IS NOT NULL")
+        await self.pool.execute(
+            "UPDATE contact_mappings SET check_at = now() WHERE check_at IS NOT NULL"
+        )
 
     async def settle(self, turns: int = 6) -> None:
         """Turns until nothing is due and nothing is open."""
@@ -310,7 +315,7 @@ async def sync_pool(sync_dsn) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(sync_dsn, min_size=1, max_size=10) as opened:
         await opened.execute(
             "TRUNCATE accounts, invoices, invoice_links, intents, customers, contact_mappings, timeline, audit,"
-            " outbox, inbox, account_leases"
+            " outbox, inbox, account_leases, account_settings"
         )
         yield opened
 

@@ -1,6 +1,7 @@
 """No statement of the worker's rounds scans a table: a tick costs the same with 50 or 50,000 invoices waiting."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -141,6 +142,17 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):
     await customers.release_for_connection(crowded, [account])
     await contact_mappings.mappings_of(crowded, account, tenant, ["cust-1", "cust-2"])
     await contact_mappings.list_mappings(crowded, account, tenant, after="", limit=100)
+    await contact_mappings.linked_to(crowded, account, tenant, ["c"])
+    await contact_mappings.to_check(crowded, account, tenant, limit=50)
+    at = datetime.now(UTC)
+    await contact_mappings.check(crowded, account, tenant, ["cust-1"], at)
+    await contact_mappings.doubt(crowded, account, tenant, ["cust-1"], linked_before=at)
+    await contact_mappings.check_again(crowded, account, code="CONTACT_ARCHIVED")
+    await customers.lock_of(crowded, account, ["cust-1"])
+    await customers.release_for_policy(crowded, account)
+    await customers.unlinked_waiting(crowded, account, limit=10)
+    await invoice_links.follow_merge(crowded, account, tenant, [("cust-1", "c", "d")])
+    await invoices.compare_conflicts_of(crowded, account, ["cust-1"])
     await invoice_links.links_of(crowded, account, ["inv-1", "inv-2"])
     await invoice_links.links_by_xero(crowded, [(tenant, "acc-7inv-1")])
     await intents.due(crowded, account)

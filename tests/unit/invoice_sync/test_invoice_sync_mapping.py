@@ -189,7 +189,14 @@ def test_a_customer_becomes_a_contact_found_by_its_number():
         "ContactNumber": "cust-1",
         "EmailAddress": "k@example.org",
         "TaxNumber": "NZ1",
-        "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": "04"}],
+        "Phones": [
+            {
+                "PhoneType": "DEFAULT",
+                "PhoneCountryCode": "",
+                "PhoneAreaCode": "",
+                "PhoneNumber": "04",
+            }
+        ],
     }
 
 

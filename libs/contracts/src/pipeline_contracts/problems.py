@@ -28,6 +28,7 @@ class ProblemCode(StrEnum):
 
     # Waiting for somebody or something; released by itself.
     CUSTOMER_NOT_MAPPED = "CUSTOMER_NOT_MAPPED"
+    CONTACT_AMBIGUOUS = "CONTACT_AMBIGUOUS"
     NOT_CONNECTED = "NOT_CONNECTED"
     TENANT_CHANGED = "TENANT_CHANGED"
     RATE_LIMITED = "RATE_LIMITED"
@@ -154,6 +155,12 @@ _ALL: Final = (
         "The customer {customer} is not linked to a contact in Xero.",
         "Link the customer to its Xero contact, or create the customer in Pipeline so that the contact is "
         "created in Xero; the invoice then follows by itself.",
+    ),
+    _problem(
+        _C.CONTACT_AMBIGUOUS,
+        _M.BOOKKEEPER,
+        "There are contacts in Xero that may be the customer {customer}, and no telling which one is.",
+        "Look at the customer's suggestions and link it to the right contact; the invoice then follows by itself.",
     ),
     _problem(
         _C.NOT_CONNECTED,

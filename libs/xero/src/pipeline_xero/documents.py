@@ -108,6 +108,8 @@ class XeroContact:
     tax_number: str | None
     merged_to: str | None
     updated_at: datetime | None
+    phone: str | None = None
+    """The default telephone number: country, area and number as one text."""
 
     @property
     def is_archived(self) -> bool:
@@ -127,7 +129,16 @@ class XeroContact:
             tax_number=text(source, "TaxNumber"),
             merged_to=entity_id(source, "MergedToContactID"),
             updated_at=instant(source, "UpdatedDateUTC"),
+            phone=_default_phone(source),
         )
+
+
+def _default_phone(contact: Mapping[str, Any]) -> str | None:
+    for phone in members(contact.get("Phones"), "Phones"):
+        if text(phone, "PhoneType") == "DEFAULT":
+            parts = (text(phone, f"Phone{part}") for part in ("CountryCode", "AreaCode", "Number"))
+            return " ".join(part for part in parts if part) or None
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import contacts, lifecycle, mapping
+from invoice_sync.domain import contact_fields, contacts, lifecycle, mapping
+from invoice_sync.domain.account_settings import MappingPolicy
 from invoice_sync.domain.plan import Compare, Create, Known, Stop, decide, unconnected
 from invoice_sync.domain.state import (
     Account,
     Block,
+    ContactMapping,
     Customer,
     Intent,
     IntentRef,
@@ -20,7 +22,9 @@ from invoice_sync.domain.state import (
     Step,
 )
 from invoice_sync.domain.turns import MAX_BODY_BYTES, Kind, next_kind, sharing
+from invoice_sync.record_contacts import block_customers
 from invoice_sync.store import (
+    account_settings,
     accounts,
     contact_mappings,
     customers,
@@ -29,6 +33,7 @@ from invoice_sync.store import (
     invoices,
     steps,
 )
+from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
@@ -68,6 +73,22 @@ class CompareInXero:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchContacts:
+    """Customers that may be contacts in Xero already: they are looked up there."""
+
+    account: Account
+    due: tuple[Customer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TendContacts:
+    """Linked contacts that are to be read in Xero, for what happened to them or what Pipeline changed."""
+
+    account: Account
+    due: tuple[ContactMapping, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LookOn:
     """Something was recorded without a call; there may be more."""
 
@@ -77,7 +98,7 @@ class Ask:
     """The account's connection was never heard of: only the connector knows whether there is one."""
 
 
-Work = Ask | Rest | Resume | Send | CompareInXero | LookOn
+Work = Ask | Rest | Resume | Send | MatchContacts | TendContacts | CompareInXero | LookOn
 
 
 async def choose_work(deps: Deps, lease: Lease, *, asked: bool = False) -> Work:
@@ -102,14 +123,14 @@ async def choose_work(deps: Deps, lease: Lease, *, asked: bool = False) -> Work:
             return Rest(account.paused_until)
         if open_intents := await intents.due(conn, account.account_id):
             return Resume(account, tuple(open_intents))
-        if due := await customers.lock_due(conn, account.account_id, limit=deps.batch_size):
-            return await _contacts(conn, account, due)
+        if work := await _contacts(conn, account, now, limit=deps.batch_size):
+            return work
         due_kinds = await invoices.due_kinds(conn, account.account_id)
         if kind := next_kind(due_kinds, account.last_kind):
-            work = await _invoices(conn, deps, account, kind, now)
-            if len(due_kinds) > 1 and not isinstance(work, LookOn):
+            chosen = await _invoices(conn, deps, account, kind, now)
+            if len(due_kinds) > 1 and not isinstance(chosen, LookOn):
                 await accounts.served(conn, account.account_id, kind)
-            return work
+            return chosen
         return Rest(await invoices.next_due(conn, account.account_id))
 
 
@@ -149,17 +170,67 @@ async def _tell_open(
         )
 
 
-async def _contacts(conn: Connection, account: Account, due: Sequence[Customer]) -> Work:
-    """Customers that are to become contacts: up to a batch in one call, one that failed before alone."""
+async def _contacts(
+    conn: Connection, account: Account, now: datetime, *, limit: int
+) -> Work | None:
+    """Customers that are new or changed, then linked contacts to be read in Xero; None if there is neither."""
+    if due := await customers.lock_due(conn, account.account_id, limit=limit):
+        return await _customers(conn, account, due, now)
+    tenant_id = account.tenant_id or ""
+    linked = await contact_mappings.to_check(conn, account.account_id, tenant_id, limit=limit)
+    return TendContacts(account, tuple(linked)) if linked else None
+
+
+async def _customers(
+    conn: Connection, account: Account, due: Sequence[Customer], now: datetime
+) -> Work:
+    """The linked ones are compared with their contacts, if Pipeline changed them; the others find theirs."""
     tenant_id = account.tenant_id or ""
     mapped = await contact_mappings.mappings_of(
         conn, account.account_id, tenant_id, [each.customer_id for each in due]
     )
-    settled = [contacts.settled(each) for each in due if each.customer_id in mapped]
-    await customers.save(conn, settled)
+    await _compare_linked(conn, [each for each in due if each.customer_id in mapped], mapped, now)
     open_ones = [each for each in due if each.customer_id not in mapped]
+    policy = (await account_settings.find(conn, account.account_id)).mapping_policy
+    left = [each for each in open_ones if each.unlinked or policy is MappingPolicy.STRICT]
+    await block_customers(
+        conn,
+        account.account_id,
+        [contacts.unlinkable(each, ProblemCode.CUSTOMER_NOT_MAPPED) for each in left],
+    )
+    open_ones = [each for each in open_ones if each not in left]
     if not open_ones:
         return LookOn()
+    if policy is MappingPolicy.MATCH:
+        return MatchContacts(account, tuple(open_ones))
+    return await _send_contacts(conn, account, open_ones)
+
+
+async def _compare_linked(
+    conn: Connection,
+    linked: Sequence[Customer],
+    mapped: Mapping[str, ContactMapping],
+    now: datetime,
+) -> None:
+    """Have the contacts read of those customers in which Pipeline changed something."""
+    if not linked:
+        return
+    changed = [
+        each.customer_id
+        for each in linked
+        if mapped[each.customer_id].agreed != contact_fields.wanted(each)
+    ]
+    first = linked[0]
+    tenant_id = mapped[first.customer_id].tenant_id
+    await contact_mappings.check(conn, first.account_id, tenant_id, changed, now)
+    await customers.save(
+        conn, [replace(contacts.settled(each), attempts=each.attempts) for each in linked]
+    )
+
+
+async def _send_contacts(conn: Connection, account: Account, open_ones: Sequence[Customer]) -> Work:
+    """Customers that are to become contacts: up to a batch in one call, one that failed before alone."""
+    tenant_id = account.tenant_id or ""
     batch = (
         open_ones[:1]
         if open_ones[0].attempts

@@ -185,10 +185,33 @@ async def _decide(
     rows = await invoices.lock_invoices(conn, account.account_id, invoice_ids)
     links = await invoice_links.links_of(conn, account.account_id, invoice_ids)
     contacts = await contacts_of(conn, account.account_id, rows, list(links.values()))
+    await _notice_merges(conn, account, rows, links, contacts, reads, now)
     return [
         _decision(deps, account, row, links[row.invoice_id], contacts, reads[row.invoice_id], now)
         for row in rows
     ]
+
+
+async def _notice_merges(
+    conn: Connection,
+    account: Account,
+    rows: Sequence[Invoice],
+    links: Mapping[str, Link],
+    contacts: Mapping[str, str],
+    reads: Mapping[str, Read],
+    now: datetime,
+) -> None:
+    """Another contact on an invoice than when we last looked: the customer's may have been merged into it."""
+    doubtful: set[str] = set()
+    for row in rows:
+        seen, contact_id = reads[row.invoice_id].invoice, contacts.get(row.customer_id or "")
+        shown = seen.contact.contact_id if seen and seen.contact else None
+        known = {contact_id, links[row.invoice_id].observed.get("contact")}
+        if row.customer_id and contact_id and shown and shown not in known:
+            doubtful.add(row.customer_id)
+    if doubtful:
+        tenant_id = account.tenant_id or ""
+        await contact_mappings.check(conn, account.account_id, tenant_id, sorted(doubtful), now)
 
 
 async def contacts_of(

@@ -1,9 +1,9 @@
 """Link a customer to a contact in Xero by hand, and unlink it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import contacts
+from invoice_sync.domain import contact_fields, contacts
 from invoice_sync.domain.state import Account, ContactMapping
 from invoice_sync.record_contacts import save_mappings
 from invoice_sync.store import accounts, audit, contact_mappings, customers
@@ -39,16 +39,25 @@ async def map_contact(
     account = await connected_account(deps, account_id)
     contact = await _usable_contact(deps, account, contact_id)
     mapping = ContactMapping(
-        account_id, account.tenant_id or "", customer_id, contact_id.lower(), contact.name, actor
+        account_id,
+        account.tenant_id or "",
+        customer_id,
+        contact_id.lower(),
+        contact.name,
+        actor,
+        base=contact_fields.held(contact),
     )
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
         current, now = await accounts.lock(conn, account_id)
         if current.tenant_id != mapping.tenant_id:
             raise _not_connected("the account was connected to another organisation meanwhile")
-        known = await customers.customers_of(conn, account_id, [customer_id])
-        settled = [contacts.settled(each) for each in known.values() if each.intent_id is None]
-        await customers.save(conn, settled)
+        known = (await customers.lock_of(conn, account_id, [customer_id])).get(customer_id)
+        if known is not None:
+            # Linking writes nothing to Xero: what the contact holds stays, until Pipeline changes the customer.
+            mapping = replace(mapping, agreed=contact_fields.wanted(known))
+            linked = known if known.intent_id is not None else contacts.settled(known)
+            await customers.save(conn, [replace(linked, unlinked=False)])
         released = await save_mappings(conn, [mapping], now)
         await audit.add(
             conn,
@@ -63,13 +72,19 @@ async def map_contact(
 
 
 async def unmap_contact(deps: Deps, account_id: str, customer_id: str, actor: str) -> bool:
-    """Remove a customer's mapping; False if there was none. What is in Xero already stays as it is."""
+    """Remove a customer's mapping; False if there was none. What is in Xero already stays as it is.
+
+    The customer stays unlinked until a person links it: no policy links it again by itself.
+    """
     async with deps.pool.acquire() as conn, conn.transaction():
-        account, _ = await accounts.find(conn, account_id)
+        await mark_due(conn, [account_id])
+        account, _ = await accounts.lock(conn, account_id)
         tenant_id = account.tenant_id or ""
+        known = await customers.lock_of(conn, account_id, [customer_id])
         contact_id = await contact_mappings.remove(conn, account_id, tenant_id, customer_id)
         if contact_id is None:
             return False
+        await customers.save(conn, [replace(each, unlinked=True) for each in known.values()])
         await audit.add(
             conn,
             account_id,
@@ -104,7 +119,7 @@ async def _usable_contact(deps: Deps, account: Account, contact_id: str) -> Xero
         )
         found = [XeroContact.from_json(each) for each in elements(reply.json(), "Contacts")]
     except XeroError as error:
-        raise _problem_of(error) from error
+        raise problem_of(error) from error
     contact = next((each for each in found if each.contact_id == contact_id.lower()), None)
     if contact is None:
         raise _no_contact()
@@ -128,7 +143,8 @@ async def _usable_contact(deps: Deps, account: Account, contact_id: str) -> Xero
     return contact
 
 
-def _problem_of(error: XeroError) -> Problem:
+def problem_of(error: XeroError) -> Problem:
+    """What a person is told when contacts could not be asked for in Xero."""
     match error:
         case NotFound() | RequestRejected():
             return _no_contact()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import contacts, retry, xero_messages
+from invoice_sync.domain import contact_fields, contacts, retry, xero_messages
 from invoice_sync.domain.state import Account, ContactMapping, Customer, Intent
 from invoice_sync.store import accounts, contact_mappings, customers, intents, invoices, steps
 from pipeline_contracts.sync import ContactMapped
@@ -30,7 +30,7 @@ async def record_contacts(
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        _, now = await accounts.find(conn, intent.account_id)
+        _, now = await accounts.lock(conn, intent.account_id)
         rows = await customers.lock_of_intent(conn, intent.id)
         failpoint("record_contacts:before")
         made: list[tuple[Customer, XeroContact]] = []
@@ -107,7 +107,7 @@ async def look_up_contacts(deps: Deps, lease: Lease, intent: Intent) -> None:
     }
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        account, now = await accounts.find(conn, intent.account_id)
+        account, now = await accounts.lock(conn, intent.account_id)
         rows = await customers.lock_of_intent(conn, intent.id)
         made = [(row, contact) for row in rows if (contact := found.get(row.customer_id))]
         await map_customers(conn, intent, made, now)
@@ -170,7 +170,10 @@ async def map_customers(
     made: Sequence[tuple[Customer, XeroContact]],
     now: datetime,
 ) -> None:
-    """Map customers to their contacts and release what waited for them."""
+    """Map customers to their contacts and release what waited for them. One that a person has linked stays linked."""
+    mapped = await contact_mappings.mappings_of(
+        conn, intent.account_id, intent.tenant_id, [row.customer_id for row, _ in made]
+    )
     mappings = [
         ContactMapping(
             row.account_id,
@@ -179,20 +182,46 @@ async def map_customers(
             contact.contact_id or "",
             contact.name,
             OURSELVES,
+            agreed=contacts.sent_fields(row, intent.body),
+            base=contact_fields.held(contact),
+            # Found under our number after a refusal, it may be archived or merged: looked at before it is used.
+            check_at=now if contact.is_archived or contact.merged_to else None,
         )
         for row, contact in made
+        if row.customer_id not in mapped
     ]
-    await customers.save(conn, [contacts.settled(row) for row, _ in made])
+    await customers.save(
+        conn,
+        [
+            contacts.again(row, now, failed=False)
+            if contacts.moved_on(row, intent.body)
+            else contacts.settled(row)
+            for row, _ in made
+        ],
+    )
     await save_mappings(conn, mappings, now)
 
 
 async def save_mappings(conn: Connection, mappings: Sequence[ContactMapping], now: datetime) -> int:
-    """Save mappings, publish ContactMapped and release exactly the invoices that waited; how many those were."""
+    """Save mappings of one account, publish ContactMapped for those that are new, and release exactly the invoices that
+    waited; how many those were.
+    """
     if not mappings:
         return 0
+    before = await contact_mappings.mappings_of(
+        conn,
+        mappings[0].account_id,
+        mappings[0].tenant_id,
+        [each.customer_id for each in mappings],
+    )
     await contact_mappings.save(conn, mappings)
+    news = [
+        each
+        for each in mappings
+        if (known := before.get(each.customer_id)) is None or known.contact_id != each.contact_id
+    ]
     await outbox.add(
-        conn, *(steps.record_of(_event(each), now, id=_id(each, now)) for each in mappings)
+        conn, *(steps.record_of(_event(each), now, id=_id(each, now)) for each in news)
     )
     ids = [each.customer_id for each in mappings]
     return await invoices.release_for_contacts(conn, mappings[0].account_id, ids)

@@ -3,7 +3,7 @@
 from invoice_sync.deps import Deps
 from invoice_sync.domain.confirm import OUT_OF_SYNC
 from invoice_sync.domain.state import State
-from invoice_sync.store import audit, customers, intents, invoices
+from invoice_sync.store import audit, contact_mappings, customers, intents, invoices
 from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.worker import mark_due
 
@@ -24,6 +24,7 @@ async def retry_invoice(deps: Deps, account_id: str, invoice_id: str, actor: str
         seen = await invoices.find_invoice(conn, account_id, invoice_id)
         if seen is not None and seen.state is State.WAITING_FOR_CONTACT and seen.customer_id:
             await customers.retry(conn, account_id, customer_id=seen.customer_id)
+            await contact_mappings.check_again(conn, account_id, customer_id=seen.customer_id)
         invoice = await invoices.lock_invoice(conn, account_id, invoice_id)
         if invoice is None or invoice.state in _AT_REST:
             return invoice.state if invoice else None
@@ -45,6 +46,7 @@ async def retry_cause(deps: Deps, account_id: str, code: str, actor: str) -> int
             released = await invoices.compare_conflicts(conn, [account_id])
         else:
             await customers.retry(conn, account_id, code=code)
+            await contact_mappings.check_again(conn, account_id, code=code)
             released = await invoices.release_failed(conn, account_id, code)
         await audit.add(
             conn, account_id, actor=actor, action="retry_cause", subject=code, detail=str(released)

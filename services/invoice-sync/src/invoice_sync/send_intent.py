@@ -14,6 +14,7 @@ from invoice_sync.domain.pace import rest_after
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
+from invoice_sync.record_contact_changes import record_contact_changes
 from invoice_sync.record_contacts import record_contacts
 from invoice_sync.store import (
     accounts,
@@ -24,6 +25,7 @@ from invoice_sync.store import (
     invoices,
     steps,
 )
+from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
@@ -37,6 +39,7 @@ log = structlog.get_logger(__name__)
 _LOOK_AGAIN = timedelta(hours=1)
 _TELL_FROM_ATTEMPT = 3
 _FROZEN_SECONDS = 10.0
+_CONTACT_PROBLEMS = frozenset({ProblemCode.CONTACT_ARCHIVED, ProblemCode.CONTACT_NOT_FOUND})
 # unitdp=4 keeps four decimals of unit amounts; summarizeErrors=false lets 49 good invoices pass beside a bad one.
 PARAMS = {"summarizeErrors": "false", "unitdp": "4"}
 
@@ -79,7 +82,8 @@ async def send_intent(
     if rest := rest_after(reply.calls_left, is_full=len(results) >= deps.batch_size):
         deps.rests_until[intent.account_id] = time.monotonic() + rest
     if intent.kind == "contacts":
-        await record_contacts(deps, lease, account, intent, results)
+        record = record_contacts if intent.method == "PUT" else record_contact_changes
+        await record(deps, lease, account, intent, results)
     else:
         await _record_invoices(deps, lease, account, intent, reply, results)
     failpoint("record:after")
@@ -135,6 +139,7 @@ async def _record_invoices(
         ]
         recorded = [each.step for each in outcomes]
         await steps.save(conn, await _mapped_since(conn, intent, recorded, now), now)
+        await _doubt_contacts(conn, intent, recorded)
         if any(each.look_up for each in outcomes):
             await intents.defer(
                 conn, intent.id, until=now, must_look_up=True, attempts=intent.attempts
@@ -171,6 +176,26 @@ async def _mapped_since(
         else each
         for each in recorded
     ]
+
+
+async def _doubt_contacts(conn: Connection, intent: Intent, recorded: Sequence[Step]) -> None:
+    """Have the contacts looked at because of which Xero refused invoices; it never says which of them were merged."""
+    refused = {
+        each.row.customer_id
+        for each in recorded
+        if each.row.state is State.WAITING_FOR_CONTACT
+        and each.row.customer_id is not None
+        and each.row.block is not None
+        and each.row.block.code in _CONTACT_PROBLEMS
+    }
+    if refused:
+        await contact_mappings.doubt(
+            conn,
+            intent.account_id,
+            intent.tenant_id,
+            sorted(refused),
+            linked_before=intent.first_sent_at,
+        )
 
 
 async def record_trouble(
@@ -262,6 +287,7 @@ async def _give_back_invoices(conn: Connection, intent: Intent, found: Trouble) 
             until = now + (found.pause or _LOOK_AGAIN)
             given_back.append(lifecycle.postponed(row, found.state, until, found.block))
     await steps.save(conn, given_back, now)
+    await _doubt_contacts(conn, intent, given_back)
     await intents.close(conn, intent.id)
 
 
@@ -274,7 +300,7 @@ async def _give_back_customers(conn: Connection, intent: Intent, found: Trouble)
     rows = await customers.lock_of_intent(conn, intent.id)
     is_refused = found.effect is Effect.REFUSED
     if is_refused and len(rows) == 1 and not contacts.moved_on(rows[0], intent.body):
-        if xero_messages.contact_name_taken(found.messages):
+        if intent.method == "PUT" and xero_messages.contact_name_taken(found.messages):
             # It may be our own, from a write whose answer we never saw.
             await customers.save(conn, [contacts.taken(rows[0], found.messages)])
             await intents.defer(

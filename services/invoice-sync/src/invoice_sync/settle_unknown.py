@@ -10,6 +10,7 @@ from invoice_sync.domain.outcome import LANDS_WITHIN, Answer, found_in_xero, mat
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import SendAgain
 from invoice_sync.domain.state import Account, Intent, Invoice, Step
+from invoice_sync.record_contact_changes import look_up_contact_changes
 from invoice_sync.record_contacts import look_up_contacts
 from invoice_sync.send_intent import record_trouble, send_intent
 from invoice_sync.settle_changes import CHANGES, settle_changes
@@ -49,6 +50,8 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
     try:
         if intent.kind == "create":
             await _look_up_invoices(deps, lease, account, intent)
+        elif intent.kind == "contacts" and intent.method == "POST":
+            await look_up_contact_changes(deps, lease, account, intent)
         else:
             await look_up_contacts(deps, lease, intent)
     except XeroError as error:

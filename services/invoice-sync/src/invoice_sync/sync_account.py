@@ -5,12 +5,24 @@ from datetime import datetime
 
 import structlog
 
-from invoice_sync.choose_work import Ask, CompareInXero, LookOn, Rest, Resume, Send, choose_work
+from invoice_sync.choose_work import (
+    Ask,
+    CompareInXero,
+    LookOn,
+    MatchContacts,
+    Rest,
+    Resume,
+    Send,
+    TendContacts,
+    choose_work,
+)
 from invoice_sync.compare_invoice import compare_in_xero
 from invoice_sync.deps import Deps
+from invoice_sync.match_contacts import match_contacts
 from invoice_sync.send_intent import send_intent
 from invoice_sync.settle_unknown import resume_intent
 from invoice_sync.store import accounts, invoices
+from invoice_sync.tend_contacts import tend_contacts
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import NotFound, RequestRejected, XeroError
 
@@ -48,6 +60,10 @@ async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
                 await resume_intent(deps, lease, account, open_intents[0])
             case Send(account, intent, chosen_at):
                 await send_intent(deps, lease, account, intent, chosen_at=chosen_at)
+            case MatchContacts(account, due):
+                await match_contacts(deps, lease, account, due)
+            case TendContacts(account, due_links):
+                await tend_contacts(deps, lease, account, due_links)
             case CompareInXero(account, rows):
                 await compare_in_xero(deps, lease, account, rows)
             case LookOn():

@@ -9,6 +9,7 @@ from typing import Any
 
 from invoice_sync.domain import xero_messages
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.contact_fields import FIELDS, ContactFields, element_of, fields_of, wanted
 from invoice_sync.domain.state import Block, Customer
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.wire import dumps, loads
@@ -35,17 +36,9 @@ def fits_a_path(number: str) -> bool:
 
 def to_xero(customer: Customer) -> dict[str, Any]:
     """The element to create. Never sent by POST: a name that is taken must be refused, not overwritten."""
-    element: dict[str, Any] = {
-        "Name": " ".join(customer.name.split()),
-        "ContactNumber": contact_number(customer.customer_id),
-    }
-    if customer.email:
-        element["EmailAddress"] = customer.email
-    if customer.tax_number:
-        element["TaxNumber"] = customer.tax_number
-    if customer.phone:
-        element["Phones"] = [{"PhoneType": "DEFAULT", "PhoneNumber": customer.phone}]
-    return element
+    fields = wanted(customer)
+    element = element_of({name: value for name, value in fields.items() if value})
+    return {"ContactNumber": contact_number(customer.customer_id)} | element
 
 
 def contacts_body(elements: Sequence[Mapping[str, Any]]) -> bytes:
@@ -53,11 +46,28 @@ def contacts_body(elements: Sequence[Mapping[str, Any]]) -> bytes:
     return dumps({"Contacts": list(elements)})
 
 
-def moved_on(customer: Customer, body: bytes) -> bool:
-    """Whether Pipeline has changed the customer since ``body`` was sent: a refusal of that says nothing of this one."""
+def sent_element(customer: Customer, body: bytes) -> Mapping[str, Any]:
+    """What was sent of this customer with its open write; empty if the body has no such place."""
     sent = loads(body).get("Contacts", [])
     place = customer.intent_position or 0
-    return place >= len(sent) or sent[place] != loads(dumps(to_xero(customer)))
+    return sent[place] if place < len(sent) else {}
+
+
+def moved_on(customer: Customer, body: bytes) -> bool:
+    """Whether Pipeline has changed the customer since ``body`` was sent: a refusal of that says nothing of this one.
+
+    A change names only the fields that differ, a creation all that are set.
+    """
+    element = sent_element(customer, body)
+    sent, desired = fields_of(element), wanted(customer)
+    if "ContactID" in element:
+        return any(desired[name] != value for name, value in sent.items())
+    return sent_fields(customer, body) != desired
+
+
+def sent_fields(customer: Customer, body: bytes) -> ContactFields:
+    """The state of the customer that was sent to be created, whole."""
+    return dict.fromkeys(FIELDS, "") | dict(fields_of(sent_element(customer, body)))
 
 
 def sending(customer: Customer, intent_id: int, position: int, tenant_id: str) -> Customer:
@@ -94,6 +104,11 @@ def again(customer: Customer, due_at: datetime, *, failed: bool) -> Customer:
         intent_position=None,
         attempts=customer.attempts + (1 if failed else 0),
     )
+
+
+def unlinkable(customer: Customer, code: ProblemCode) -> Customer:
+    """The account's policy links it to no contact by itself: a person does."""
+    return waits(customer, block(code, customer=f"“{customer.name}”"))
 
 
 def taken(customer: Customer, messages: Sequence[str]) -> Customer:

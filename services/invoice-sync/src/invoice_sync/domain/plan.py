@@ -81,6 +81,9 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
         return Stop(_without_contact(row, body.customer_id, known.customers.get(body.customer_id)))
     if has_link:
         return Compare(row)
+    if contact.problem is not None:
+        why = block(ProblemCode(contact.problem), contact=contact.contact_name)
+        return Stop(lifecycle.waits(row, State.WAITING_FOR_CONTACT, why))
     return Create(row, mapping.to_xero(body, contact.contact_id, known.settings))
 
 

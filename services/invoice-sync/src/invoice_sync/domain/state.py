@@ -1,5 +1,6 @@
 """Invoices, accounts, customers and intents as values: what a row says, and what one transition changes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -186,6 +187,18 @@ class Customer:
     block: Block | None = None
     intent_id: int | None = None
     intent_position: int | None = None
+    unlinked: bool = False
+    """Whether a person unlinked it: only a person links it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactDifference:
+    """A field of a contact that was changed both in Pipeline and in Xero; Xero's value stays."""
+
+    field: str
+    base: str
+    pipeline: str
+    xero: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +212,19 @@ class ContactMapping:
     contact_name: str | None
     mapped_by: str
     mapped_at: datetime | None = None
+    agreed: Mapping[str, str] | None = None
+    """What Pipeline wanted of the contact when both last agreed; None if that is not known."""
+    base: Mapping[str, str] | None = None
+    """What Xero held then; None if that is not known."""
+    differences: tuple[ContactDifference, ...] = ()
+    problem: str | None = None
+    """Why Xero takes no new invoices for the contact, as last read: CONTACT_ARCHIVED or CONTACT_NOT_FOUND."""
+    refused: bool = False
+    """Whether Xero refused an invoice because of the contact since it was last read."""
+    check_at: datetime | None = None
+    """When the contact is to be read in Xero."""
+    healed_at: datetime | None = None
+    """When it was last found usable again, after Xero had said that it is not."""
 
 
 @dataclass(frozen=True, slots=True)

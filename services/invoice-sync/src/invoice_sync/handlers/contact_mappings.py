@@ -1,23 +1,41 @@
-"""`GET/PUT/DELETE …/contact-mappings`."""
+"""`GET/PUT/DELETE …/contact-mappings` and what to link a customer to."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from invoice_sync.domain.state import ContactMapping
+from invoice_sync.deps import Deps
+from invoice_sync.domain.state import Block, ContactMapping
 from invoice_sync.handlers.access import Reader, Writer, deps_of, name_of
-from invoice_sync.handlers.views import ContactMappingsView, ContactMappingView
+from invoice_sync.handlers.views import (
+    ContactDifferenceView,
+    ContactMappingsView,
+    ContactMappingView,
+    ContactSuggestionView,
+    CustomerSuggestionsView,
+    RefusedChangeView,
+    SuggestionsView,
+)
 from invoice_sync.map_contact import map_contact, unmap_contact
-from invoice_sync.store import accounts, contact_mappings
+from invoice_sync.store import accounts, contact_mappings, customers
+from invoice_sync.suggest_contacts import Suggestions, suggest_for, suggest_waiting
 from pipeline_contracts.fields import Id
 from pipeline_service_defaults.problems import Problem
+from pipeline_xero.queries import contact_link
 
 router = APIRouter(tags=["contact mappings"])
 _PATH = "/v1/accounts/{account_id}/contact-mappings"
 _GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _UNMAPPED: dict[int | str, dict[str, Any]] = {
     404: {"description": "The customer is not linked to a contact."}
+}
+
+
+_ASKS_XERO: dict[int | str, dict[str, Any]] = {
+    409: {"description": "Not connected."},
+    503: {"description": "Xero could not be asked; try again."},
 }
 
 
@@ -50,6 +68,36 @@ async def list_mappings(
     )
 
 
+@router.get(
+    _PATH + "/suggestions",
+    summary="Contacts that waiting customers may be",
+    responses=_ASKS_XERO,
+)
+async def list_suggestions(
+    request: Request,
+    account_id: Id,
+    _: Reader,
+    limit: Annotated[int, Query(ge=1, le=20, description="Customers at most.")] = 10,
+) -> SuggestionsView:
+    """For the customers with the most invoices waiting: contacts with their number, email or name, and why."""
+    deps = deps_of(request)
+    found = await suggest_waiting(deps, account_id, limit=limit)
+    return SuggestionsView(customers=[_suggested(deps, each) for each in found])
+
+
+@router.get(
+    _PATH + "/{customer_id}/suggestions",
+    summary="Contacts that a customer may be",
+    responses={404: {"description": "Pipeline has told of no such customer."}, **_ASKS_XERO},
+)
+async def get_suggestions(
+    request: Request, account_id: Id, customer_id: Id, _: Reader
+) -> CustomerSuggestionsView:
+    """Contacts with the customer's number, email, tax number or name, and those of similar names, each with why."""
+    deps = deps_of(request)
+    return _suggested(deps, await suggest_for(deps, account_id, customer_id))
+
+
 @router.get(_PATH + "/{customer_id}", summary="The contact of a customer", responses=_UNMAPPED)
 async def get_mapping(
     request: Request, account_id: Id, customer_id: Id, _: Reader
@@ -60,9 +108,11 @@ async def get_mapping(
         found = await contact_mappings.mappings_of(
             conn, account_id, account.tenant_id or "", [customer_id]
         )
+        known = await customers.customers_of(conn, account_id, [customer_id])
     if customer_id not in found:
         raise _unmapped()
-    return _view(found[customer_id])
+    block = known[customer_id].block if customer_id in known else None
+    return _view(found[customer_id], refused=block)
 
 
 @router.put(
@@ -92,7 +142,7 @@ async def put_mapping(
     responses=_UNMAPPED,
 )
 async def delete_mapping(request: Request, account_id: Id, customer_id: Id, caller: Writer) -> None:
-    """Invoices already in Xero stay; new ones of this customer wait until it is linked again."""
+    """Invoices already in Xero stay; new ones of this customer wait until a person links it again."""
     if not await unmap_contact(deps_of(request), account_id, customer_id, name_of(caller)):
         raise _unmapped()
 
@@ -107,7 +157,9 @@ def _unmapped() -> Problem:
     )
 
 
-def _view(mapping: ContactMapping, *, released: int | None = None) -> ContactMappingView:
+def _view(
+    mapping: ContactMapping, *, released: int | None = None, refused: Block | None = None
+) -> ContactMappingView:
     return ContactMappingView(
         account_id=mapping.account_id,
         customer_id=mapping.customer_id,
@@ -117,4 +169,35 @@ def _view(mapping: ContactMapping, *, released: int | None = None) -> ContactMap
         mapped_by=mapping.mapped_by,
         mapped_at=mapping.mapped_at,
         released=released,
+        problem=mapping.problem,
+        differences=[ContactDifferenceView(**asdict(each)) for each in mapping.differences],
+        refused_change=RefusedChangeView(
+            code=refused.code, message=refused.message, hint=refused.hint
+        )
+        if refused
+        else None,
+    )
+
+
+def _suggested(deps: Deps, found: Suggestions) -> CustomerSuggestionsView:
+    block = found.customer.block
+    return CustomerSuggestionsView(
+        customer_id=found.customer.customer_id,
+        customer_name=found.customer.name,
+        code=block.code if block else None,
+        message=block.message if block else None,
+        hint=block.hint if block else None,
+        suggestions=[
+            ContactSuggestionView(
+                contact_id=each.contact.contact_id or "",
+                name=each.contact.name,
+                email=each.contact.email,
+                reasons=list(each.reasons),
+                linked_customers=found.linked.get(each.contact.contact_id or "", []),
+                deep_link=contact_link(
+                    deps.xero_web_url, found.account.short_code, each.contact.contact_id or ""
+                ),
+            )
+            for each in found.contacts
+        ],
     )

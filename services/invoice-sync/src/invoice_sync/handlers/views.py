@@ -129,6 +129,56 @@ class SummaryView(BaseModel):
     synced: int = Field(description="Those that are in Xero as they are in Pipeline.")
 
 
+class ContactDifferenceView(BaseModel):
+    """A field of a contact that both sides changed."""
+
+    field: str = Field(description="`name`, `email`, `phone` or `tax_number`.")
+    base: str = Field(description="What Xero held when both last agreed.")
+    pipeline: str
+    xero: str
+
+
+class RefusedChangeView(BaseModel):
+    """Why Xero did not take Pipeline's last change of a linked customer."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ContactSuggestionView(BaseModel):
+    """A contact in Xero that a customer may be."""
+
+    contact_id: str = Field(description="Xero's ContactID.")
+    name: str | None
+    email: str | None
+    reasons: list[str] = Field(
+        description="Why, the strongest first: `same_contact_number`, `same_email`, `same_tax_number`, `same_name`, "
+        "`similar_name`."
+    )
+    linked_customers: list[str] = Field(
+        description="Customers that are linked to this contact already."
+    )
+    deep_link: str = Field(description="The contact's page in Xero.")
+
+
+class CustomerSuggestionsView(BaseModel):
+    """A customer, and the contacts it may be, the likeliest first."""
+
+    customer_id: str
+    customer_name: str
+    code: str | None = Field(description="What keeps the customer from being linked, if known.")
+    message: str | None
+    hint: str | None
+    suggestions: list[ContactSuggestionView]
+
+
+class SuggestionsView(BaseModel):
+    """Customers whose invoices wait for a contact, those with the most invoices first."""
+
+    customers: list[CustomerSuggestionsView]
+
+
 class ContactMappingView(BaseModel):
     """Which contact in Xero a customer is."""
 
@@ -141,6 +191,20 @@ class ContactMappingView(BaseModel):
     mapped_at: datetime | None
     released: int | None = Field(
         default=None, description="Invoices released by making this mapping."
+    )
+    problem: str | None = Field(
+        default=None,
+        description="Why Xero takes no new invoices for the contact: `CONTACT_ARCHIVED` or `CONTACT_NOT_FOUND`.",
+    )
+    differences: list[ContactDifferenceView] = Field(
+        default_factory=list,
+        description="Fields changed both in Pipeline and in Xero. Xero's value stays until both are the same, or the "
+        "customer is linked anew.",
+    )
+    refused_change: RefusedChangeView | None = Field(
+        default=None,
+        description="Pipeline's last change of the customer, if Xero did not take it. Its invoices go on. Told where one "
+        "customer is asked for.",
     )
 
 

@@ -10,22 +10,19 @@ from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at, attempts, block_code,
-    block_message, block_hint, intent_id, intent_position
+    block_message, block_hint, intent_id, intent_position, unlinked
 """
 
 
 async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
-    """Store customers, the highest version winning. One without a mapping is due: it is to become a contact."""
+    """Store customers, the highest version winning. What is new is due: it becomes a contact, or changes the one it has."""
     await conn.execute(
         """
         INSERT INTO customers AS c (account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at)
-        SELECT d.account_id, d.customer_id, d.version, d.name, d.email, d.phone, d.tax_number, a.tenant_id,
-               CASE WHEN m.customer_id IS NULL THEN now() END
+        SELECT d.account_id, d.customer_id, d.version, d.name, d.email, d.phone, d.tax_number, a.tenant_id, now()
           FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[])
                AS d (account_id, customer_id, version, name, email, phone, tax_number)
           LEFT JOIN accounts a USING (account_id)
-          LEFT JOIN contact_mappings m
-            ON m.account_id = d.account_id AND m.tenant_id = a.tenant_id AND m.customer_id = d.customer_id
         ON CONFLICT (account_id, customer_id) DO UPDATE
            SET version = excluded.version, name = excluded.name, email = excluded.email, phone = excluded.phone,
                tax_number = excluded.tax_number, attempts = 0, updated_at = now(),
@@ -87,11 +84,11 @@ async def save(conn: Connection, customers: Sequence[Customer]) -> None:
         UPDATE customers c
            SET due_at = s.due_at, attempts = s.attempts, block_code = s.block_code, block_message = s.block_message,
                block_hint = s.block_hint, intent_id = s.intent_id, intent_position = s.intent_position,
-               tenant_id = s.tenant_id, updated_at = now()
+               tenant_id = s.tenant_id, unlinked = s.unlinked, updated_at = now()
           FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[],
-                      $8::bigint[], $9::int[], $10::text[])
+                      $8::bigint[], $9::int[], $10::text[], $11::bool[])
                AS s (account_id, customer_id, due_at, attempts, block_code, block_message, block_hint, intent_id,
-                     intent_position, tenant_id)
+                     intent_position, tenant_id, unlinked)
          WHERE c.account_id = s.account_id AND c.customer_id = s.customer_id
         """,
         [customer.account_id for customer in customers],
@@ -104,6 +101,55 @@ async def save(conn: Connection, customers: Sequence[Customer]) -> None:
         [customer.intent_id for customer in customers],
         [customer.intent_position for customer in customers],
         [customer.tenant_id for customer in customers],
+        [customer.unlinked for customer in customers],
+    )
+
+
+async def lock_of(
+    conn: Connection, account_id: str, customer_ids: Sequence[str]
+) -> dict[str, Customer]:
+    """The customers known of these ids, locked."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM customers
+         WHERE account_id = $1 AND customer_id = ANY($2::text[]) ORDER BY customer_id FOR UPDATE
+        """,  # noqa: S608 - as above
+        account_id,
+        customer_ids,
+    )
+    return {row["customer_id"]: _customer(row) for row in rows}
+
+
+async def unlinked_waiting(conn: Connection, account_id: str, *, limit: int) -> list[Customer]:
+    """Customers whose invoices wait until they are linked to a contact, those with the most invoices first."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {", ".join(f"c.{each.strip()}" for each in _COLUMNS.split(","))}
+          FROM (SELECT customer_id, count(*) AS waiting FROM invoices
+                 WHERE account_id = $1 AND state = 'waiting_for_contact' GROUP BY customer_id) i
+          JOIN customers c ON c.account_id = $1 AND c.customer_id = i.customer_id
+          JOIN accounts a ON a.account_id = $1
+         WHERE NOT EXISTS (SELECT FROM contact_mappings m
+                            WHERE m.account_id = $1 AND m.tenant_id = a.tenant_id AND m.customer_id = c.customer_id
+                              AND m.problem IS NULL)
+         ORDER BY i.waiting DESC, c.customer_id LIMIT $2
+        """,  # noqa: S608 - as above
+        account_id,
+        limit,
+    )
+    return [_customer(row) for row in rows]
+
+
+async def release_for_policy(conn: Connection, account_id: str) -> None:
+    """The account's mapping policy changed: what it left to a person is looked at under the new one."""
+    await conn.execute(
+        """
+        UPDATE customers SET due_at = now(), block_code = NULL, attempts = 0, updated_at = now()
+         WHERE account_id = $1 AND block_code = ANY($2::text[])
+           AND NOT unlinked AND due_at IS NULL AND intent_id IS NULL
+        """,
+        account_id,
+        ["CUSTOMER_NOT_MAPPED", "CONTACT_AMBIGUOUS", "CONTACT_NAME_TAKEN"],
     )
 
 
@@ -161,4 +207,5 @@ def _customer(row: asyncpg.Record) -> Customer:
         block=block,
         intent_id=row["intent_id"],
         intent_position=row["intent_position"],
+        unlinked=row["unlinked"],
     )

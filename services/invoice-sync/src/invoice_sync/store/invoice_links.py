@@ -85,3 +85,25 @@ def _link(row: asyncpg.Record) -> Link:
         observed=json.loads(row["observed"]),
         observed_at=row["observed_at"],
     )
+
+
+async def follow_merge(
+    conn: Connection, account_id: str, tenant_id: str, merged: Sequence[tuple[str, str, str]]
+) -> None:
+    """Take over on a customer's invoices that its contact was merged: (customer, old, new). That is nobody's edit."""
+    await conn.execute(
+        """
+        UPDATE invoice_links l
+           SET base = (l.base::jsonb || jsonb_build_object('contact', m.new))::text,
+               agreed = (l.agreed::jsonb || jsonb_build_object('contact', m.new))::text
+          FROM unnest($3::text[], $4::text[], $5::text[]) AS m (customer_id, old, new)
+          JOIN invoices i ON i.account_id = $1 AND i.customer_id = m.customer_id
+         WHERE l.account_id = $1 AND l.tenant_id = $2 AND l.invoice_id = i.invoice_id
+           AND l.base::jsonb ->> 'contact' = m.old
+        """,
+        account_id,
+        tenant_id,
+        [customer_id for customer_id, _, _ in merged],
+        [old for _, old, _ in merged],
+        [new for _, _, new in merged],
+    )

@@ -177,12 +177,14 @@ async def compare_again(conn: Connection, keys: Sequence[tuple[str, str]]) -> No
 
 
 async def next_due(conn: Connection, account_id: str) -> datetime | None:
-    """When anything of this account is due next: an invoice, a customer or an open intent."""
+    """When anything of this account is due next: an invoice, a customer, a contact to be read or an open intent."""
     due: datetime | None = await conn.fetchval(
         """
         SELECT least(
             (SELECT min(due_at) FROM invoices WHERE account_id = $1 AND due_at IS NOT NULL),
             (SELECT min(due_at) FROM customers WHERE account_id = $1 AND due_at IS NOT NULL),
+            (SELECT min(m.check_at) FROM contact_mappings m JOIN accounts a USING (account_id, tenant_id)
+              WHERE m.account_id = $1 AND m.check_at IS NOT NULL),
             (SELECT min(due_at) FROM intents WHERE account_id = $1))
         """,
         account_id,
@@ -222,6 +224,21 @@ async def compare_conflicts(conn: Connection, account_ids: Sequence[str]) -> int
         account_ids,
     )
     return int(status.rpartition(" ")[2])
+
+
+async def compare_conflicts_of(
+    conn: Connection, account_id: str, customer_ids: Sequence[str]
+) -> None:
+    """Make the conflicts of these customers' invoices due for a comparison."""
+    await conn.execute(
+        """
+        UPDATE invoices SET due_at = now()
+         WHERE account_id = $1 AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'
+           AND customer_id = ANY($2::text[])
+        """,
+        account_id,
+        customer_ids,
+    )
 
 
 async def release_for_contacts(

@@ -1,0 +1,118 @@
+"""`…/contact-mappings` as people and programs see it: links, suggestions, what is wrong with a contact."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from invoice_sync.app import create_app
+from invoice_sync.settings import InvoiceSyncSettings
+from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
+
+
+@pytest.fixture
+async def asking(service, sync_dsn, tmp_path):
+    """A client in front of the application over the simulator, and the maker of people's headers."""
+    key = new_private_key()
+    (tmp_path / "own.pem").write_text(key)
+    issuers = {"pipeline": {"kind": "person", "keys": [public_jwk(key)]}}
+    (tmp_path / "issuers.json").write_text(json.dumps(issuers))
+    app = create_app(
+        InvoiceSyncSettings(
+            database_url=sync_dsn,
+            kafka_bootstrap_servers="127.0.0.1:1",
+            http_port=0,
+            auth_issuers_file=tmp_path / "issuers.json",
+            service_key_file=tmp_path / "own.pem",
+            connector_url="http://localhost:1",
+        )
+    )
+    app.state.deps = service.deps
+    app.state.worker = SimpleNamespace(wake=lambda: None)
+    now = int(time.time())
+
+    def person(role="operator", account_id=service.account_id):
+        claims = {"iss": "pipeline", "sub": "u", "aud": "pipeline-xero", "name": "n"}
+        claims |= {"account_id": account_id, "role": role, "iat": now, "exp": now + 300}
+        return {"Authorization": f"Bearer {sign(key, claims)}"}
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://invoice-sync"
+    ) as client:
+        yield client, f"/v1/accounts/{service.account_id}/contact-mappings", person
+
+
+async def test_a_name_that_is_taken_is_suggested_linked_and_released(asking, service):
+    client, path, person = asking
+    await service.connect()
+    made = await service.books.act("POST", "contacts", {"Name": "Ridgeway University"})
+    await service.know("cust-1", name="Ridgeway University")
+    await service.want(service.invoice("inv-1"), service.invoice("inv-2"))
+    await service.settle()
+    answer = await client.get(f"{path}/suggestions", headers=person("viewer"))
+    assert answer.status_code == 200, answer.text
+    (waiting,) = answer.json()["customers"]
+    assert (waiting["customer_id"], waiting["code"]) == ("cust-1", "CONTACT_NAME_TAKEN")
+    (suggested,) = waiting["suggestions"]
+    assert suggested["contact_id"] == made["contact_id"]
+    assert suggested["reasons"] == ["same_name"]
+    assert made["contact_id"] in suggested["deep_link"]
+    of_one = await client.get(f"{path}/cust-1/suggestions", headers=person("viewer"))
+    assert of_one.json()["suggestions"] == [suggested]
+    chosen = {"contact_id": suggested["contact_id"]}
+    put = await client.put(f"{path}/cust-1", json=chosen, headers=person())
+    assert (put.status_code, put.json()["released"]) == (200, 2)
+    again = await client.put(f"{path}/cust-1", json=chosen, headers=person())
+    assert again.json()["released"] == 0
+    await service.settle()
+    assert await service.state("inv-1") == await service.state("inv-2") == "synced"
+
+
+async def test_a_link_shows_what_is_wrong_with_its_contact(asking, ready):
+    client, path, person = asking
+    (contact,) = (await ready.books.ledger())["contacts"]
+    await ready.books.act("POST", f"contacts/{contact['contact_id']}", {"Name": "Of Xero"})
+    await ready.know("cust-1", version=2, name="Of Pipeline")
+    await ready.settle()
+    shown = (await client.get(f"{path}/cust-1", headers=person("viewer"))).json()
+    assert shown["differences"] == [
+        {"field": "name", "base": "Customer cust-1", "pipeline": "Of Pipeline", "xero": "Of Xero"}
+    ]
+    assert shown["problem"] is None
+    # Linking anew keeps what Xero has.
+    chosen = {"contact_id": contact["contact_id"]}
+    put = await client.put(f"{path}/cust-1", json=chosen, headers=person())
+    assert put.json()["differences"] == []
+    await ready.settle()
+    assert (await ready.books.ledger())["contacts"][0]["name"] == "Of Xero"
+
+
+async def test_a_link_shows_that_xero_did_not_take_a_change(asking, ready):
+    client, path, person = asking
+    await ready.books.act("POST", "contacts", {"Name": "Ridgeway"})
+    await ready.know("cust-1", version=2, name="Ridgeway")
+    await ready.settle()
+    shown = (await client.get(f"{path}/cust-1", headers=person("viewer"))).json()
+    assert shown["refused_change"]["code"] == "CONTACT_NAME_TAKEN"
+    assert "Ridgeway" in shown["refused_change"]["message"]
+
+
+async def test_suggestions_need_a_connection_and_ones_own_account(asking, service):
+    client, path, person = asking
+    refused = await client.get(f"{path}/suggestions", headers=person("viewer"))
+    assert (refused.status_code, refused.json()["code"]) == (409, "NOT_CONNECTED")
+    stranger = person("viewer", account_id="acc-stranger")
+    assert (await client.get(f"{path}/suggestions", headers=stranger)).status_code == 404
+    assert (await client.get(f"{path}/cust-1/suggestions")).status_code == 401
+    await service.connect()
+    unknown = await client.get(f"{path}/cust-1/suggestions", headers=person("viewer"))
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "CUSTOMER_UNKNOWN")
+
+
+async def test_suggestions_say_when_xero_cannot_be_asked(asking, ready):
+    client, path, person = asking
+    ready.books.fault("error_500_before", method="GET", path="*/Contacts*", times=1)
+    refused = await client.get(f"{path}/cust-1/suggestions", headers=person("viewer"))
+    assert (refused.status_code, refused.json()["code"]) == (503, "XERO_UNAVAILABLE")
