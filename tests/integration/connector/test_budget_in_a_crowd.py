@@ -80,7 +80,11 @@ class Rows:
 
 async def test_however_late_a_decision_is_carried_out_no_limit_is_exceeded(make_stack, monkeypatch):
     stack = await make_stack(
-        replicas=2, xero_concurrent_limit=2, xero_minute_limit=9, gateway_slot_wait_seconds=2
+        # Patient: on a busy machine, everybody's turn may take a while to come.
+        replicas=2,
+        xero_concurrent_limit=2,
+        xero_minute_limit=9,
+        gateway_slot_wait_seconds=6,
     )
     await stack.connect("acc-1")
     await stack.db.execute("DELETE FROM call_slots")
@@ -109,7 +113,9 @@ async def test_however_late_a_decision_is_carried_out_no_limit_is_exceeded(make_
     await asyncio.gather(
         *(call(app, lane) for _ in range(5) for app in stack.apps for lane in Lane)
     )
-    calls = await stack.db.fetch("SELECT started_at, finished_at FROM call_slots")
+    calls = await stack.db.fetch(
+        "SELECT started_at, finished_at FROM call_slots WHERE caller = 'x'"
+    )
     assert 5 <= len(calls) <= 9
     for one in calls:
         at = one["started_at"]
