@@ -315,7 +315,7 @@ async def sync_pool(sync_dsn) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(sync_dsn, min_size=1, max_size=10) as opened:
         await opened.execute(
             "TRUNCATE accounts, invoices, invoice_links, intents, customers, contact_mappings, timeline, audit,"
-            " outbox, inbox, account_leases, account_settings"
+            " outbox, inbox, account_leases, account_settings, code_mappings, code_lists, setting_changes"
         )
         yield opened
 

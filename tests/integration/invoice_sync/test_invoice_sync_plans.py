@@ -5,15 +5,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from invoice_sync.domain.codes import CodeKind
 from invoice_sync.domain.turns import Kind
 from invoice_sync.store import (
+    account_settings,
     accounts,
+    codes,
     contact_mappings,
     customers,
     failures,
     intents,
     invoice_links,
     invoices,
+    setting_changes,
     timeline,
 )
 
@@ -111,11 +115,38 @@ async def crowded(sync_pool):
             SELECT account_id, invoice_id, now(), 'x' FROM invoices
             """
         )
+        await conn.execute(
+            """
+            INSERT INTO account_settings
+            SELECT account_id, 1, 'draft', NULL, 'strict', 'block', NULL, NULL, '' FROM accounts
+            """
+        )
+        await conn.execute(
+            """
+            INSERT INTO code_mappings
+            SELECT account_id, kind, 'code-' || n, 'x', 'x', now()
+              FROM accounts, generate_series(1, 20) n, unnest(ARRAY['account', 'tax']) kind
+            """
+        )
+        await conn.execute(
+            """
+            INSERT INTO code_lists
+            SELECT account_id, kind, tenant_id, '{}', now(), now()
+              FROM accounts, unnest(ARRAY['account', 'tax', 'tracking', 'item']) kind
+            """
+        )
+        await conn.execute(
+            """
+            INSERT INTO setting_changes
+            SELECT account_id, n, now(), 'x', 'settings', NULL, NULL, NULL, ''
+              FROM accounts, generate_series(1, 20) n
+            """
+        )
         await conn.execute("ANALYZE")
         yield Explaining(conn)
 
 
-async def test_no_statement_of_a_round_scans_a_table(crowded):
+async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 - each statement once
     account, tenant = "acc-7", "ten-7"
     await invoices.lock_due(crowded, account, limit=50)
     await invoices.due_kinds(crowded, account)
@@ -159,4 +190,13 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):
     await intents.wake(crowded, [account])
     await timeline.timeline_of(crowded, account, "inv-1")
     await failures.groups(crowded, account)
+    await account_settings.find(crowded, account)
+    await codes.terms_of(crowded, account, tenant, "200")
+    await codes.list_mappings(crowded, account, CodeKind.TAX, after="", limit=100)
+    await codes.waited_for(crowded, account)
+    await codes.read_by(crowded, account, datetime.now(UTC))
+    await invoices.release_for_codes(crowded, account, ["account:200"])
+    await invoices.release_from_date(crowded, account, None)
+    await setting_changes.any_since(crowded, account, datetime.now(UTC))
+    await setting_changes.changes_of(crowded, account, after=0, limit=10)
     assert crowded.scans == set()

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from invoice_sync import match_contacts
+from invoice_sync.change_settings import change_settings
 from invoice_sync.domain.account_settings import AccountSettings, MappingPolicy
 from invoice_sync.map_contact import map_contact, unmap_contact
 from invoice_sync.retry_sync import retry_invoice
-from invoice_sync.store import account_settings, customers
+from invoice_sync.store import account_settings
 from invoice_sync.suggest_contacts import suggest_for, suggest_waiting
 from pipeline_contracts.sync import ContactMapped, InvoiceSynced
 from pipeline_service_defaults.problems import Problem
@@ -69,9 +70,8 @@ async def test_another_policy_takes_up_what_strict_left(strict):
     await strict.know("cust-1")
     await strict.want(strict.invoice("inv-1"))
     await strict.settle()
-    await choose(strict, MappingPolicy.CREATE)
-    async with strict.pool.acquire() as conn:
-        await customers.release_for_policy(conn, strict.account_id)
+    chosen = AccountSettings(mapping_policy=MappingPolicy.CREATE)
+    await change_settings(strict.deps, strict.account_id, chosen, version=1, actor="user:1")
     await strict.settle()
     assert await strict.state("inv-1") == "synced"
 

@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import httpx
 import pytest
@@ -28,6 +28,8 @@ STEPS = [
     "worker:after_claim",
     "contacts:before_intent",
     "contacts:after_intent",
+    "codes:after_read",
+    "codes:after_record",
     "invoices:before_intent",
     "invoices:after_intent",
     "send:before",
@@ -141,7 +143,7 @@ async def running_app(settings, serve_with_lifespan):
 
 
 async def test_from_kafka_to_xero_and_back_and_what_is_broken_is_set_aside(
-    service, sync_dsn, wire, identities, serve, serve_with_lifespan
+    service, sync_dsn, wire, identities, serve, serve_with_lifespan, line_of
 ):
     account_id = service.account_id
     async with serve(gateway_app(service.gateway)) as gateway_url:
@@ -157,6 +159,9 @@ async def test_from_kafka_to_xero_and_back_and_what_is_broken_is_set_aside(
         async with running_app(settings, serve_with_lifespan) as client:
             await through_kafka(service, wire, account_id)
             await over_http(service, client, identities, account_id)
+            coded = service.invoice("inv-3", lines=[line_of("1", account_code="SALES")])
+            early = service.invoice("inv-4", issue_date=date(2026, 1, 1))
+            await change_over_http(service, wire, client, identities, (coded, early))
 
 
 async def through_kafka(service, wire, account_id) -> None:
@@ -245,6 +250,36 @@ async def over_http(service, client, identities, account_id) -> None:
     await map_over_http(service, client, base, person, viewer)
     assert (await client.get("/health/ready")).status_code == 200
     assert "invoice_sync_due" in (await client.get("/metrics")).text
+
+
+async def change_over_http(service, wire, client, identities, invoices) -> None:
+    """Settings and a code mapping, from the request of a person to the invoice in Xero."""
+    base = f"/v1/accounts/{service.account_id}"
+    person = {"Authorization": f"Bearer {person_token(identities, service.account_id)}"}
+    choice = {"start_date": "2026-02-01", "invoice_status": "draft", "number_prefix": "PL-"}
+    chosen = await client.put(f"{base}/settings", json=choice, headers=person | {"If-Match": '"0"'})
+    assert chosen.status_code == 200, chosen.text
+    for each in invoices:
+        await wire.publish("invoices", each)
+    await until(lambda: in_state(service, "inv-4", "failed"), "inv-4 is too early")
+    all_dates = {**choice, "start_date": None}
+    changed = await client.put(
+        f"{base}/settings", json=all_dates, headers=person | {"If-Match": chosen.headers["etag"]}
+    )
+    assert changed.json()["released"] == 1
+    await until(lambda: in_state(service, "inv-4", "synced"), "inv-4 follows by itself")
+    await until(lambda: in_state(service, "inv-3", "failed"), "inv-3 names a code Xero lacks")
+    found = (await client.get(f"{base}/invoices/inv-3/sync", headers=person)).json()
+    assert found["cause"]["code"] == "ACCOUNT_NOT_MAPPED"
+    assert "SALES on line 1" in found["cause"]["message"]
+    mapped = await client.put(
+        f"{base}/code-mappings/account/SALES", json={"xero_code": "260"}, headers=person
+    )
+    assert mapped.json()["released"] == 1
+    await until(lambda: in_state(service, "inv-3", "synced"), "inv-3 follows by itself")
+    for number in ("PL-INV-3", "PL-INV-4"):
+        (invoice,) = await service.books.invoices(number)
+        assert invoice["status"] == "DRAFT"
 
 
 async def map_over_http(service, client, base, person, viewer) -> None:

@@ -10,6 +10,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from invoice_sync.domain import confirm, lifecycle, update
+from invoice_sync.domain.account_settings import AccountSettings
+from invoice_sync.domain.codes import Terms
 from invoice_sync.domain.mapping import invoices_body, to_xero
 from invoice_sync.domain.outcome import answer_to
 from invoice_sync.domain.state import IntentRef, Operation, State
@@ -21,6 +23,7 @@ CONTACT = "5f2b7c1a-1c8f-4c0e-9f57-0a4d7a0e6b11"
 XERO_ID = "243216c5-369e-4056-ac67-05388f86dc81"
 OTHER_ID = "343216c5-369e-4056-ac67-05388f86dc82"
 REFERENCES = ("one", "two", "theirs")
+TERMS = Terms(AccountSettings(), "200")
 DUE_DATES = ("2026-03-31", "2026-05-31")
 
 
@@ -37,12 +40,12 @@ class World:
         step = confirm.created(row, first, 1, self.seen(first))
         second = body_of(version=2, reference="two")
         row = replace(step.row, version=2, desired=second.model_dump_json())
-        push = update.resolve(row, step.link, CONTACT, self.seen(first), settings)
+        push = update.resolve(row, step.link, CONTACT, self.seen(first), settings, TERMS)
         assert isinstance(push, update.Change)
         self.element = json.loads(invoices_body([push.element]))["Invoices"][0]
         assert set(self.element) == {"InvoiceID", "Reference"}
         self.link = push.push.link
-        sending = lifecycle.sending(push.push.step.row, IntentRef(2, 0, 2), "tenant-1")
+        sending = lifecycle.sending(push.push.step.row, IntentRef(2, 0, 2), "tenant-1", None, "")
         self.row = replace(sending.row, sent=row.desired)
 
     def seen(self, body, **changes):
@@ -57,7 +60,7 @@ class World:
 
     def settle(self, seen, row=None, element=None):
         return update.after_unknown(
-            row or self.row, self.link, element or self.element, CONTACT, seen, self.settings
+            row or self.row, self.link, element or self.element, CONTACT, seen, self.settings, TERMS
         )
 
 
@@ -125,11 +128,11 @@ def test_a_line_that_both_sides_have_added_is_no_conflict(world, line_of):
     row = replace(
         world.row, state=State.PENDING, intent=None, sent=None, desired=wanted.model_dump_json()
     )
-    step = update.resolve(row, world.link, CONTACT, world.seen(wanted), world.settings)
+    step = update.resolve(row, world.link, CONTACT, world.seen(wanted), world.settings, TERMS)
     assert [type(each) for each in step.events] == [InvoiceSynced]
     assert step.link.line_item_ids == {"1": "l-1", "2": "l-2"}
     other = world.body_of(lines=[line_of("1"), line_of("2", quantity="9")])
-    step = update.resolve(row, world.link, CONTACT, world.seen(other), world.settings)
+    step = update.resolve(row, world.link, CONTACT, world.seen(other), world.settings, TERMS)
     assert [type(each) for each in step.events] == [OutOfSync]
 
 

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoice_sync.domain import confirm, lifecycle, update
+from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.codes import Terms
 from invoice_sync.domain.intake import reduce_batch
 from invoice_sync.domain.mapping import invoices_body, to_xero, withdrawn
 from invoice_sync.domain.outcome import Answer, found_in_xero, matches, outcome_of
@@ -96,8 +98,10 @@ def mapped():
 
 
 @pytest.fixture
-def known(account, settings, mapped):
-    return Known(account, {"cust-1": mapped}, {}, {}, settings)
+def known(account, settings, mapped, now):
+    return Known(
+        account, {"cust-1": mapped}, {}, {}, settings, Terms(AccountSettings(), "200"), now
+    )
 
 
 @pytest.fixture

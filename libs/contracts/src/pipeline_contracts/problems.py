@@ -49,10 +49,13 @@ class ProblemCode(StrEnum):
     CURRENCY_RATE_INVALID = "CURRENCY_RATE_INVALID"
     TOO_MANY_TRACKING_OPTIONS = "TOO_MANY_TRACKING_OPTIONS"
     UPDATE_AFTER_VOID = "UPDATE_AFTER_VOID"
+    BEFORE_START_DATE = "BEFORE_START_DATE"
     # What the Xero organisation allows.
     CURRENCY_NOT_SUBSCRIBED = "CURRENCY_NOT_SUBSCRIBED"
     ACCOUNT_NOT_MAPPED = "ACCOUNT_NOT_MAPPED"
     TAX_NOT_MAPPED = "TAX_NOT_MAPPED"
+    TRACKING_NOT_MAPPED = "TRACKING_NOT_MAPPED"
+    ITEM_NOT_MAPPED = "ITEM_NOT_MAPPED"
     ITEM_NOT_FOUND = "ITEM_NOT_FOUND"
     TRACKING_NOT_FOUND = "TRACKING_NOT_FOUND"
     CONTACT_ARCHIVED = "CONTACT_ARCHIVED"
@@ -84,12 +87,14 @@ _UNKNOWN: Final = MappingProxyType(
         "expected": "another amount",
         "field": "it did not say which",
         "invoice_number": "in question",
+        "issue_date": "too early",
         "item_code": "used on a line",
         "line": "in question",
         "lock_date": "the lock date",
         "name": "of this customer",
         "next_step": "Open the Xero card, which names the next step",
         "retry_at": "shortly",
+        "start_date": "the start date",
         "tax_code": "used on a line",
         "total": "shown",
         "tracking": "used on a line",
@@ -281,6 +286,13 @@ _ALL: Final = (
         "Issue a new invoice in Pipeline.",
     ),
     _problem(
+        _C.BEFORE_START_DATE,
+        _M.ACCOUNT_ADMIN,
+        "The invoice is dated {issue_date}, and only invoices from {start_date} on are synced to Xero.",
+        "Nothing to do if it is meant to stay out of Xero; otherwise choose an earlier start date in the settings, and "
+        "it follows by itself.",
+    ),
+    _problem(
         _C.CURRENCY_NOT_SUBSCRIBED,
         _M.XERO_ADMIN,
         "The Xero organisation does not use the currency {currency}.",
@@ -290,13 +302,25 @@ _ALL: Final = (
         _C.ACCOUNT_NOT_MAPPED,
         _M.BOOKKEEPER,
         "The account code {account_code} cannot be used in this Xero organisation.",
-        "Map it to an active Xero account, or add or restore that account in Xero, then retry.",
+        "Map it to an active Xero account, or add or restore that account in Xero; the invoice then follows by itself.",
     ),
     _problem(
         _C.TAX_NOT_MAPPED,
         _M.BOOKKEEPER,
         "The tax code {tax_code} cannot be used with its account in this Xero organisation.",
-        "Map it to a Xero tax rate that the account accepts, then retry.",
+        "Map it to a Xero tax rate that the account accepts; the invoice then follows by itself.",
+    ),
+    _problem(
+        _C.TRACKING_NOT_MAPPED,
+        _M.BOOKKEEPER,
+        "The tracking option {tracking} does not exist in this Xero organisation.",
+        "Map it to an active tracking category and option, or add it in Xero; the invoice then follows by itself.",
+    ),
+    _problem(
+        _C.ITEM_NOT_MAPPED,
+        _M.BOOKKEEPER,
+        "The item code {item_code} does not exist in this Xero organisation.",
+        "Map it to an item in Xero, or add the item there; the invoice then follows by itself.",
     ),
     _problem(
         _C.ITEM_NOT_FOUND,

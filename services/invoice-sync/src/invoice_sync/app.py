@@ -16,7 +16,14 @@ from invoice_sync import metrics
 from invoice_sync.accept_events import accept_customers, accept_invoices, track_connections
 from invoice_sync.deps import Deps
 from invoice_sync.domain.mapping import WriteSettings
-from invoice_sync.handlers import contact_mappings, failures, summary, sync_status
+from invoice_sync.handlers import (
+    account_settings,
+    code_mappings,
+    contact_mappings,
+    failures,
+    summary,
+    sync_status,
+)
 from invoice_sync.observe_invoices import observe_invoices
 from invoice_sync.settings import InvoiceSyncSettings
 from invoice_sync.store.steps import SOURCE
@@ -83,6 +90,8 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     api.include_router(failures.router)
     api.include_router(summary.router)
     api.include_router(contact_mappings.router)
+    api.include_router(account_settings.router)
+    api.include_router(code_mappings.router)
     return api
 
 

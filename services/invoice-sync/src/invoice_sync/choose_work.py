@@ -9,7 +9,9 @@ from datetime import datetime
 from invoice_sync.deps import Deps
 from invoice_sync.domain import contact_fields, contacts, lifecycle, mapping
 from invoice_sync.domain.account_settings import MappingPolicy
-from invoice_sync.domain.plan import Compare, Create, Known, Stop, decide, unconnected
+from invoice_sync.domain.codes import CodeKind, Terms
+from invoice_sync.domain.mapping import WriteSettings
+from invoice_sync.domain.plan import Compare, Create, Known, Reread, Stop, decide, unconnected
 from invoice_sync.domain.state import (
     Account,
     Block,
@@ -22,10 +24,12 @@ from invoice_sync.domain.state import (
     Step,
 )
 from invoice_sync.domain.turns import MAX_BODY_BYTES, Kind, next_kind, sharing
+from invoice_sync.read_codes import record_steps
 from invoice_sync.record_contacts import block_customers
 from invoice_sync.store import (
     account_settings,
     accounts,
+    codes,
     contact_mappings,
     customers,
     intents,
@@ -98,10 +102,22 @@ class Ask:
     """The account's connection was never heard of: only the connector knows whether there is one."""
 
 
-Work = Ask | Rest | Resume | Send | MatchContacts | TendContacts | CompareInXero | LookOn
+@dataclass(frozen=True, slots=True)
+class ReadCodes:
+    """Xero's lists of codes are to be read: those of these kinds, or all (None)."""
+
+    account: Account
+    kinds: frozenset[CodeKind] | None = None
 
 
-async def choose_work(deps: Deps, lease: Lease, *, asked: bool = False) -> Work:
+Work = (
+    Ask | Rest | Resume | Send | MatchContacts | TendContacts | CompareInXero | ReadCodes | LookOn
+)
+
+
+async def choose_work(  # noqa: PLR0911 - one return per kind of work, in their order
+    deps: Deps, lease: Lease, *, asked: bool = False
+) -> Work:
     """Choose the next work of the leased account.
 
     Args:
@@ -125,10 +141,12 @@ async def choose_work(deps: Deps, lease: Lease, *, asked: bool = False) -> Work:
             return Resume(account, tuple(open_intents))
         if work := await _contacts(conn, account, now, limit=deps.batch_size):
             return work
+        if account.codes_due_at is not None and account.codes_due_at <= now:
+            return ReadCodes(account)
         due_kinds = await invoices.due_kinds(conn, account.account_id)
         if kind := next_kind(due_kinds, account.last_kind):
             chosen = await _invoices(conn, deps, account, kind, now)
-            if len(due_kinds) > 1 and not isinstance(chosen, LookOn):
+            if len(due_kinds) > 1 and not isinstance(chosen, LookOn | ReadCodes):
                 await accounts.served(conn, account.account_id, kind)
             return chosen
         return Rest(await invoices.next_due(conn, account.account_id))
@@ -260,10 +278,12 @@ async def _invoices(
     conn: Connection, deps: Deps, account: Account, kind: Kind, now: datetime
 ) -> Work:
     rows = await invoices.lock_due_of(conn, account.account_id, kind, limit=deps.batch_size)
-    known = await _known(conn, deps, account, rows)
+    known = await _known(conn, deps, account, rows, now)
     decisions = [decide(row, known) for row in rows]
+    if kinds := frozenset(each.kind for each in decisions if isinstance(each, Reread)):
+        return ReadCodes(account, kinds)
     stops: list[Step] = [each.step for each in decisions if isinstance(each, Stop)]
-    await steps.save(conn, stops, now)
+    await record_steps(conn, account.account_id, stops, now)
     if stops and len(rows) >= deps.batch_size:
         return LookOn()  # others wait that can take the places of those which are not sent
     if creates := _batch([each for each in decisions if isinstance(each, Create)]):
@@ -272,8 +292,11 @@ async def _invoices(
     return CompareInXero(account, tuple(compares)) if compares else LookOn()
 
 
-async def _known(conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice]) -> Known:
+async def _known(
+    conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice], now: datetime
+) -> Known:
     account_id, tenant_id = account.account_id, account.tenant_id or ""
+    terms = await codes.terms_of(conn, account_id, tenant_id, deps.write.default_account_code)
     customer_ids = sorted({row.customer_id for row in rows if row.customer_id is not None})
     mapped = await contact_mappings.mappings_of(conn, account_id, tenant_id, customer_ids)
     unmapped = [each for each in customer_ids if each not in mapped]
@@ -284,7 +307,18 @@ async def _known(conn: Connection, deps: Deps, account: Account, rows: Sequence[
         mappings=mapped,
         customers=await customers.customers_of(conn, account_id, unmapped) if unmapped else {},
         links=await invoice_links.links_of(conn, account_id, in_xero) if in_xero else {},
-        settings=deps.write,
+        settings=write_settings(deps, terms),
+        terms=terms,
+        now=now,
+    )
+
+
+def write_settings(deps: Deps, terms: Terms) -> WriteSettings:
+    """What goes into an invoice of this account beside its event."""
+    return replace(
+        deps.write,
+        default_account_code=terms.default_account_code,
+        status=terms.settings.invoice_status.upper(),
     )
 
 
@@ -326,7 +360,13 @@ async def _send_new(
         idempotency_key=f"invoices-{uuid.uuid4().hex}",
     )
     sent = [
-        lifecycle.sending(each.row, IntentRef(intent.id, place, each.row.version), tenant_id)
+        lifecycle.sending(
+            each.row,
+            IntentRef(intent.id, place, each.row.version),
+            tenant_id,
+            each.sent,
+            each.number_prefix,
+        )
         for place, each in enumerate(creates)
     ]
     await steps.save(conn, sent, now)

@@ -8,16 +8,20 @@ from datetime import datetime
 
 import structlog
 
+from invoice_sync.choose_work import write_settings
 from invoice_sync.deps import Deps
 from invoice_sync.domain import confirm, lifecycle, mapping, retry, trouble, update
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.codes import Terms
 from invoice_sync.domain.state import Account, Block, Intent, IntentRef, Invoice, Link, State, Step
 from invoice_sync.domain.turns import fitting
 from invoice_sync.domain.update import Change
+from invoice_sync.read_codes import record_steps
 from invoice_sync.read_invoices import Read, read_in_xero
 from invoice_sync.send_intent import send_intent
 from invoice_sync.store import (
     accounts,
+    codes,
     contact_mappings,
     intents,
     invoice_links,
@@ -136,10 +140,10 @@ async def _settle(deps: Deps, lease: Lease, invoice_id: str, reads: Mapping[str,
     """Record the comparison of one invoice; True, with nothing recorded, if it is to be changed in Xero."""
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        account, now = await accounts.find(conn, lease.account_id)
+        account, now = await accounts.lock(conn, lease.account_id)
         decisions = await _decide(conn, deps, account, [invoice_id], reads, now)
         settled = [each for each in decisions if isinstance(each, Step)]
-        await steps.save(conn, settled, now)
+        await record_steps(conn, account.account_id, settled, now)
         return len(settled) < len(decisions)
 
 
@@ -148,13 +152,14 @@ async def _intend(
 ) -> list[Intent]:
     """Record what is to be written: the changes of one call, the voids of another.
 
-    Each is decided again under the lock that commits it: a newer version may have come since.
+    Each is decided again under the locks that commit it: a newer version, or another mapping, may have come since.
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        account, now = await accounts.find(conn, lease.account_id)
+        account, now = await accounts.lock(conn, lease.account_id)
         decisions = await _decide(conn, deps, account, invoice_ids, reads, now)
-        await steps.save(conn, [each for each in decisions if isinstance(each, Step)], now)
+        settled = [each for each in decisions if isinstance(each, Step)]
+        await record_steps(conn, account.account_id, settled, now)
         changes = [each for each in decisions if isinstance(each, Change)]
         changes = changes[
             : fitting([2 * len(each.push.step.row.desired or "") for each in changes])
@@ -186,8 +191,18 @@ async def _decide(
     links = await invoice_links.links_of(conn, account.account_id, invoice_ids)
     contacts = await contacts_of(conn, account.account_id, rows, list(links.values()))
     await _notice_merges(conn, account, rows, links, contacts, reads, now)
+    terms = await terms_of(conn, deps, account, list(links.values()))
     return [
-        _decision(deps, account, row, links[row.invoice_id], contacts, reads[row.invoice_id], now)
+        _decision(
+            deps,
+            account,
+            row,
+            links[row.invoice_id],
+            contacts,
+            terms,
+            reads[row.invoice_id],
+            now,
+        )
         for row in rows
     ]
 
@@ -225,12 +240,20 @@ async def contacts_of(
     return {customer_id: each.contact_id for customer_id, each in mapped.items()}
 
 
+async def terms_of(conn: Connection, deps: Deps, account: Account, links: Sequence[Link]) -> Terms:
+    """The terms under which these invoices are in the organisation they are in."""
+    tenant_id = links[0].tenant_id if links else account.tenant_id
+    default = deps.write.default_account_code
+    return await codes.terms_of(conn, account.account_id, tenant_id, default)
+
+
 def _decision(
     deps: Deps,
     account: Account,
     row: Invoice,
     link: Link,
     contacts: Mapping[str, str],
+    terms: Terms,
     read: Read,
     now: datetime,
 ) -> Step | Change:
@@ -240,9 +263,8 @@ def _decision(
         return _later(row, State.PENDING, until, found.block, until)
     try:
         contact_id = contacts.get(row.customer_id or "")
-        return update.resolve(
-            row, link, contact_id, seen_of(deps, account, link, read, now), deps.write
-        )
+        seen = seen_of(deps, account, link, read, now)
+        return update.resolve(row, link, contact_id, seen, write_settings(deps, terms), terms)
     except _UNFORESEEN:
         log.exception("not_compared", account_id=row.account_id, invoice_id=row.invoice_id)
         until = now + retry.backoff(row.attempts + 1, deps.chance())
@@ -278,7 +300,8 @@ async def _record_intent(
     sending: list[Step] = []
     for place, each in enumerate(batch):
         row = each.push.step.row
-        going = lifecycle.sending(row, IntentRef(intent.id, place, row.version), tenant_id)
+        ref = IntentRef(intent.id, place, row.version)
+        going = lifecycle.sending(row, ref, tenant_id, each.sent, row.number_prefix or "")
         sending.append(lifecycle.then(each.push.step, replace(going, link=each.push.link)))
     await steps.save(conn, sending, now)
     return intent

@@ -14,6 +14,7 @@ from invoice_sync.domain.pace import rest_after
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
+from invoice_sync.read_codes import await_codes
 from invoice_sync.record_contact_changes import record_contact_changes
 from invoice_sync.record_contacts import record_contacts
 from invoice_sync.store import (
@@ -137,7 +138,8 @@ async def _record_invoices(
             for row in rows
             for link in (links.get(row.invoice_id),)
         ]
-        recorded = [each.step for each in outcomes]
+        steps_of_codes = [each.step for each in outcomes]
+        recorded = await await_codes(conn, deps, intent, steps_of_codes, now)
         await steps.save(conn, await _mapped_since(conn, intent, recorded, now), now)
         await _doubt_contacts(conn, intent, recorded)
         if any(each.look_up for each in outcomes):
@@ -221,7 +223,7 @@ async def record_trouble(
         elif intent.kind == "contacts":
             await _give_back_customers(conn, intent, found)
         else:
-            await _give_back_invoices(conn, intent, found)
+            await _give_back_invoices(conn, deps, intent, found)
     deps.on_recorded()
 
 
@@ -264,9 +266,9 @@ def _is_worth_telling(row: Invoice, attempts: int, found: Trouble) -> bool:
     return lasts or found.state is State.WAITING_FOR_CONNECTION
 
 
-async def _give_back_invoices(conn: Connection, intent: Intent, found: Trouble) -> None:
+async def _give_back_invoices(conn: Connection, deps: Deps, intent: Intent, found: Trouble) -> None:
     """Nothing was written, for certain: the invoices wait, go singly, or are refused."""
-    _, now = await accounts.find(conn, intent.account_id)
+    _, now = await accounts.lock(conn, intent.account_id)
     rows = await invoices.lock_of_intent(conn, intent.id)
     if found.effect is Effect.REFUSED and len(rows) == 1 and _may_be_ours(found, intent):
         await steps.save(conn, [lifecycle.taken(row, found.messages) for row in rows], now)
@@ -286,6 +288,7 @@ async def _give_back_invoices(conn: Connection, intent: Intent, found: Trouble) 
         else:
             until = now + (found.pause or _LOOK_AGAIN)
             given_back.append(lifecycle.postponed(row, found.state, until, found.block))
+    given_back = await await_codes(conn, deps, intent, given_back, now)
     await steps.save(conn, given_back, now)
     await _doubt_contacts(conn, intent, given_back)
     await intents.close(conn, intent.id)

@@ -7,13 +7,15 @@ sending not arrived, repeating it minutes later would write over whatever somebo
 import time
 from typing import Final
 
-from invoice_sync.compare_invoice import contacts_of, seen_of
+from invoice_sync.choose_work import write_settings
+from invoice_sync.compare_invoice import contacts_of, seen_of, terms_of
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, retry, trouble, update
 from invoice_sync.domain.state import Account, Intent, Invoice, Step
+from invoice_sync.read_codes import record_steps
 from invoice_sync.read_invoices import Read, read_in_xero
 from invoice_sync.send_intent import record_trouble, send_intent
-from invoice_sync.store import accounts, intents, invoice_links, invoices, steps
+from invoice_sync.store import accounts, intents, invoice_links, invoices
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import XeroError
@@ -64,12 +66,14 @@ async def _record(
     sent = elements(loads(intent.body), "Invoices")
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        account, now = await accounts.find(conn, intent.account_id)
+        account, now = await accounts.lock(conn, intent.account_id)
         rows = await invoices.lock_of_intent(conn, intent.id)
         links = await invoice_links.links_of(
             conn, intent.account_id, [row.invoice_id for row in rows]
         )
         contacts = await contacts_of(conn, intent.account_id, rows, list(links.values()))
+        terms = await terms_of(conn, deps, account, list(links.values()))
+        settings = write_settings(deps, terms)
         settled: list[Step] = []
         unreadable: list[Step] = []
         untouched: list[Invoice] = []
@@ -81,7 +85,7 @@ async def _record(
             element = sent[row.intent.position if row.intent else 0]
             contact_id = contacts.get(row.customer_id or "")
             seen = seen_of(deps, account, link, read, now)
-            found = update.after_unknown(row, link, element, contact_id, seen, deps.write)
+            found = update.after_unknown(row, link, element, contact_id, seen, settings, terms)
             if found is None:
                 untouched.append(row)
             else:
@@ -96,7 +100,7 @@ async def _record(
             )
             for row in untouched
         ]
-        await steps.save(conn, [*settled, *again, *unreadable], now)
+        await record_steps(conn, intent.account_id, [*settled, *again, *unreadable], now)
         if unreadable:
             await intents.defer(
                 conn,

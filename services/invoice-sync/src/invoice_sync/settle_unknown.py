@@ -98,7 +98,7 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
 def _number(row: Invoice) -> str:
     """The number under which the invoice was sent: the newest version may carry another."""
     body = read_body(row.sent)
-    return (body.invoice_number if body is not None else row.invoice_number or "").strip()
+    return body.invoice_number.strip() if body is not None else row.xero_number
 
 
 async def _find_by_number(

@@ -10,6 +10,7 @@ from invoice_sync.choose_work import (
     CompareInXero,
     LookOn,
     MatchContacts,
+    ReadCodes,
     Rest,
     Resume,
     Send,
@@ -19,6 +20,7 @@ from invoice_sync.choose_work import (
 from invoice_sync.compare_invoice import compare_in_xero
 from invoice_sync.deps import Deps
 from invoice_sync.match_contacts import match_contacts
+from invoice_sync.read_codes import read_codes
 from invoice_sync.send_intent import send_intent
 from invoice_sync.settle_unknown import resume_intent
 from invoice_sync.store import accounts, invoices
@@ -34,7 +36,9 @@ TURN_SECONDS = 5.0
 _EVENT_SECONDS = 5.0
 
 
-async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
+async def sync_account(  # noqa: C901 - one case per kind of work
+    deps: Deps, lease: Lease
+) -> datetime | None:
     """Work on the leased account for one turn.
 
     Returns:
@@ -66,6 +70,8 @@ async def sync_account(deps: Deps, lease: Lease) -> datetime | None:
                 await tend_contacts(deps, lease, account, due_links)
             case CompareInXero(account, rows):
                 await compare_in_xero(deps, lease, account, rows)
+            case ReadCodes(account, kinds):
+                await read_codes(deps, lease, account, kinds)
             case LookOn():
                 deps.on_recorded()
     return await _come_back(deps, lease.account_id)

@@ -41,11 +41,23 @@ class InXero:
     correlation_id: str | None = None
 
 
-def sending(row: Invoice, intent: IntentRef, tenant_id: str) -> Step:
-    """The invoice is part of a write that is about to leave."""
+def sending(
+    row: Invoice, intent: IntentRef, tenant_id: str, sent: str | None, number_prefix: str
+) -> Step:
+    """The invoice is part of a write that is about to leave.
+
+    ``sent`` is its body as sent, in Xero's codes; None where that is the desired body itself.
+    """
     return Step(
         replace(
-            row, state=State.SYNCING, due_at=None, intent=intent, tenant_id=tenant_id, block=None
+            row,
+            state=State.SYNCING,
+            due_at=None,
+            intent=intent,
+            tenant_id=tenant_id,
+            block=None,
+            sent=sent,
+            number_prefix=number_prefix,
         )
     )
 
@@ -80,11 +92,14 @@ def refused_as(
     correlation_id: str | None = None,
 ) -> Step:
     """What was sent is refused for this cause. Should Pipeline have moved on meanwhile, the next version is due."""
+    number = row.xero_number
+    if row.synced_version is None:
+        row = replace(row, number_prefix=None)
     if row.intent is not None and row.version > row.intent.version:
         newer = replace(row, state=State.PENDING, due_at=now, intent=None, block=None)
         told = "; ".join(messages)
         return Step(newer, notes=(Note("refused", told, code, row.intent.version, correlation_id),))
-    facts: dict[str, object] = {"invoice_number": row.invoice_number, "customer": row.customer_id}
+    facts: dict[str, object] = {"invoice_number": number, "customer": row.customer_id}
     found = block(code, xero_errors=messages, **(facts | xero_messages.facts_of(messages)))
     if code in _FIXED_BY_MAPPING:
         return waits(row, State.WAITING_FOR_CONTACT, found)
@@ -99,7 +114,7 @@ def number_taken(messages: Sequence[str]) -> bool:
 def taken(row: Invoice, messages: Sequence[str]) -> Step:
     """The number exists in Xero: whose it is must be looked up before anything is said. Stays ``syncing``."""
     found = block(
-        ProblemCode.INVOICE_NUMBER_TAKEN, invoice_number=row.invoice_number, xero_errors=messages
+        ProblemCode.INVOICE_NUMBER_TAKEN, invoice_number=row.xero_number, xero_errors=messages
     )
     note = Note("number_taken", "; ".join(messages), found.code, row.version)
     return Step(replace(row, block=found), notes=(note,))

@@ -164,7 +164,7 @@ def found_in_xero(
     if ours:
         if row.operation is Operation.VOID:
             return lifecycle.never_sent(row)
-        gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=row.invoice_number)
+        gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=row.xero_number)
         return lifecycle.failed(row, gone)
     was_refused = row.block is not None and row.block.code == ProblemCode.INVOICE_NUMBER_TAKEN
     strangers = [each for each in elements if each.get("Status") not in GONE]
@@ -193,7 +193,7 @@ def may_still_land(row: Invoice, elements: Sequence[Mapping[str, Any]], answer: 
         return False
     sent = read_body(row.sent)
     renumbered = sent is not None and (
-        sent.invoice_number.strip().casefold() != (row.invoice_number or "").strip().casefold()
+        sent.invoice_number.strip().casefold() != row.xero_number.casefold()
     )
     is_recent = answer.now - answer.intent.first_sent_at < LANDS_WITHIN
     return is_recent and (row.operation is Operation.VOID or renumbered)

@@ -1,11 +1,13 @@
 """What to do with an invoice whose time has come: decided from values alone, before anything is sent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 from pydantic import ValidationError
 
-from invoice_sync.domain import lifecycle, mapping, validate
+from invoice_sync.domain import codes, lifecycle, mapping, validate
+from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.blocks import block, never_connected, not_connected
 from invoice_sync.domain.state import (
     Account,
@@ -29,6 +31,9 @@ class Create:
 
     row: Invoice
     element: dict[str, object]
+    sent: str | None
+    """The body behind the element, where it is not the desired one: in Xero's codes, its number with its prefix."""
+    number_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,14 @@ class Stop:
     step: Step
 
 
-Decision = Create | Compare | Stop
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """A code is missing in a list that is too old to stop an invoice: it is to be read again first."""
+
+    kind: codes.CodeKind
+
+
+Decision = Create | Compare | Stop | Reread
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class Known:
     customers: Mapping[str, Customer]
     links: Mapping[str, Link]
     settings: mapping.WriteSettings
+    terms: codes.Terms
+    now: datetime
 
 
 def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one return per cause, in their order
@@ -74,8 +88,14 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
     body = read_body(row.desired)
     if body is None:
         return Stop(lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR)))
-    if findings := validate.check(body):
+    if not has_link and (too_early := _before_start(row, body, known.terms.settings.start_date)):
+        return Stop(too_early)
+    prefix = _number_prefix(row, known.terms.settings, has_link=has_link)
+    ours = codes.in_xeros_codes(body, known.terms, prefix)
+    if findings := validate.check(ours):
         return Stop(lifecycle.failed(row, block(findings[0].code, **findings[0].facts)))
+    if not has_link and (stopped := by_codes(row, body, known.terms, known.now)):
+        return stopped
     contact = known.mappings.get(body.customer_id)
     if contact is None:
         return Stop(_without_contact(row, body.customer_id, known.customers.get(body.customer_id)))
@@ -84,7 +104,43 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
     if contact.problem is not None:
         why = block(ProblemCode(contact.problem), contact=contact.contact_name)
         return Stop(lifecycle.waits(row, State.WAITING_FOR_CONTACT, why))
-    return Create(row, mapping.to_xero(body, contact.contact_id, known.settings))
+    element = mapping.to_xero(ours, contact.contact_id, known.settings)
+    return Create(row, element, sent_body(body, ours), prefix)
+
+
+def _number_prefix(row: Invoice, settings: AccountSettings, *, has_link: bool) -> str:
+    """The prefix of what may be in Xero stays: under another number, a write that lands late would be a second one."""
+    if has_link or row.number_prefix is not None:
+        return row.number_prefix or ""
+    return settings.number_prefix
+
+
+def sent_body(body: InvoiceBody, ours: InvoiceBody) -> str | None:
+    """The body as sent, to be kept where it is not the desired one."""
+    return None if ours is body else ours.model_dump_json(exclude_none=True)
+
+
+def by_codes(
+    row: Invoice, body: InvoiceBody, terms: codes.Terms, now: datetime
+) -> Stop | Reread | None:
+    """What Xero's lists say to the invoice's codes; None when it may go. Only a fresh list stops anything."""
+    for found in codes.unmapped(body, terms):
+        match terms.lists[found.kind].standing(now):
+            case codes.Standing.FRESH:
+                why = replace(block(found.code, **found.facts), waits_for=found.fixes)
+                return Stop(lifecycle.failed(row, why))
+            case codes.Standing.OLD:
+                return Reread(found.kind)
+            case codes.Standing.UNREADABLE:
+                continue
+    return None
+
+
+def _before_start(row: Invoice, body: InvoiceBody, start: date | None) -> Step | None:
+    if start is None or body.issue_date >= start:
+        return None
+    why = block(ProblemCode.BEFORE_START_DATE, issue_date=body.issue_date, start_date=start)
+    return lifecycle.failed(row, why)
 
 
 def read_body(desired: str | None) -> InvoiceBody | None:

@@ -52,6 +52,8 @@ class Block:
     hint: str
     retryable: bool
     xero_errors: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    """Fixes of codes (``domain.codes.fix``), any of which releases it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ class Invoice:
     """Whether it must not share a call: a batch with it failed as a whole, or its outcome was unknown."""
     told: str | None = None
     """Generation and code of the last SyncFailed, so that trying again in vain does not repeat it."""
+    number_prefix: str | None = None
+    """What its number in Xero begins with, since it was sent; None before that, and once Xero refused it."""
+
+    @property
+    def xero_number(self) -> str:
+        """Its number as it is, or would be, in Xero."""
+        return (self.number_prefix or "") + (self.invoice_number or "").strip()
 
     @property
     def is_settled(self) -> bool:
@@ -158,6 +167,8 @@ class Account:
     pause_count: int = 0
     last_kind: str | None = None
     """The kind of invoices that had the account's last turn (``turns.Kind``), while several shared them."""
+    codes_due_at: datetime | None = None
+    """When the organisation's codes are to be read; None: when an invoice asks for it."""
 
     @property
     def is_heard_of(self) -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from invoice_sync.domain import confirm, lifecycle, mapping, three_way
+from invoice_sync.domain import codes, confirm, lifecycle, mapping, three_way
 from invoice_sync.domain.blocks import block
-from invoice_sync.domain.plan import read_body
+from invoice_sync.domain.plan import Stop, by_codes, read_body, sent_body
 from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
 from invoice_sync.domain.three_way import Plan, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -24,6 +25,7 @@ _HEAD = {
 }
 # What Xero still lets change once something is paid or credited ("Invoices").
 _CHANGEABLE_HEAD = frozenset({"invoice_number", "reference", "due_date", "contact"})
+_CODED = ("amounts_are", ": account_code", ": tax_type", ": item_code", ": tracking")
 _CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
 
 
@@ -43,6 +45,8 @@ class Change:
 
     push: Push
     element: Mapping[str, Any]
+    sent: str | None
+    """The body behind the element, where it is not the desired one: in Xero's codes, its number with its prefix."""
 
     @property
     def is_void(self) -> bool:
@@ -50,12 +54,13 @@ class Change:
         return "Status" in self.element
 
 
-def resolve(
+def resolve(  # noqa: PLR0911 - one return per cause, in their order
     row: Invoice,
     link: Link,
     contact_id: str | None,
     seen: confirm.Seen | None,
     settings: mapping.WriteSettings,
+    terms: codes.Terms,
 ) -> Step | Change:
     """Decide on an invoice that is, or was, in Xero.
 
@@ -65,6 +70,7 @@ def resolve(
         contact_id: The customer's contact now; None when it is mapped no more.
         seen: The invoice as Xero just showed it; None when Xero has it no more.
         settings: What a payload needs besides.
+        terms: What Pipeline's codes are called in Xero, and which of them Xero has.
     """
     is_void = row.operation is Operation.VOID
     if seen is None and is_void:
@@ -75,13 +81,25 @@ def resolve(
     if seen is None:
         gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
         return lifecycle.failed(row, gone)
-    verdict = judge(row, link, body, contact_id, seen)
+    ours = codes.in_xeros_codes(body, terms, row.number_prefix or "")
+    verdict = judge(row, link, ours, contact_id, seen)
     if not isinstance(verdict, Push):
         return verdict
+    sent = sent_body(body, ours)
     if is_void:
-        return Change(verdict, void_element(verdict.link))
+        return Change(verdict, void_element(verdict.link), sent)
+    if stopped := _by_codes(verdict, body, terms, seen.now):
+        return lifecycle.then(verdict.step, stopped)
     contact = contact_id or link.base.get("contact") or ""
-    return Change(verdict, update_element(body, contact, settings, verdict))
+    return Change(verdict, update_element(ours, contact, settings, verdict), sent)
+
+
+def _by_codes(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) -> Step | None:
+    """What stops a push that names codes. An old list stops none: the invoice is in Xero, and Xero decides."""
+    if not any(path.startswith("line ") for path in push.changed):
+        return None
+    found = by_codes(push.step.row, body, terms, now)
+    return found.step if isinstance(found, Stop) else None
 
 
 def after_unknown(
@@ -91,6 +109,7 @@ def after_unknown(
     contact_id: str | None,
     seen: confirm.Seen | None,
     settings: mapping.WriteSettings,
+    terms: codes.Terms,
 ) -> Step | None:
     """Settle a change of unknown outcome by what Xero shows now.
 
@@ -105,6 +124,7 @@ def after_unknown(
         contact_id: The customer's contact now; None when it is mapped no more.
         seen: The invoice as Xero just showed it; None when Xero has it no more.
         settings: What a payload needs besides.
+        terms: What Pipeline's codes are called in Xero, and which of them Xero has.
     """
     taken_up = replace(row, state=State.PENDING, intent=None, block=None)
     if seen is not None:
@@ -117,7 +137,7 @@ def after_unknown(
             return confirm.updated(row, sent, version, seen, link)
         if observed == link.observed:
             return None
-    found = resolve(taken_up, link, contact_id, seen, settings)
+    found = resolve(taken_up, link, contact_id, seen, settings, terms)
     return None if isinstance(found, Change) else found
 
 
@@ -148,7 +168,7 @@ def judge(
     Args:
         row: The invoice, locked.
         link: Its link.
-        body: What Pipeline wants (for a void: what it wanted before).
+        body: What Pipeline wants, in Xero's codes (for a void: what it wanted before).
         contact_id: The customer's contact now; None when it is mapped no more.
         seen: The invoice as Xero just showed it.
     """
@@ -156,6 +176,8 @@ def judge(
     wanted = mapping.desired_snapshot(body, contact_id or link.base.get("contact"))
     if row.operation is Operation.VOID:
         wanted = mapping.withdrawn({**link.agreed})
+    elif row.synced_version == row.version:
+        wanted = _as_agreed(wanted, link.agreed)
     ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
     compared = three_way.compare(link.base, ours, observed)
     now_seen = replace(
@@ -187,6 +209,14 @@ def judge(
             )
         case Plan.PUSH:
             return _push(row, now_seen, ours, seen.invoice)
+
+
+def _as_agreed(wanted: Snapshot, agreed: Snapshot) -> Snapshot:
+    """The same version under the codes it was sent with: mapping a code anew changes no invoice that is in Xero."""
+    return {
+        path: agreed.get(path, value) if path.endswith(_CODED) else value
+        for path, value in wanted.items()
+    }
 
 
 def _in_sync(row: Invoice, link: Link, seen: confirm.Seen) -> Step:

@@ -20,6 +20,8 @@ _TABLE: tuple[tuple[str, ProblemCode], ...] = (
     (r"account code .*(not a valid code|archived|deleted|removed)", ProblemCode.ACCOUNT_NOT_MAPPED),
     (r"account code .*(must be specified|not match)", ProblemCode.ACCOUNT_NOT_MAPPED),
     (r"must reference a valid account", ProblemCode.ACCOUNT_NOT_MAPPED),
+    (r"tracking (category|option).*(does not exist|not found|not valid|invalid)", ProblemCode.TRACKING_NOT_MAPPED),
+    (r"item code .*(not valid|not found|does not exist|invalid)", ProblemCode.ITEM_NOT_MAPPED),
     (r"line total .* does not match", ProblemCode.TOTAL_MISMATCH),
     (r"total.*does not (match|equal)", ProblemCode.TOTAL_MISMATCH),
     (r"cannot be edited as it has a payment|payment or credit note allocated", ProblemCode.INVOICE_HAS_PAYMENT),
@@ -64,6 +66,8 @@ def contact_name_taken(messages: Sequence[str]) -> bool:
 _FACTS = (
     ("account_code", re.compile(r"account code '([^']*)'", re.IGNORECASE)),
     ("tax_code", re.compile(r"tax\s*type code '([^']*)'", re.IGNORECASE)),
+    ("tracking", re.compile(r"tracking category or option '([^']*)'", re.IGNORECASE)),
+    ("item_code", re.compile(r"item code '([^']*)'", re.IGNORECASE)),
     ("currency", re.compile(r"subscribed to currency (\w{3})", re.IGNORECASE)),
     ("lock_date", re.compile(r"currently set at ([^.]+)", re.IGNORECASE)),
 )

@@ -10,6 +10,7 @@ from pipeline_service_defaults.auth import Person, Principal, require_access
 BACKEND = "pipeline-backend"
 
 Reader = Annotated[Principal, Depends(require_access("viewer", BACKEND))]
+Admin = Annotated[Principal, Depends(require_access("admin", BACKEND))]
 Writer = Annotated[Principal, Depends(require_access("operator", BACKEND))]
 
 

@@ -12,7 +12,7 @@ from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, status, reason, message, hint, tenant_id, tenant_name, short_code, base_currency, sequence,
-    paused_until, paused_code, pause_count, last_kind
+    paused_until, paused_code, pause_count, last_kind, codes_due_at
 """
 
 
@@ -76,9 +76,12 @@ async def apply_status(
     rows = await conn.fetch(
         """
         INSERT INTO accounts AS a (account_id, status, reason, message, hint, tenant_id, tenant_name, short_code,
-                                   base_currency, sequence, changed_at)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                                   base_currency, sequence, changed_at, codes_due_at)
+        SELECT told.*, CASE WHEN told.status = 'CONNECTED' THEN now() END
+          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                              $8::text[], $9::text[], $10::bigint[], $11::timestamptz[])
+               AS told (account_id, status, reason, message, hint, tenant_id, tenant_name, short_code, base_currency,
+                        sequence, changed_at)
         ON CONFLICT (account_id) DO UPDATE
            SET status = excluded.status, reason = excluded.reason, message = excluded.message,
                hint = excluded.hint, tenant_id = coalesce(excluded.tenant_id, a.tenant_id),
@@ -89,6 +92,7 @@ async def apply_status(
                base_currency = CASE WHEN coalesce(excluded.tenant_id, a.tenant_id) = a.tenant_id
                           THEN coalesce(excluded.base_currency, a.base_currency) ELSE excluded.base_currency END,
                sequence = excluded.sequence, changed_at = excluded.changed_at,
+               codes_due_at = CASE WHEN $12 THEN excluded.codes_due_at ELSE a.codes_due_at END,
                paused_until = CASE WHEN $12 THEN NULL ELSE a.paused_until END,
                paused_code = CASE WHEN $12 THEN NULL ELSE a.paused_code END,
                pause_count = CASE WHEN $12 THEN 0 ELSE a.pause_count END

@@ -2,20 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import asyncpg
 
 from invoice_sync.domain.intake import DesiredState
 from invoice_sync.domain.state import Block, IntentRef, Invoice, Operation, State
 from invoice_sync.domain.turns import Kind
+from invoice_sync.store.codes import CODED
 from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, void_version,
     tenant_id, generation, attempts, due_at, block_code, block_message, block_hint, block_retryable, xero_errors,
     sequence, intent_id, intent_position, intent_version, synced_version, sent,
-    send_alone, told
+    send_alone, told, waits_for, number_prefix
 """
 
 # Each is the predicate of the kind's own index.
@@ -185,7 +186,8 @@ async def next_due(conn: Connection, account_id: str) -> datetime | None:
             (SELECT min(due_at) FROM customers WHERE account_id = $1 AND due_at IS NOT NULL),
             (SELECT min(m.check_at) FROM contact_mappings m JOIN accounts a USING (account_id, tenant_id)
               WHERE m.account_id = $1 AND m.check_at IS NOT NULL),
-            (SELECT min(due_at) FROM intents WHERE account_id = $1))
+            (SELECT min(due_at) FROM intents WHERE account_id = $1),
+            (SELECT codes_due_at FROM accounts WHERE account_id = $1 AND status = 'CONNECTED'))
         """,
         account_id,
     )
@@ -277,6 +279,38 @@ async def release_failed(conn: Connection, account_id: str, code: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
+async def release_for_codes(conn: Connection, account_id: str, fixes: Sequence[str]) -> int:
+    """Release exactly the invoices that waited for one of these codes to become usable; how many those were."""
+    status: str = await conn.execute(
+        """
+        UPDATE invoices
+           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+         WHERE account_id = $1 AND block_code = ANY($2::text[]) AND state = 'failed' AND waits_for ?| $3::text[]
+        """,
+        account_id,
+        CODED,
+        fixes,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def release_from_date(conn: Connection, account_id: str, start_date: date | None) -> int:
+    """Release exactly the invoices that an earlier start date (None: none at all) lets in; how many those were."""
+    status: str = await conn.execute(
+        """
+        UPDATE invoices
+           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+         WHERE account_id = $1 AND block_code = 'BEFORE_START_DATE' AND state = 'failed'
+           AND ($2::date IS NULL OR (desired::jsonb ->> 'issue_date')::date >= $2)
+        """,
+        account_id,
+        start_date,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def count_by_state(conn: Connection, account_id: str) -> dict[State, int]:
     """How many of the account's invoices are in each state that any is in."""
     rows = await conn.fetch(
@@ -309,6 +343,7 @@ def _invoice(row: asyncpg.Record) -> Invoice:
             row["block_hint"] or "",
             bool(row["block_retryable"]),
             tuple(json.loads(row["xero_errors"] or "[]")),
+            tuple(json.loads(row["waits_for"] or "[]")),
         )
     if row["intent_id"] is not None:
         intent = IntentRef(row["intent_id"], row["intent_position"], row["intent_version"])
@@ -333,4 +368,5 @@ def _invoice(row: asyncpg.Record) -> Invoice:
         sent=row["sent"],
         send_alone=row["send_alone"],
         told=row["told"],
+        number_prefix=row["number_prefix"],
     )

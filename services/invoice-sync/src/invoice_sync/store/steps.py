@@ -45,16 +45,17 @@ async def _save_rows(conn: Connection, steps: Sequence[Step]) -> None:
                block_hint = s.block_hint, block_retryable = s.block_retryable, xero_errors = s.xero_errors,
                sequence = s.sequence, intent_id = s.intent_id, intent_position = s.intent_position,
                intent_version = s.intent_version, synced_version = s.synced_version, send_alone = s.send_alone,
-               told = s.told, updated_at = now(),
+               told = s.told, updated_at = now(), waits_for = s.waits_for, number_prefix = s.number_prefix,
                sent = CASE WHEN s.intent_id IS NULL THEN NULL
                            WHEN i.intent_id = s.intent_id THEN i.sent
-                           ELSE i.desired END
+                           ELSE coalesce(s.sent, i.desired) END
           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::timestamptz[],
                       $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::bigint[], $14::bigint[],
-                      $15::int[], $16::int[], $17::int[], $18::bool[], $19::text[])
+                      $15::int[], $16::int[], $17::int[], $18::bool[], $19::text[], $20::jsonb[], $21::text[],
+                      $22::text[])
                AS s (account_id, invoice_id, state, tenant_id, generation, attempts, due_at, block_code,
                      block_message, block_hint, block_retryable, xero_errors, sequence, intent_id, intent_position,
-                     intent_version, synced_version, send_alone, told)
+                     intent_version, synced_version, send_alone, told, waits_for, number_prefix, sent)
          WHERE i.account_id = s.account_id AND i.invoice_id = s.invoice_id
         """,
         [row.account_id for row in rows],
@@ -79,4 +80,7 @@ async def _save_rows(conn: Connection, steps: Sequence[Step]) -> None:
         [row.synced_version for row in rows],
         [row.send_alone for row in rows],
         [row.told for row in rows],
+        [json.dumps(block.waits_for) if block and block.waits_for else None for block in blocks],
+        [row.number_prefix for row in rows],
+        [row.sent for row in rows],
     )
