@@ -25,8 +25,9 @@ class SchemaOutOfDateError(Exception):
 async def create_pool(settings: ServiceSettings, **options: Any) -> Pool:
     """Open the connection pool.
 
-    Statements time out after a minute, and a transaction somebody forgot is ended by the server, so that a stuck
-    replica cannot hold row locks for ever.
+    Statements time out, and a transaction somebody forgot is ended by the server, so that a stuck replica cannot hold
+    row locks for ever. Only ``transaction_timeout`` (PostgreSQL 17) does so wherever the client stopped: asyncpg sends
+    a statement in two parts, and a process frozen between them is neither idle nor running a statement.
 
     Args:
         settings: Gives address and size.
@@ -44,7 +45,8 @@ async def create_pool(settings: ServiceSettings, **options: Any) -> Pool:
         "server_settings": {
             "timezone": "UTC",
             "statement_timeout": "60000",
-            "idle_in_transaction_session_timeout": "60000",
+            "idle_in_transaction_session_timeout": "15000",
+            "transaction_timeout": "30000",
         },
     }
     return await asyncpg.create_pool(

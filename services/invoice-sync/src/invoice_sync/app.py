@@ -50,6 +50,7 @@ _CONNECTION = {
     # No transaction here waits for anything but Postgres. One left open by a frozen replica holds its accounts' rows
     # until the server ends it, and nobody can take them over before.
     "idle_in_transaction_session_timeout": "15000",
+    "transaction_timeout": "20000",
 }
 _GAUGES_SECONDS = 15.0
 _HANDLERS: tuple[tuple[topics.Topic, Handle], ...] = (
