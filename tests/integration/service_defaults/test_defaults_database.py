@@ -145,11 +145,34 @@ async def test_the_pool(make_database, settings):
         async with pool.acquire() as connection:
             assert await connection.fetchval("SHOW timezone") == "UTC"
             assert await connection.fetchval("SHOW statement_timeout") == "1min"
-            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
+            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "15s"
+            assert await connection.fetchval("SHOW transaction_timeout") == "30s"
     finally:
         await pool.close()
     with pytest.raises(asyncpg.InterfaceError):
         await check_database(pool)
+
+
+async def test_a_client_frozen_between_the_two_parts_of_a_statement_frees_its_rows(
+    make_database, settings
+):
+    """Neither idle nor at work, for the server: the other two limits leave such a session alone."""
+    limits = {
+        "statement_timeout": "500",
+        "idle_in_transaction_session_timeout": "500",
+        "transaction_timeout": "1000",
+    }
+    pool = await create_pool(settings(await make_database()), server_settings=limits)
+    try:
+        await pool.execute("CREATE TABLE held (i int); INSERT INTO held VALUES (1)")
+        frozen = await pool.acquire()
+        await frozen.execute("BEGIN; SELECT * FROM held FOR UPDATE")
+        await frozen.prepare("SELECT i FROM held")  # the first part; the second never comes
+        async with asyncio.timeout(30):
+            while await pool.fetchval("SELECT i FROM held FOR UPDATE SKIP LOCKED") is None:  # noqa: ASYNC110 - the server's doing
+                await asyncio.sleep(0.05)
+    finally:
+        pool.terminate()
 
 
 async def test_a_transaction_left_open_never_reaches_the_next_user(make_database, settings):
