@@ -49,11 +49,11 @@ async def test_the_counts_are_told_and_nothing_is_done_yet(counting):
     async with preview(stack) as (_, page):
         told = words(page)
     assert "Disconnect Kiwi Records Ltd from Pipeline?" in told
-    assert "12 invoices that are on their way wait" in told
+    assert "12 invoices that are not in Xero yet wait" in told
     assert "1,480 invoices that are in Xero stay there as they are" in told
     assert "3 invoices that need somebody's help stay as they are" in told
     assert "Pipeline's access is revoked" in told
-    assert "Mappings of customers to contacts, and the whole history" in told
+    assert "Settings, mappings of customers and codes, and the whole history" in told
     assert (await stack.status("acc-1"))["status"] == "CONNECTED"
     assert len(await stack.events("acc-1")) == 1
 
@@ -64,7 +64,7 @@ async def test_one_invoice_is_not_called_invoices(counting):
         SUMMARY | {"waiting": 1, "synced": 1, "states": {"failed": 1, "out_of_sync": 0}}
     ).encode()
     async with preview(stack) as (_, page):
-        assert "1 invoice that is on its way waits until" in words(page)
+        assert "1 invoice that is not in Xero yet waits; sending goes on once" in words(page)
         assert "1 invoice that is in Xero stays there as it is" in words(page)
         assert "1 invoice that needs somebody's help stays as it is" in words(page)
 

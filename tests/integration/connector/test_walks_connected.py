@@ -113,7 +113,10 @@ async def test_disconnect_tells_first_what_will_wait(counted):
     await page.wait_for_url("**/disconnect")
     told = await words(page)
     assert f"Disconnect {SOLO} from Pipeline?" in told
-    assert "12 invoices that are on their way wait until the account is connected again." in told
+    assert (
+        "12 invoices that are not in Xero yet wait; sending goes on once the account is connected again."
+        in told
+    )
     assert "1,480 invoices that are in Xero stay there as they are" in told
     assert "Pipeline's access is revoked, and the stored authorisation is erased." in told
     await press(page, "Stay connected")

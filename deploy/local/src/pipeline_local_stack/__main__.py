@@ -79,7 +79,7 @@ Sign in and open the Xero card:  {urls["portal"]}
 API documentation:               {urls["connector"]}/docs
                                  {urls["invoice-sync"]}/docs
                                  {urls["payment-ingest"]}/docs
-Xero's simulator:                {urls["simulator"]}/admin
+Xero's simulator:                {urls["simulator"]}/admin/docs
 Kafka:                           {stack.broker.bootstrap_servers} ({stack.broker.implementation})
 Addresses and tokens (JSON):     {STACK_FILE.relative_to(LOCAL.parent)}
 Logs:                            {LOGS.relative_to(LOCAL.parent)}/
