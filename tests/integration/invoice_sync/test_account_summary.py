@@ -1,63 +1,24 @@
 """`GET …/summary`: the counts that tell an administrator what a disconnect will stop."""
 
-import json
-import time
 from types import SimpleNamespace
 
 import httpx
 import pytest
+from invoice_sync_api import Callers, app_over
 
-from invoice_sync.app import create_app
 from invoice_sync.domain.state import State
-from invoice_sync.settings import InvoiceSyncSettings
 from invoice_sync.store import invoices
-from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
 
 
 @pytest.fixture
 async def asking(sync_dsn, sync_pool, tmp_path):
     """A client in front of the application, and the makers of its callers' headers."""
-    keys = {name: new_private_key() for name in ("pipeline", "connector", "payment-ingest")}
-    (tmp_path / "own.pem").write_text(keys["payment-ingest"])
-    issuers = {
-        name: {"kind": "person" if name == "pipeline" else "service", "keys": [public_jwk(key)]}
-        for name, key in keys.items()
-    }
-    (tmp_path / "issuers.json").write_text(json.dumps(issuers))
-    app = create_app(
-        InvoiceSyncSettings(
-            database_url=sync_dsn,
-            kafka_bootstrap_servers="127.0.0.1:1",
-            http_port=0,
-            auth_issuers_file=tmp_path / "issuers.json",
-            service_key_file=tmp_path / "own.pem",
-            connector_url="http://localhost:1",
-        )
-    )
-    # Not started: the route needs the database alone.
-    app.state.deps = SimpleNamespace(pool=sync_pool)
-    now = int(time.time())
-    times = {"iat": now, "exp": now + 300}
-
-    def service(name):
-        claims = {"iss": name, "sub": name, "aud": "invoice-sync"}
-        return {"Authorization": f"Bearer {sign(keys[name], claims | times)}"}
-
-    def person(account_id, role="viewer"):
-        claims = {
-            "iss": "pipeline",
-            "sub": "u",
-            "aud": "pipeline-xero",
-            "name": "n",
-            "account_id": account_id,
-            "role": role,
-        }
-        return {"Authorization": f"Bearer {sign(keys['pipeline'], claims | times)}"}
-
+    callers = Callers()
+    app = app_over(SimpleNamespace(pool=sync_pool), sync_dsn, tmp_path, callers)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://invoice-sync"
     ) as client:
-        yield client, service, person
+        yield client, callers.service, callers.person
 
 
 async def fill(pool, account_id, **counts):

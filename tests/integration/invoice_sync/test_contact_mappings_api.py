@@ -1,42 +1,18 @@
 """`…/contact-mappings` as people and programs see it: links, suggestions, what is wrong with a contact."""
 
-import json
-import time
-from types import SimpleNamespace
-
 import httpx
 import pytest
-
-from invoice_sync.app import create_app
-from invoice_sync.settings import InvoiceSyncSettings
-from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
+from invoice_sync_api import Callers, app_over
 
 
 @pytest.fixture
 async def asking(service, sync_dsn, tmp_path):
     """A client in front of the application over the simulator, and the maker of people's headers."""
-    key = new_private_key()
-    (tmp_path / "own.pem").write_text(key)
-    issuers = {"pipeline": {"kind": "person", "keys": [public_jwk(key)]}}
-    (tmp_path / "issuers.json").write_text(json.dumps(issuers))
-    app = create_app(
-        InvoiceSyncSettings(
-            database_url=sync_dsn,
-            kafka_bootstrap_servers="127.0.0.1:1",
-            http_port=0,
-            auth_issuers_file=tmp_path / "issuers.json",
-            service_key_file=tmp_path / "own.pem",
-            connector_url="http://localhost:1",
-        )
-    )
-    app.state.deps = service.deps
-    app.state.worker = SimpleNamespace(wake=lambda: None)
-    now = int(time.time())
+    callers = Callers()
+    app = app_over(service.deps, sync_dsn, tmp_path, callers)
 
     def person(role="operator", account_id=service.account_id):
-        claims = {"iss": "pipeline", "sub": "u", "aud": "pipeline-xero", "name": "n"}
-        claims |= {"account_id": account_id, "role": role, "iat": now, "exp": now + 300}
-        return {"Authorization": f"Bearer {sign(key, claims)}"}
+        return callers.person(account_id, role)
 
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://invoice-sync"
