@@ -1,59 +1,27 @@
 """Settings and code mappings over HTTP: who may, what is refused and by which name, and the ETag between two people."""
 
 import json
-import time
-from types import SimpleNamespace
 
 import httpx
 import pytest
+from invoice_sync_api import Callers, app_over
 
-from invoice_sync.app import create_app
 from invoice_sync.domain.account_settings import AccountSettings
-from invoice_sync.settings import InvoiceSyncSettings
 from invoice_sync.store import account_settings
-from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
 
 
 @pytest.fixture
 async def http_of(sync_dsn, service, tmp_path):
     """A client in front of the application over the service's own parts, and the makers of its callers' headers."""
-    keys = {name: new_private_key() for name in ("pipeline", "pipeline-backend", "payment-ingest")}
-    (tmp_path / "own.pem").write_text(keys["payment-ingest"])
-    issuers = {
-        name: {"kind": "person" if name == "pipeline" else "service", "keys": [public_jwk(key)]}
-        for name, key in keys.items()
-    }
-    (tmp_path / "issuers.json").write_text(json.dumps(issuers))
-    app = create_app(
-        InvoiceSyncSettings(
-            database_url=sync_dsn,
-            kafka_bootstrap_servers="127.0.0.1:1",
-            http_port=0,
-            auth_issuers_file=tmp_path / "issuers.json",
-            service_key_file=tmp_path / "own.pem",
-            connector_url="http://localhost:1",
-        )
-    )
-    app.state.deps = service.deps
-    app.state.worker = SimpleNamespace(wake=lambda: None)
+    callers = Callers()
+    app = app_over(service.deps, sync_dsn, tmp_path, callers)
 
     def headers(role=None, account_id=None, service_name=None, if_match=None):
-
-        times = {"iat": int(time.time()), "exp": int(time.time()) + 300}
-        if service_name:
-            claims = {"iss": service_name, "sub": service_name, "aud": "invoice-sync"}
-            token = sign(keys[service_name], claims | times)
-        else:
-            claims = {
-                "iss": "pipeline",
-                "sub": "u",
-                "aud": "pipeline-xero",
-                "name": "n",
-                "account_id": account_id or service.account_id,
-                "role": role,
-            }
-            token = sign(keys["pipeline"], claims | times)
-        found = {"Authorization": f"Bearer {token}"}
+        found = (
+            callers.service(service_name)
+            if service_name
+            else callers.person(account_id or service.account_id, role)
+        )
         return found | ({} if if_match is None else {"If-Match": if_match})
 
     transport = httpx.ASGITransport(app)
@@ -74,7 +42,6 @@ async def test_settings_are_read_changed_and_read_by_their_etag(http_of):
         "invoice_status": "authorised",
         "start_date": None,
         "mapping_policy": "create",
-        "edit_policy": "block",
         "default_account_code": None,
         "default_tax_type": None,
         "number_prefix": "",
@@ -108,7 +75,6 @@ RUBBISH = {
     "invoice_status": [None, "", "Draft", "paid", 1, [], {}, "\0", "x" * 10_000],
     "start_date": ["", "2026-02-30", "26-02-01", "01/02/2026", 20260201, True, [], {}, "2026-02-01T00:00:00Z", "\0"],
     "mapping_policy": [None, "guess", 0, ["strict"]],
-    "edit_policy": [None, "merge", "overwrite", {}],
     "default_account_code": ["", " 200", "200 ", "x" * 11, 200, [], "\0", "2\n0", "\ud800"],
     "default_tax_type": ["", "x" * 51, 1.5, {}, "\u0000"],
     "number_prefix": [None, " A", "x" * 21, 7, [], "a\tb", "\x7f"],

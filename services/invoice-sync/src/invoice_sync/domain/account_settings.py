@@ -25,13 +25,6 @@ class MappingPolicy(StrEnum):
     """It is linked to the contact with its number; otherwise one is created."""
 
 
-class EditPolicy(StrEnum):
-    """What becomes of edits on both sides that touch different fields."""
-
-    BLOCK = "block"
-    MERGE = "merge"
-
-
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
     """An account's choices; the defaults are what holds until somebody chooses."""
@@ -40,7 +33,6 @@ class AccountSettings:
     start_date: date | None = None
     """Invoices issued before are not synced; what is in Xero already goes on."""
     mapping_policy: MappingPolicy = MappingPolicy.CREATE
-    edit_policy: EditPolicy = EditPolicy.BLOCK
     default_account_code: str | None = None
     """Xero's account of lines that name none; None leaves it to the service's own setting."""
     default_tax_type: str | None = None

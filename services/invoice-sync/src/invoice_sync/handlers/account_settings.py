@@ -9,7 +9,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from invoice_sync.change_settings import change_settings, etag
 from invoice_sync.domain.account_settings import (
     AccountSettings,
-    EditPolicy,
     InvoiceStatus,
     MappingPolicy,
 )
@@ -87,10 +86,11 @@ class SettingsChoice(BaseModel):
     )
     mapping_policy: Annotated[
         Literal["strict", "match", "create"], _one_of("strict", "match", "create")
-    ] = Field("create", description="What becomes of a customer that is not linked to a contact.")
-    # Edits on both sides are not merged, so nobody can choose it; read, it may come from a later release.
-    edit_policy: Annotated[Literal["block"], _one_of("block")] = Field(
-        "block", description="What becomes of edits on both sides: the invoice stops."
+    ] = Field(
+        "create",
+        description="What becomes of a customer that is not linked to a contact. strict: a person links it; match: "
+        "linked to the one contact with its number, email or name, if there is no doubt; create: linked by its number, "
+        "otherwise created.",
     )
     default_account_code: Annotated[str | None, _code(_MAX_ACCOUNT_CODE, "200")] = Field(
         None, description="Xero's account of lines that name none; null: the service's own."
@@ -109,7 +109,6 @@ class SettingsChoice(BaseModel):
             invoice_status=InvoiceStatus(self.invoice_status),
             start_date=self.start_date,
             mapping_policy=MappingPolicy(self.mapping_policy),
-            edit_policy=EditPolicy(self.edit_policy),
             default_account_code=self.default_account_code,
             default_tax_type=self.default_tax_type,
             number_prefix=self.number_prefix,
@@ -124,7 +123,6 @@ class SettingsView(BaseModel):
     invoice_status: str
     start_date: Day | None
     mapping_policy: str
-    edit_policy: str
     default_account_code: str | None
     default_tax_type: str | None
     number_prefix: str
@@ -139,7 +137,6 @@ class SettingsView(BaseModel):
             invoice_status=found.invoice_status,
             start_date=found.start_date,
             mapping_policy=found.mapping_policy,
-            edit_policy=found.edit_policy,
             default_account_code=found.default_account_code,
             default_tax_type=found.default_tax_type,
             number_prefix=found.number_prefix,

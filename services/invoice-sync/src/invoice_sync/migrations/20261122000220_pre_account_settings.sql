@@ -7,7 +7,6 @@ CREATE TABLE account_settings (
     invoice_status       text NOT NULL CHECK (invoice_status IN ('draft', 'authorised')),
     start_date           date,
     mapping_policy       text NOT NULL CHECK (mapping_policy IN ('strict', 'match', 'create')),
-    edit_policy          text NOT NULL CHECK (edit_policy IN ('block', 'merge')),
     default_account_code text,
     default_tax_type     text,
     number_prefix        text NOT NULL

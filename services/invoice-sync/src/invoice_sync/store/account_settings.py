@@ -2,7 +2,6 @@
 
 from invoice_sync.domain.account_settings import (
     AccountSettings,
-    EditPolicy,
     InvoiceStatus,
     MappingPolicy,
 )
@@ -13,8 +12,8 @@ async def find(conn: Connection, account_id: str) -> AccountSettings:
     """The account's settings; the defaults where nothing was ever chosen."""
     row = await conn.fetchrow(
         """
-        SELECT invoice_status, start_date, mapping_policy, edit_policy, default_account_code, default_tax_type,
-               number_prefix, version
+        SELECT invoice_status, start_date, mapping_policy, default_account_code, default_tax_type, number_prefix,
+               version
           FROM account_settings WHERE account_id = $1
         """,
         account_id,
@@ -25,7 +24,6 @@ async def find(conn: Connection, account_id: str) -> AccountSettings:
         invoice_status=InvoiceStatus(row["invoice_status"]),
         start_date=row["start_date"],
         mapping_policy=MappingPolicy(row["mapping_policy"]),
-        edit_policy=EditPolicy(row["edit_policy"]),
         default_account_code=row["default_account_code"],
         default_tax_type=row["default_tax_type"],
         number_prefix=row["number_prefix"],
@@ -37,12 +35,12 @@ async def save(conn: Connection, account_id: str, settings: AccountSettings) -> 
     """Store the settings; the caller holds the account's lock, under which it read the version before."""
     await conn.execute(
         """
-        INSERT INTO account_settings AS s (account_id, invoice_status, start_date, mapping_policy, edit_policy,
+        INSERT INTO account_settings AS s (account_id, invoice_status, start_date, mapping_policy,
                default_account_code, default_tax_type, number_prefix, version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (account_id) DO UPDATE
            SET invoice_status = excluded.invoice_status, start_date = excluded.start_date,
-               mapping_policy = excluded.mapping_policy, edit_policy = excluded.edit_policy,
+               mapping_policy = excluded.mapping_policy,
                default_account_code = excluded.default_account_code, default_tax_type = excluded.default_tax_type,
                number_prefix = excluded.number_prefix, version = excluded.version
         """,
@@ -50,7 +48,6 @@ async def save(conn: Connection, account_id: str, settings: AccountSettings) -> 
         settings.invoice_status,
         settings.start_date,
         settings.mapping_policy,
-        settings.edit_policy,
         settings.default_account_code,
         settings.default_tax_type,
         settings.number_prefix,
