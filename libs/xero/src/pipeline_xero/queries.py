@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
 from urllib.parse import quote
 
 _GUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 _FIELD = re.compile(r"^[A-Za-z]+(\.[A-Za-z]+)*$")
-_OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _LISTED_NUMBER = re.compile(r"^[^,]+$")
 
 
@@ -49,31 +47,6 @@ def where_text(field: str, value: str) -> str:
     """
     doubled = value.replace('"', '""')
     return f'{_field(field)}=="{doubled}"'
-
-
-def where_guid(field: str, value: str) -> str:
-    """A ``where`` condition on an id, such as ``Contact.ContactID``.
-
-    Raises:
-        ValueError: ``field`` is not a field name, or ``value`` not a GUID.
-    """
-    return f'{_field(field)}==guid("{_guid(value)}")'
-
-
-def where_date(field: str, operator: str, value: date) -> str:
-    """A ``where`` condition on a document date, such as ``Date>=DateTime(2026,11,22)``.
-
-    Raises:
-        ValueError: ``field`` is not a field name, or the operator unknown.
-    """
-    if operator not in _OPERATORS:
-        raise ValueError(f"unknown operator {operator!r}")
-    return f"{_field(field)}{operator}DateTime({value.year},{value.month},{value.day})"
-
-
-def all_of(*conditions: str) -> str:
-    """Join ``where`` conditions with AND."""
-    return " AND ".join(conditions)
 
 
 def invoice_link(web_url: str, short_code: str | None, invoice_id: str) -> str:
