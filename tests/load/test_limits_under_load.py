@@ -164,7 +164,7 @@ async def kill_when(stack: Stack, xero: XeroAdmin, name: str, calls: int) -> Non
         while len(by_tenant(await asyncio.to_thread(xero.calls)).get(xero.tenant_id, ())) < calls:  # noqa: ASYNC110 - a log offers nothing to wait on
             await asyncio.sleep(0.2)
     stack.children[name].kill()
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # as long as a cluster takes at least
     assert name in stack.restart_what_died()
 
 
