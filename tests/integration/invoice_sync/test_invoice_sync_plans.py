@@ -118,7 +118,7 @@ async def crowded(sync_pool):
         await conn.execute(
             """
             INSERT INTO account_settings
-            SELECT account_id, 1, 'draft', NULL, 'strict', 'block', NULL, NULL, '' FROM accounts
+            SELECT account_id, 1, 'draft', NULL, 'strict', NULL, NULL, '' FROM accounts
             """
         )
         await conn.execute(
