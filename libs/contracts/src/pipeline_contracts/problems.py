@@ -56,18 +56,16 @@ class ProblemCode(StrEnum):
     TAX_NOT_MAPPED = "TAX_NOT_MAPPED"
     TRACKING_NOT_MAPPED = "TRACKING_NOT_MAPPED"
     ITEM_NOT_MAPPED = "ITEM_NOT_MAPPED"
-    ITEM_NOT_FOUND = "ITEM_NOT_FOUND"
-    TRACKING_NOT_FOUND = "TRACKING_NOT_FOUND"
     CONTACT_ARCHIVED = "CONTACT_ARCHIVED"
     CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
     CONTACT_NAME_TAKEN = "CONTACT_NAME_TAKEN"
     CONTACT_INVALID = "CONTACT_INVALID"
     PERIOD_LOCKED = "PERIOD_LOCKED"
+    STATUS_NOT_TAKEN = "STATUS_NOT_TAKEN"
     INVOICE_NOT_EDITABLE = "INVOICE_NOT_EDITABLE"
     INVOICE_HAS_PAYMENT = "INVOICE_HAS_PAYMENT"
     INVOICE_GONE_FROM_XERO = "INVOICE_GONE_FROM_XERO"
     ORGANISATION_LIMIT = "ORGANISATION_LIMIT"
-    NOT_ALLOWED = "NOT_ALLOWED"
     XERO_VALIDATION = "XERO_VALIDATION"
     # Ours.
     INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -323,18 +321,6 @@ _ALL: Final = (
         "Map it to an item in Xero, or add the item there; the invoice then follows by itself.",
     ),
     _problem(
-        _C.ITEM_NOT_FOUND,
-        _M.BOOKKEEPER,
-        "The item code {item_code} does not exist in this Xero organisation.",
-        "Add the item in Xero or remove it from the line in Pipeline, then retry.",
-    ),
-    _problem(
-        _C.TRACKING_NOT_FOUND,
-        _M.BOOKKEEPER,
-        "The tracking option {tracking} does not exist in this Xero organisation.",
-        "Add the category and option in Xero or remove them from the line in Pipeline, then retry.",
-    ),
-    _problem(
         _C.CONTACT_ARCHIVED,
         _M.XERO_ADMIN,
         "The Xero contact {contact} is archived, so Xero takes no new invoices for it.",
@@ -365,6 +351,13 @@ _ALL: Final = (
         "Change the date of the invoice in Pipeline, or move the lock date in Xero and retry.",
     ),
     _problem(
+        _C.STATUS_NOT_TAKEN,
+        _M.ACCOUNT_ADMIN,
+        "Xero takes no new invoice with the status the account's settings ask for.",
+        "Let invoices be created as drafts in the settings, or have the Xero organisation allow them to be approved, "
+        "then retry.",
+    ),
+    _problem(
         _C.INVOICE_NOT_EDITABLE,
         _M.BOOKKEEPER,
         "The invoice {invoice_number} can no longer be changed in Xero because of its status there.",
@@ -387,12 +380,6 @@ _ALL: Final = (
         _M.XERO_ADMIN,
         "The Xero subscription of the organisation allows no more invoices for now: {detail}.",
         "Upgrade the Xero subscription, or wait for the next month, then retry.",
-    ),
-    _problem(
-        _C.NOT_ALLOWED,
-        _M.ACCOUNT_ADMIN,
-        "Xero does not allow Pipeline to do this for the organisation.",
-        "Disconnect and connect to Xero again as a user who may edit invoices, granting all permissions.",
     ),
     _problem(
         _C.XERO_VALIDATION,

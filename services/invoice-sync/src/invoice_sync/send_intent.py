@@ -11,6 +11,7 @@ from invoice_sync.deps import Deps
 from invoice_sync.domain import contacts, lifecycle, retry, trouble, xero_messages
 from invoice_sync.domain.outcome import Answer, answer_to, outcome_of
 from invoice_sync.domain.pace import rest_after
+from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
@@ -281,7 +282,10 @@ async def _give_back_invoices(conn: Connection, deps: Deps, intent: Intent, foun
                 lifecycle.again_alone(row, now, "Xero refused the whole call; sent alone")
             )
         elif found.effect is Effect.REFUSED:
-            given_back.append(lifecycle.refused_with(row, found.messages, now))
+            code = ProblemCode(found.block.code)
+            given_back.append(
+                lifecycle.refused_as(row, code, found.messages, now, sent=read_body(row.sent))
+            )
         elif found.state is State.WAITING_FOR_CONNECTION:
             at = now + (found.pause or trouble.LOOK_AGAIN)
             given_back.append(lifecycle.waits(row, found.state, found.block, look_again_at=at))

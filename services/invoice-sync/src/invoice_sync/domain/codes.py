@@ -13,6 +13,7 @@ from typing import Any
 from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.mapping import amounts_are
 from invoice_sync.domain.rounding import LineFigures, line_amount
+from invoice_sync.domain.xero_messages import place_of
 from pipeline_contracts.invoice import Invoice, InvoiceLine, TrackingOption
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.json_forms import flag, members, text
@@ -198,7 +199,7 @@ def _takes_default_tax(body: Invoice, settings: AccountSettings) -> bool:
 def unmapped(body: Invoice, terms: Terms) -> Iterator[Unmapped]:
     """The codes on Pipeline's invoice that Xero's lists lack; a kind whose list was never read finds nothing."""
     for position, line in enumerate(body.lines, 1):
-        place = f"on line {position} ({line.description.strip()[:40] or line.line_id})"
+        place = place_of(line, position)
         account = _Use(
             CodeKind.ACCOUNT,
             line.account_code or "",

@@ -16,6 +16,7 @@ from invoice_sync.domain.blocks import block
 from invoice_sync.domain.state import Block, IntentRef, Invoice, Link, Note, State, Step
 from invoice_sync.domain.three_way import FieldDifference
 from pipeline_contracts.event import Event
+from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
 from pipeline_contracts.sync import Difference, InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
 
@@ -78,10 +79,16 @@ def failed(row: Invoice, why: Block, *, correlation_id: str | None = None) -> St
 
 
 def refused_with(
-    row: Invoice, messages: Sequence[str], now: datetime, correlation_id: str | None = None
+    row: Invoice,
+    messages: Sequence[str],
+    now: datetime,
+    correlation_id: str | None = None,
+    *,
+    sent: InvoiceBody | None = None,
 ) -> Step:
-    """Xero read the invoice and refused it with these messages."""
-    return refused_as(row, xero_messages.code_of_all(messages), messages, now, correlation_id)
+    """Xero read the invoice and refused it with these messages; ``sent`` tells on which line what they name stands."""
+    code = xero_messages.code_of_all(messages)
+    return refused_as(row, code, messages, now, correlation_id, sent=sent)
 
 
 def refused_as(
@@ -90,6 +97,8 @@ def refused_as(
     messages: Sequence[str],
     now: datetime,
     correlation_id: str | None = None,
+    *,
+    sent: InvoiceBody | None = None,
 ) -> Step:
     """What was sent is refused for this cause. Should Pipeline have moved on meanwhile, the next version is due."""
     number = row.xero_number
@@ -100,7 +109,9 @@ def refused_as(
         told = "; ".join(messages)
         return Step(newer, notes=(Note("refused", told, code, row.intent.version, correlation_id),))
     facts: dict[str, object] = {"invoice_number": number, "customer": row.customer_id}
-    found = block(code, xero_errors=messages, **(facts | xero_messages.facts_of(messages)))
+    found = block(
+        code, xero_errors=messages, **(facts | xero_messages.placed_facts(messages, sent))
+    )
     if code in _FIXED_BY_MAPPING:
         return waits(row, State.WAITING_FOR_CONTACT, found)
     return failed(row, found, correlation_id=correlation_id)
@@ -129,7 +140,10 @@ def unsettled(row: Invoice) -> Step:
 
 def with_warnings(step: Step, warnings: Sequence[str]) -> Step:
     """The step, with what Xero warned of on the timeline."""
-    notes = tuple(Note("xero_warning", text, version=step.row.version) for text in warnings)
+    notes = tuple(
+        Note("xero_warning", text, xero_messages.code_of(text), step.row.version)
+        for text in warnings
+    )
     return replace(step, notes=step.notes + notes)
 
 

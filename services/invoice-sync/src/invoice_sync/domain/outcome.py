@@ -87,7 +87,9 @@ def outcome_of(
             return Outcome(lifecycle.unsettled(row), look_up=True)
         if answer.intent.kind == "create" and lifecycle.number_taken(result.errors):
             return Outcome(lifecycle.taken(row, result.errors), look_up=True)
-        refused = lifecycle.refused_with(row, result.errors, answer.now, answer.correlation_id)
+        refused = lifecycle.refused_with(
+            row, result.errors, answer.now, answer.correlation_id, sent=read_body(row.sent)
+        )
         return Outcome(refused)
     try:
         seen = _seen(result.source, answer)

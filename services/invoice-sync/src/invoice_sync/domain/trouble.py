@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
-from invoice_sync.domain import retry
+from invoice_sync.domain import retry, xero_messages
 from invoice_sync.domain.blocks import block, never_connected, not_connected
 from invoice_sync.domain.state import Block, State
 from pipeline_contracts.problems import ProblemCode
@@ -24,6 +24,9 @@ from pipeline_xero.errors import (
 
 # The connector tells of a reconnection by an event; should that have come before we began to wait, we look again.
 LOOK_AGAIN = timedelta(minutes=1)
+# HTTP's own figures. Xero answers 412 to conditional headers it cannot read and to outdated encryption: our doing.
+_BAD_CONDITION = 412
+_TOO_LARGE = 413
 
 
 class Effect(Enum):
@@ -88,8 +91,8 @@ def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0
         case RequestRejected():
             if error.idempotency_key_reused:
                 return _unknown(wait)
-            detail = "; ".join(error.messages).rstrip(".")
-            whole = block(ProblemCode.XERO_VALIDATION, detail=detail, xero_errors=error.messages)
+            facts = xero_messages.facts_of(error.messages)
+            whole = block(_cause_of(error), xero_errors=error.messages, **facts)
             return Trouble(Effect.REFUSED, whole, State.FAILED, None, error.messages)
         case NotFound():
             gone = block(ProblemCode.XERO_VALIDATION, detail=str(error), xero_errors=(str(error),))
@@ -98,6 +101,16 @@ def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0
             return _unknown(wait)
         case _:
             return _unknown(wait)
+
+
+def _cause_of(error: RequestRejected) -> ProblemCode:
+    """Why a request was refused as a whole. Only a validation (Xero's ErrorNumber 10) is about the invoice."""
+    if error.status == _TOO_LARGE:
+        return ProblemCode.TOO_MANY_LINES
+    unreadable = {RequestRejected.UNREADABLE_BODY, RequestRejected.UNREADABLE_QUERY}
+    if error.error_number in unreadable or error.status == _BAD_CONDITION:
+        return ProblemCode.INTERNAL_ERROR
+    return xero_messages.code_of_all(error.messages)
 
 
 def _unknown(wait: timedelta) -> Trouble:

@@ -26,7 +26,7 @@ EDGE = frozenset(
         "idempotency_store_down",
     }
 )
-INNER = frozenset({"error_500_before", "error_500_after"})
+INNER = frozenset({"error_500_before", "error_500_after", "refused"})
 REPLY = frozenset({"commit_then_timeout", "commit_then_reset", "slow_reply", "refresh_reply_lost"})
 KINDS = EDGE | INNER | REPLY
 
@@ -52,7 +52,8 @@ class Fault:
         times: How often at most; 0 is without end.
         probability: Chance per matching call when `nth` is 0.
         seconds: Delay of the slow kinds, Retry-After of the 429s.
-        text: Which 503 (`maintenance`, `unavailable`, `organisation`).
+        text: Which 503 (`maintenance`, `unavailable`, `organisation`); for `refused` what Xero says of every
+            element of a write.
     """
 
     fault_id: str

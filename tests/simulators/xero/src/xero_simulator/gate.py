@@ -169,6 +169,7 @@ def _work(
         query={name.lower(): text for name, text in http.query.items()},
         headers=http.headers,
         body=http.body,
+        refusal=fault.text if fault is not None and fault.kind == "refused" else "",
     )
     try:
         with books.atomic():

@@ -37,6 +37,8 @@ class ApiRequest:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    refusal: str = ""
+    """What a scripted fault has Xero say of every element of this write."""
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """A boolean query parameter."""
@@ -152,6 +154,9 @@ def write(request: ApiRequest, rows: Sequence[Json], writer: Writer) -> Answer:
 def _write_one(
     request: ApiRequest, row: Json, writer: Writer, *, summarise: bool
 ) -> tuple[Json, bool]:
+    if request.refusal:
+        scripted = RuleBroken(request.refusal)
+        return _refused(row, writer, scripted, summarise=summarise), False
     try:
         with request.books.atomic():
             record_id, warnings = writer.apply(request.scene(), row)
