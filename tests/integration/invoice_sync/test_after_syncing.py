@@ -68,6 +68,7 @@ async def test_an_update_keeps_line_item_ids(synced, kinds_of_event, line_of):
     assert kept["Work 1"] == ids["Work 1"]
     assert kept["Work 2"] == ids["Work 2"]
     assert "Work 3" in kept
+    assert [each.xero_created_at is None for each in await synced.told("inv-1")] == [False, True]
     assert after["reference"] == "two"
     assert Decimal(after["total"]) == Decimal(350)
     assert synced.gateway.calls == [

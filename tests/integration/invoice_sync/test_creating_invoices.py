@@ -20,6 +20,7 @@ async def test_an_invoice_appears_in_xero_and_is_told_with_its_link(ready):
     assert synced.tenant_id == ready.books.tenant_id
     assert invoice["document_id"] in synced.deep_link
     assert "shortcode=!Abc1D" in synced.deep_link
+    assert abs(synced.xero_created_at - ready.books.world.clock.now()) < timedelta(minutes=1)
     assert await ready.state("inv-1") == "synced"
     assert ready.gateway.calls == [("PUT", "Invoices")]
     assert await ready.pool.fetchval("SELECT count(*) FROM intents") == 0

@@ -50,6 +50,7 @@ async def test_past_five_minutes_the_key_is_never_used_again(ready):
     assert len(await ready.books.invoices("INV-1")) == 1
     (synced,) = await ready.told("inv-1")
     assert isinstance(synced, InvoiceSynced)
+    assert synced.xero_created_at is None, "it may have been paid before it was found"
     kinds = [row["kind"] for row in await ready.pool.fetch("SELECT kind FROM timeline ORDER BY id")]
     assert "adopted" in kinds
 

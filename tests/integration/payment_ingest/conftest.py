@@ -45,14 +45,20 @@ def signed(body: bytes, key: bytes = KEY) -> dict[str, str]:
     return {"x-xero-signature": base64.b64encode(digest).decode()}
 
 
-def webhook(*rings: tuple[str, str], category: str = "INVOICE", sequence: int = 1) -> bytes:
+def webhook(
+    *rings: tuple[str, str],
+    category: str = "INVOICE",
+    sequence: int = 1,
+    kind: str = "UPDATE",
+    at: datetime = datetime(2026, 11, 22, 1, 15, 39, 902000, UTC),
+) -> bytes:
     """A body as Xero sends it: (tenant, resource) each."""
     events = [
         {
             "resourceUrl": f"https://api.xero.com/api.xro/2.0/Invoices/{resource}",
             "resourceId": resource,
-            "eventDateUtc": "2026-11-22T01:15:39.902",
-            "eventType": "UPDATE",
+            "eventDateUtc": at.replace(tzinfo=None).isoformat(timespec="milliseconds"),
+            "eventType": kind,
             "eventCategory": category,
             "tenantId": tenant,
             "tenantType": "ORGANISATION",
@@ -321,6 +327,7 @@ class Service:
             total=Decimal("100.00"),
             currency="NZD",
             deep_link="https://go.xero.com/x",
+            xero_created_at=more.get("created_at"),
         )
         async with self.pool.acquire() as conn, conn.transaction():
             await link_invoices(conn, [_envelope(event)], self.deps.clock)
@@ -338,8 +345,8 @@ class Service:
             while await ring_doorbells(conn):
                 pass
 
-    async def ring(self, *xero_invoice_ids: str) -> None:
-        await self.hear(webhook(*((self.xero.tenant_id, one) for one in xero_invoice_ids)))
+    async def ring(self, *xero_invoice_ids: str, **more) -> None:
+        await self.hear(webhook(*((self.xero.tenant_id, one) for one in xero_invoice_ids), **more))
 
     async def turn(self):
         """One turn of the account worker; returns when it wants to come back."""

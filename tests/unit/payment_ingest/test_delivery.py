@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,35 @@ def test_many_rings_for_one_invoice_are_one_and_ids_are_compared_in_lower_case()
     )
     assert reading.rings == (Ring(TENANT, INVOICE),)
     assert reading.events == 3
+
+
+CREATED = datetime(2026, 11, 22, 1, 15, 39, 902000, tzinfo=UTC)
+
+
+def test_news_of_nothing_but_a_creation_is_told_apart_by_the_last_of_its_dates():
+    early = event(eventType="CREATE", eventDateUtc="2026-11-22T01:15:38.000")
+    (ring,) = read(body(event(eventType="CREATE"), early)).rings
+    assert ring == Ring(TENANT, INVOICE, CREATED)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"eventType": "UPDATE"},
+        {"eventType": "MERGE"},
+        {"eventType": None},
+        {"eventDateUtc": None},
+        {"eventDateUtc": "yesterday"},
+        {"eventDateUtc": 7},
+        {"eventDateUtc": "2026-11-22T01:15:39.902+13:00"},
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_whatever_else_is_said_may_be_a_payment(other, first):
+    creation = event(eventType="CREATE")
+    other = {**creation, **other}
+    events = (other, creation) if first else (creation, other)
+    assert read(body(*events)).rings == (Ring(TENANT, INVOICE, None),)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ class InvoiceSynced(SyncEvent):
     total: Money = Field(description="Total in Xero.")
     currency: Word = Field(description="ISO 4217 code of `total`.")
     deep_link: ShortText = Field(description="Address that opens the invoice in Xero.")
+    xero_created_at: Timestamp | None = Field(
+        default=None,
+        description="When Xero created it, by Xero's clock; only in the event of the write that created it.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 import asyncpg
 import structlog
 
+from payment_ingest import metrics
+from payment_ingest.domain.pace import UNSTATED_LIMIT
 from payment_ingest.ingest_payments import (
     Ingested,
     SeenInvoice,
@@ -18,6 +20,7 @@ from payment_ingest.store.doorbells import Doorbell
 from payment_ingest.store.ledger import Provenance
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
+from pipeline_xero.errors import RateLimited
 
 log = structlog.get_logger(__name__)
 
@@ -44,14 +47,27 @@ async def answer_doorbells(
     Raises:
         LeaseLost, and whatever of pipeline_xero.errors kept us from reading; the doorbells stay.
     """
-    async with pool.acquire() as conn:
-        claimed = await doorbells.due(conn, tenant_id, _PER_CALL)
+    claimed = await _due(pool, tenant_id)
     if not claimed:
         return None
     failpoint("payment:after_claim")
-    read = await reader.by_ids(
-        lease.account_id, tenant_id, [one.xero_invoice_id for one in claimed]
-    )
+    # Creations come last: where the first is one, all are. They are looked at like a sweep: when there is room.
+    is_sweep = claimed[0].created_at is not None
+    try:
+        read = await reader.by_ids(
+            lease.account_id,
+            tenant_id,
+            [one.xero_invoice_id for one in claimed],
+            lane="sweeps" if is_sweep else None,
+        )
+    except RateLimited as error:
+        if not is_sweep:
+            raise
+        async with pool.acquire() as conn, conn.transaction():
+            await lease.verify(conn)
+            await doorbells.lock(conn, claimed)
+            await doorbells.put_off(conn, claimed, error.retry_after or UNSTATED_LIMIT)
+        return None
     rung = {one.xero_invoice_id: one for one in claimed}
     now = clock()
     async with pool.acquire() as conn, conn.transaction():
@@ -73,6 +89,19 @@ async def answer_doorbells(
     count_ingested(ingested, now)
     on_told()
     return read.calls_left
+
+
+async def _due(pool: asyncpg.Pool, tenant_id: str) -> list[Doorbell]:
+    """The doorbells to answer with the next call. Whose creation is known by now is not asked about."""
+    async with pool.acquire() as conn:
+        claimed = await doorbells.due(conn, tenant_id, _PER_CALL)
+        created = [one for one in claimed if one.created_at is not None]
+        if not created:
+            return claimed
+        keys = [(one.tenant_id, one.xero_invoice_id) for one in created]
+        dismissed = await doorbells.dismiss_own(conn, keys)
+        metrics.OWN_CREATIONS.inc(dismissed)
+        return await doorbells.due(conn, tenant_id, _PER_CALL) if dismissed else claimed
 
 
 def _seen(read: Read, rung: dict[str, Doorbell]) -> list[SeenInvoice]:

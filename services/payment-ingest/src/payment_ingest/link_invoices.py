@@ -7,7 +7,7 @@ import structlog
 
 from payment_ingest import metrics
 from payment_ingest.publish_movements import publish_movements
-from payment_ingest.store import xero_invoices
+from payment_ingest.store import doorbells, xero_invoices
 from payment_ingest.store.xero_invoices import Link
 from pipeline_contracts.envelope import Envelope
 from pipeline_contracts.sync import InvoiceSynced
@@ -24,6 +24,7 @@ async def link_invoices(
     Payments already in the ledger are told at once, from what was read then: Xero is not asked again.
     """
     by_tenant: dict[str, dict[str, Link]] = {}
+    created: dict[tuple[str, str], datetime] = {}
     for envelope in envelopes:
         event = envelope.event
         if isinstance(event, InvoiceSynced):
@@ -31,8 +32,13 @@ async def link_invoices(
             links.setdefault(
                 event.xero_invoice_id.lower(), Link(event.account_id, event.invoice_id)
             )
+            if event.xero_created_at is not None:
+                key = (event.tenant_id.lower(), event.xero_invoice_id.lower())
+                created[key] = event.xero_created_at
     for tenant_id, links in sorted(by_tenant.items()):
         await _link(conn, tenant_id, links, clock())
+    await xero_invoices.created(conn, created)
+    metrics.OWN_CREATIONS.inc(await doorbells.dismiss_own(conn, created.keys()))
 
 
 async def _link(conn: Connection, tenant_id: str, links: dict[str, Link], now: datetime) -> None:
@@ -44,9 +50,9 @@ async def _link(conn: Connection, tenant_id: str, links: dict[str, Link], now: d
     for xero_invoice_id, link in links.items():
         before = known[xero_invoice_id].link
         if before is None:
-            await xero_invoices.link(conn, tenant_id, xero_invoice_id, link)
             new[xero_invoice_id] = link
         elif before != link:
             metrics.LINK_CONFLICTS.inc()
             log.error("link_conflict", xero_invoice_id=xero_invoice_id, invoice_id=link.invoice_id)
+    await xero_invoices.link(conn, tenant_id, new)
     await publish_movements(conn, tenant_id, new, now)

@@ -44,6 +44,10 @@ SNAPSHOTS_LEFT_OUT = Counter(
     "payment_ingest_snapshots_left_out_total",
     "Invoices read from Xero that could not be told as XeroInvoiceObserved.",
 )
+OWN_CREATIONS = Counter(
+    "payment_ingest_own_creations_total",
+    "Webhooks that told of nothing but an invoice which invoice-sync created: Xero was not asked about them.",
+)
 SWEEPS = Counter("payment_ingest_sweeps_total", "Sweeps that reached their last page.")
 LINK_CONFLICTS = Counter(
     "payment_ingest_link_conflicts_total",

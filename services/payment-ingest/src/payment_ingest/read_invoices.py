@@ -16,7 +16,7 @@ from payment_ingest.domain.observation import (
     observe,
 )
 from pipeline_messaging.failpoints import failpoint
-from pipeline_xero.client import GatewayClient
+from pipeline_xero.client import GatewayClient, Lane
 from pipeline_xero.errors import RequestRejected, UnexpectedAnswer
 from pipeline_xero.queries import ids
 from pipeline_xero.wire import XeroInvoice, elements
@@ -60,7 +60,12 @@ class InvoiceReader:
         self._clock = clock
 
     async def by_ids(
-        self, account_id: str, tenant_id: str, xero_invoice_ids: Sequence[str]
+        self,
+        account_id: str,
+        tenant_id: str,
+        xero_invoice_ids: Sequence[str],
+        *,
+        lane: Lane | None = None,
     ) -> Read:
         """The named invoices; what Xero does not know is simply not in the answer.
 
@@ -77,7 +82,7 @@ class InvoiceReader:
                 read.unreadable.update(part)
                 continue
             try:
-                found = await self._read_together(account_id, tenant_id, part)
+                found = await self._read_together(account_id, tenant_id, part, lane)
             except (RequestRejected, UnexpectedAnswer) as error:
                 refusals += 1
                 metrics.FETCHES.labels("doorbell", "refused").inc()
@@ -92,7 +97,7 @@ class InvoiceReader:
         return read
 
     async def _read_together(
-        self, account_id: str, tenant_id: str, xero_invoice_ids: Sequence[str]
+        self, account_id: str, tenant_id: str, xero_invoice_ids: Sequence[str], lane: Lane | None
     ) -> Read:
         params = {
             **WHOLE_INVOICES,
@@ -100,7 +105,9 @@ class InvoiceReader:
             "page": "1",
             "pageSize": str(len(xero_invoice_ids)),
         }
-        reply = await self._xero.get(account_id, "Invoices", params=params, tenant_id=tenant_id)
+        reply = await self._xero.get(
+            account_id, "Invoices", params=params, tenant_id=tenant_id, lane=lane
+        )
         answer = elements(reply.json(), "Invoices")
         metrics.FETCHES.labels("doorbell", "ok").inc()
         failpoint("payment:after_fetch")

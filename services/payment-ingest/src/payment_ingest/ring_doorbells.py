@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import structlog
 
 from payment_ingest import metrics
-from payment_ingest.domain.delivery import Reading, Ring, read
+from payment_ingest.domain.delivery import Reading, read, together
 from payment_ingest.domain.ledger import FoundBy
 from payment_ingest.store import connections, deliveries, doorbells
 from payment_ingest.store.deliveries import StoredDelivery
@@ -42,32 +42,44 @@ async def ring_doorbells(
             return 0
         failpoint("doorbell:after_claim")
         readings = [(delivery, read(delivery.body)) for delivery in claimed]
-        rings = _first_rings(readings)
+        rings = together(ring for _, reading in readings for ring in reading.rings)
+        first = _first_heard(readings)
         look_around = {tenant for _, reading in readings for tenant in reading.look_around}
         await doorbells.ring(
-            conn, [(ring, at, delivery) for ring, (at, delivery) in rings.items()], FoundBy.WEBHOOK
+            conn,
+            [(ring, *first[ring.tenant_id, ring.xero_invoice_id]) for ring in rings],
+            FoundBy.WEBHOOK,
+        )
+        created = [ring for ring in rings if ring.created_at is not None]
+        dismissed = await doorbells.dismiss_own(
+            conn, [(ring.tenant_id, ring.xero_invoice_id) for ring in created]
         )
         await connections.hurry_sweeps(conn, look_around, _PAUSE_BETWEEN_SWEEPS)
         # Doorbells of a tenant nobody is known for stay until its account connects.
-        tenants = {ring.tenant_id for ring in rings} | look_around
+        tenants = {ring.tenant_id for ring in rings if ring.created_at is None} | look_around
         await worker.mark_due(conn, await connections.accounts_of(conn, tenants))
+        later = {ring.tenant_id for ring in created} - tenants
+        at = datetime.now(UTC) + doorbells.CREATED_WAITS
+        await worker.mark_due(conn, await connections.accounts_of(conn, later), at)
         await deliveries.finish(
             conn, [(delivery.body_hash, reading) for delivery, reading in readings]
         )
         failpoint("doorbell:before_commit")
+    metrics.OWN_CREATIONS.inc(dismissed)
     for _, reading in readings:
         metrics.READINGS.labels(reading.outcome.value).inc()
         metrics.NOT_UNDERSTOOD.inc(reading.not_understood)
     return len(claimed)
 
 
-def _first_rings(
+def _first_heard(
     readings: Sequence[tuple[StoredDelivery, Reading]],
-) -> dict[Ring, tuple[datetime, bytes]]:
-    first: dict[Ring, tuple[datetime, bytes]] = {}
+) -> dict[tuple[str, str], tuple[datetime, bytes]]:
+    first: dict[tuple[str, str], tuple[datetime, bytes]] = {}
     for delivery, reading in readings:
         for ring in reading.rings:
-            first.setdefault(ring, (delivery.received_at, delivery.body_hash))
+            heard = (delivery.received_at, delivery.body_hash)
+            first.setdefault((ring.tenant_id, ring.xero_invoice_id), heard)
     return first
 
 

@@ -37,7 +37,7 @@ _UNFINISHED = {
              + (SELECT count(*) FROM intents)
     """,
     "payment_ingest": """
-        SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM doorbells WHERE tenant_id = $1)
+        SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM doorbells WHERE tenant_id = $1 AND created_at IS NULL)
              + (SELECT count(*) FROM deliveries WHERE processed_at IS NULL)
     """,
 }

@@ -213,6 +213,8 @@ def synced(
         synced_version=version,
     )
     event = _synced_event(done, found, version)
+    if row.synced_version is None and not adopted:
+        event = event.model_copy(update={"xero_created_at": found.xero_updated_at})
     kind = "adopted" if adopted else "synced"
     note = Note(kind, f"{found.link.xero_number} in Xero", None, version, found.correlation_id)
     return _published(done, (event,), (note,), found.link)

@@ -8,7 +8,9 @@ and only when they are UUIDs.
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +42,8 @@ class Ring:
 
     tenant_id: str
     xero_invoice_id: str
+    created_at: datetime | None = None
+    """When Xero says it was created, if nothing else was said of it; None: anything may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def read(body: bytes) -> Reading:
     )
     if not events:
         return Reading(Outcome.INTENT, first_sequence=sequences[0], last_sequence=sequences[1])
-    rings: dict[Ring, None] = {}
+    rings: list[Ring] = []
     look_around: set[str] = set()
     tenants: set[str] = set()
     not_understood = 0
@@ -92,7 +96,7 @@ def read(body: bytes) -> Reading:
                 if resource_id is None:
                     not_understood += 1
                 else:
-                    rings[Ring(tenant_id, resource_id)] = None
+                    rings.append(Ring(tenant_id, resource_id, _created_at(event)))
             case name if name in _BALANCE_CATEGORIES:
                 look_around.add(tenant_id)
             case "CONTACT" | "SUBSCRIPTION":
@@ -101,7 +105,7 @@ def read(body: bytes) -> Reading:
                 not_understood += 1
     return Reading(
         outcome=Outcome.RUNG if rings or look_around else Outcome.NOTHING,
-        rings=tuple(rings),
+        rings=together(rings),
         look_around=frozenset(look_around),
         tenants=frozenset(tenants),
         events=len(events),
@@ -109,6 +113,33 @@ def read(body: bytes) -> Reading:
         first_sequence=sequences[0],
         last_sequence=sequences[1],
     )
+
+
+def together(rings: Iterable[Ring]) -> tuple[Ring, ...]:
+    """One ring for each invoice, in the order in which they were first named."""
+    found: dict[tuple[str, str], Ring] = {}
+    for ring in rings:
+        key = (ring.tenant_id, ring.xero_invoice_id)
+        found[key] = _both(found[key], ring) if key in found else ring
+    return tuple(found.values())
+
+
+def _both(one: Ring, other: Ring) -> Ring:
+    if one.created_at is None or other.created_at is None:
+        return replace(one, created_at=None)
+    return replace(one, created_at=max(one.created_at, other.created_at))
+
+
+def _created_at(event: dict[str, Any]) -> datetime | None:
+    at = event.get("eventDateUtc")
+    if event.get("eventType") != "CREATE" or not isinstance(at, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    # Xero writes UTC without saying so.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else None
 
 
 def _uuid(event: Any, field: str) -> str | None:

@@ -1,6 +1,6 @@
 """Doorbells: invoices that somebody said had changed, one row each however often it was said."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +19,16 @@ class Doorbell:
     attempts: int
     found_by: str
     delivery: bytes | None
+    created_at: datetime | None = None
+    """When Xero says the invoice was created, if nothing else was said of it."""
+
+
+CREATED_WAITS = timedelta(minutes=1)
+"""How long an invoice rests of which only its creation was told: nobody has paid it yet, and mostly invoice-sync made it
+and says so within seconds. Whatever happens to it meanwhile rings anew."""
+
+_OWN_WITHIN = timedelta(seconds=2)
+"""Xero dates a change in the invoice and in the webhook; how far apart the two may be is not documented."""
 
 
 async def ring(
@@ -29,38 +39,75 @@ async def ring(
     """Ring for each invoice (ring, time heard, delivery), no invoice twice in one call.
 
     A doorbell already ringing keeps its first time and delivery, since that is the one whose payment is
-    being waited for, and loses any delay an earlier failure gave it.
+    being waited for, and loses any delay an earlier failure gave it. News of nothing but a creation can wait, and
+    changes nothing for a doorbell that rings already.
     """
     # One order for everybody: two replicas ringing the same invoices must not deadlock.
     ordered = sorted(rings, key=lambda one: (one[0].tenant_id, one[0].xero_invoice_id))
     await conn.execute(
         """
-        INSERT INTO doorbells (tenant_id, xero_invoice_id, rung_at, next_at, found_by, delivery)
-        SELECT tenant_id, xero_invoice_id, rung_at, now(), $5, delivery
-        FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[])
-            AS rung (tenant_id, xero_invoice_id, rung_at, delivery)
+        INSERT INTO doorbells (tenant_id, xero_invoice_id, rung_at, next_at, found_by, delivery, created_at)
+        SELECT tenant_id, xero_invoice_id, rung_at,
+               now() + CASE WHEN created_at IS NULL THEN interval '0' ELSE $7::interval END,
+               $5, delivery, created_at
+        FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[], $6::timestamptz[])
+            AS rung (tenant_id, xero_invoice_id, rung_at, delivery, created_at)
         ON CONFLICT (tenant_id, xero_invoice_id)
-        DO UPDATE SET generation = nextval('doorbell_generation'), next_at = now(), attempts = 0
+        DO UPDATE SET generation = nextval('doorbell_generation'),
+               next_at = CASE WHEN excluded.created_at IS NULL THEN now() ELSE doorbells.next_at END,
+               attempts = CASE WHEN excluded.created_at IS NULL THEN 0 ELSE doorbells.attempts END,
+               -- A NULL of either wins.
+               created_at = CASE WHEN doorbells.created_at > excluded.created_at THEN doorbells.created_at
+                                 WHEN doorbells.created_at IS NOT NULL THEN excluded.created_at END
         """,
         [one.tenant_id for one, _, _ in ordered],
         [one.xero_invoice_id for one, _, _ in ordered],
         [at for _, at, _ in ordered],
         [delivery for _, _, delivery in ordered],
         found_by,
+        [one.created_at for one, _, _ in ordered],
+        CREATED_WAITS,
     )
 
 
+async def dismiss_own(conn: Connection, invoices: Collection[tuple[str, str]]) -> int:
+    """Take down the doorbells that tell of nothing but a creation by invoice-sync; how many those were.
+
+    `invoices` are (tenant, InvoiceID). InvoiceSynced has told when Xero created them, and an invoice is created unpaid:
+    asking Xero would bring nothing. A doorbell that rang for anything else is left, and so is one dated later.
+    """
+    if not invoices:
+        return 0
+    status: str = await conn.execute(
+        """
+        DELETE FROM doorbells USING (
+            SELECT tenant_id, xero_invoice_id FROM doorbells rung
+            JOIN xero_invoices USING (tenant_id, xero_invoice_id)
+            WHERE (tenant_id, xero_invoice_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+              AND rung.created_at <= xero_invoices.created_at + $3::interval
+            ORDER BY tenant_id COLLATE "C", xero_invoice_id COLLATE "C"
+            FOR UPDATE OF rung
+        ) AS own
+        WHERE doorbells.tenant_id = own.tenant_id AND doorbells.xero_invoice_id = own.xero_invoice_id
+        """,
+        [tenant_id for tenant_id, _ in invoices],
+        [xero_invoice_id for _, xero_invoice_id in invoices],
+        _OWN_WITHIN,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def due(conn: Connection, tenant_id: str, limit: int) -> list[Doorbell]:
-    """The tenant's doorbells whose time has come, longest waiting first.
+    """The tenant's doorbells whose time has come, longest waiting first; of creations last, where places are left.
 
     No row is locked: the account's lease keeps others away, and a ring meanwhile changes `generation`.
     """
     rows = await conn.fetch(
         """
-        SELECT tenant_id, xero_invoice_id, generation, rung_at, attempts, found_by, delivery
+        SELECT tenant_id, xero_invoice_id, generation, rung_at, attempts, found_by, delivery, created_at
         FROM doorbells
         WHERE tenant_id = $1 AND next_at <= now()
-        ORDER BY rung_at, xero_invoice_id
+        ORDER BY created_at IS NOT NULL, rung_at, xero_invoice_id
         LIMIT $2
         """,
         tenant_id,
@@ -117,6 +164,23 @@ async def postpone(conn: Connection, late: Sequence[tuple[Doorbell, timedelta]])
         [one.xero_invoice_id for one, _ in late],
         [one.generation for one, _ in late],
         [delay for _, delay in late],
+    )
+
+
+async def put_off(conn: Connection, doorbells: Sequence[Doorbell], delay: timedelta) -> None:
+    """Look after the delay, unless somebody rings before; this was no look."""
+    await conn.execute(
+        """
+        UPDATE doorbells SET next_at = now() + $4
+        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS late (tenant_id, xero_invoice_id, generation)
+        WHERE doorbells.tenant_id = late.tenant_id
+          AND doorbells.xero_invoice_id = late.xero_invoice_id
+          AND doorbells.generation = late.generation
+        """,
+        [one.tenant_id for one in doorbells],
+        [one.xero_invoice_id for one in doorbells],
+        [one.generation for one in doorbells],
+        delay,
     )
 
 

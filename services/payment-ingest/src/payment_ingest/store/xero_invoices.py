@@ -1,6 +1,6 @@
 """Invoices in Xero: their link to a Pipeline invoice, and what was last seen of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -65,17 +65,36 @@ async def lock(
     }
 
 
-async def link(conn: Connection, tenant_id: str, xero_invoice_id: str, to: Link) -> None:
-    """Write down whose invoice this is; the caller holds the row and saw that it had no link."""
+async def link(conn: Connection, tenant_id: str, links: Mapping[str, Link]) -> None:
+    """Write down whose invoices these are; the caller holds their rows and saw that they had no link."""
+    if not links:
+        return
     await conn.execute(
         """
-        UPDATE xero_invoices SET account_id = $3, invoice_id = $4, linked_at = now()
-        WHERE tenant_id = $1 AND xero_invoice_id = $2
+        UPDATE xero_invoices SET account_id = ours.account_id, invoice_id = ours.invoice_id, linked_at = now()
+        FROM unnest($2::text[], $3::text[], $4::text[]) AS ours (xero_invoice_id, account_id, invoice_id)
+        WHERE tenant_id = $1 AND xero_invoices.xero_invoice_id = ours.xero_invoice_id
         """,
         tenant_id,
-        xero_invoice_id,
-        to.account_id,
-        to.invoice_id,
+        list(links),
+        [one.account_id for one in links.values()],
+        [one.invoice_id for one in links.values()],
+    )
+
+
+async def created(conn: Connection, at: Mapping[tuple[str, str], datetime]) -> None:
+    """Write down when Xero created these (tenant, InvoiceID); the caller holds their rows."""
+    if not at:
+        return
+    await conn.execute(
+        """
+        UPDATE xero_invoices SET created_at = ours.created_at
+        FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS ours (tenant_id, xero_invoice_id, created_at)
+        WHERE xero_invoices.tenant_id = ours.tenant_id AND xero_invoices.xero_invoice_id = ours.xero_invoice_id
+        """,
+        [tenant_id for tenant_id, _ in at],
+        [xero_invoice_id for _, xero_invoice_id in at],
+        list(at.values()),
     )
 
 
