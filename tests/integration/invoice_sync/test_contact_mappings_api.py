@@ -75,6 +75,40 @@ async def test_a_link_shows_that_xero_did_not_take_a_change(asking, ready):
     assert "Ridgeway" in shown["refused_change"]["message"]
 
 
+async def test_a_link_shows_who_shares_its_contact(asking, ready):
+    client, path, person = asking
+    (contact,) = (await ready.books.ledger())["contacts"]
+    chosen = {"contact_id": contact["contact_id"]}
+    for customer in ("cust-2", "cust-3"):
+        await client.put(f"{path}/{customer}", json=chosen, headers=person())
+    shown = (await client.get(f"{path}/cust-1", headers=person("viewer"))).json()
+    assert shown["shared_with"] == ["cust-2", "cust-3"]
+    for customer in ("cust-2", "cust-3"):
+        gone = await client.delete(f"{path}/{customer}", headers=person())
+        assert gone.status_code == 204
+    assert (await client.get(f"{path}/cust-1", headers=person("viewer"))).json()[
+        "shared_with"
+    ] == []
+
+
+async def test_the_list_is_paged_and_refuses_what_no_id_holds(asking, ready):
+    client, path, person = asking
+    await ready.know("cust-2", "cust-3")
+    await ready.settle()
+    seen, after = [], ""
+    while after is not None:
+        reply = await client.get(
+            path, params={"limit": 2, "after": after}, headers=person("viewer")
+        )
+        seen += [each["customer_id"] for each in reply.json()["mappings"]]
+        after = reply.json()["next_after"]
+    assert seen == ["cust-1", "cust-2", "cust-3"]
+    for rubbish in ({"after": "\0"}, {"after": "x" * 256}, {"limit": 0}, {"limit": "x"}):
+        refused = await client.get(path, params=rubbish, headers=person("viewer"))
+        assert refused.status_code == 422, rubbish
+        assert refused.json()["errors"][0]["field"].startswith("query.")
+
+
 async def test_suggestions_need_a_connection_and_ones_own_account(asking, service):
     client, path, person = asking
     refused = await client.get(f"{path}/suggestions", headers=person("viewer"))

@@ -114,6 +114,9 @@ async def test_older_invoices_wait_for_an_earlier_start_date_and_only_those_it_l
     assert changed.released == 1
     await ready.settle()
     assert [await ready.state(each) for each in ("old", "less-old")] == ["failed", "synced"]
+    # What is still too old is not failed anew, but it says what holds now.
+    assert "2026-02-01" in (await ready.row("old"))["block_message"]
+    assert await ready.kinds("old") == ["SyncFailed"]
     assert (await choose(ready, start_date=None)).released == 1
     await ready.settle()
     assert await ready.state("old") == "synced"

@@ -57,6 +57,7 @@ class ProblemCode(StrEnum):
     TRACKING_NOT_MAPPED = "TRACKING_NOT_MAPPED"
     ITEM_NOT_MAPPED = "ITEM_NOT_MAPPED"
     CONTACT_ARCHIVED = "CONTACT_ARCHIVED"
+    CONTACT_ERASED = "CONTACT_ERASED"
     CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
     CONTACT_NAME_TAKEN = "CONTACT_NAME_TAKEN"
     CONTACT_INVALID = "CONTACT_INVALID"
@@ -156,8 +157,8 @@ _ALL: Final = (
         _C.CUSTOMER_NOT_MAPPED,
         _M.BOOKKEEPER,
         "The customer {customer} is not linked to a contact in Xero.",
-        "Link the customer to its Xero contact, or create the customer in Pipeline so that the contact is "
-        "created in Xero; the invoice then follows by itself.",
+        "Link the customer to its Xero contact; if Xero has none yet, create it there first. The invoice then follows "
+        "by itself.",
     ),
     _problem(
         _C.CONTACT_AMBIGUOUS,
@@ -324,7 +325,14 @@ _ALL: Final = (
         _C.CONTACT_ARCHIVED,
         _M.XERO_ADMIN,
         "The Xero contact {contact} is archived, so Xero takes no new invoices for it.",
-        "Restore the contact in Xero, or link the customer to another contact, then retry.",
+        "Restore the contact in Xero and retry (otherwise it is noticed within the hour), or link the customer to another "
+        "contact; the invoice then follows by itself.",
+    ),
+    _problem(
+        _C.CONTACT_ERASED,
+        _M.BOOKKEEPER,
+        "The Xero contact {contact} is being erased at the person's own request, so Xero takes no new invoices for it.",
+        "Link the customer to another Xero contact; the invoice then follows by itself.",
     ),
     _problem(
         _C.CONTACT_NOT_FOUND,

@@ -116,6 +116,11 @@ class XeroContact:
         """True when invoices can no longer be raised for it."""
         return self.status is not None and self.status != "ACTIVE"
 
+    @property
+    def is_erased(self) -> bool:
+        """True when the person asked to be forgotten: unlike an archived contact, this one cannot be restored."""
+        return self.status == "GDPRREQUEST"
+
     @classmethod
     def from_json(cls, source: Mapping[str, Any]) -> Self:
         """Read one element of Contacts, or the Contact of another document."""

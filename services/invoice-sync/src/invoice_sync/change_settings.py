@@ -85,6 +85,7 @@ async def _release(
         await customers.release_for_policy(conn, account_id)
     if before.start_date != after.start_date:
         released += await invoices.release_from_date(conn, account_id, after.start_date)
+        await invoices.retell_start_date(conn, account_id)
     fixes = []
     if before.default_account_code != after.default_account_code:
         fixes.append(fix(CodeKind.ACCOUNT, ""))

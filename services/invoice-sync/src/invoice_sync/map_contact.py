@@ -1,12 +1,14 @@
 """Link a customer to a contact in Xero by hand, and unlink it."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import contact_fields, contacts
+from invoice_sync.domain import contact_links, contacts
 from invoice_sync.domain.state import Account, ContactMapping
 from invoice_sync.record_contacts import save_mappings
-from invoice_sync.store import accounts, audit, contact_mappings, customers
+from invoice_sync.store import accounts, audit, contact_mappings, customers, invoices
+from pipeline_messaging.connection import Connection
 from pipeline_messaging.worker import mark_due
 from pipeline_service_defaults.problems import Problem
 from pipeline_xero.errors import (
@@ -38,27 +40,28 @@ async def map_contact(
     """
     account = await connected_account(deps, account_id)
     contact = await _usable_contact(deps, account, contact_id)
-    mapping = ContactMapping(
-        account_id,
-        account.tenant_id or "",
-        customer_id,
-        contact_id.lower(),
-        contact.name,
-        actor,
-        base=contact_fields.held(contact),
-    )
+    tenant_id = account.tenant_id or ""
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
         current, now = await accounts.lock(conn, account_id)
-        if current.tenant_id != mapping.tenant_id:
+        if current.tenant_id != tenant_id:
             raise _not_connected("the account was connected to another organisation meanwhile")
         known = (await customers.lock_of(conn, account_id, [customer_id])).get(customer_id)
+        before = await contact_mappings.mappings_of(conn, account_id, tenant_id, [customer_id])
+        former = before.get(customer_id)
+        mapping = contact_links.by_hand(
+            ContactMapping(account_id, tenant_id, customer_id, contact_id.lower(), None, actor),
+            known,
+            contact,
+            former,
+            now,
+        )
         if known is not None:
-            # Linking writes nothing to Xero: what the contact holds stays, until Pipeline changes the customer.
-            mapping = replace(mapping, agreed=contact_fields.wanted(known))
             linked = known if known.intent_id is not None else contacts.settled(known)
             await customers.save(conn, [replace(linked, unlinked=False)])
         released = await save_mappings(conn, [mapping], now)
+        if former is not None and former.contact_id != mapping.contact_id:
+            await _look_at_those_left(conn, former, now)
         await audit.add(
             conn,
             account_id,
@@ -74,26 +77,42 @@ async def map_contact(
 async def unmap_contact(deps: Deps, account_id: str, customer_id: str, actor: str) -> bool:
     """Remove a customer's mapping; False if there was none. What is in Xero already stays as it is.
 
-    The customer stays unlinked until a person links it: no policy links it again by itself.
+    A customer that Pipeline has told of stays unlinked until a person links it: no policy links it again by itself.
+    Invoices that waited because of the contact it had are told that they wait for another one now.
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
-        account, _ = await accounts.lock(conn, account_id)
+        account, now = await accounts.lock(conn, account_id)
         tenant_id = account.tenant_id or ""
         known = await customers.lock_of(conn, account_id, [customer_id])
-        contact_id = await contact_mappings.remove(conn, account_id, tenant_id, customer_id)
-        if contact_id is None:
+        before = await contact_mappings.mappings_of(conn, account_id, tenant_id, [customer_id])
+        former = before.get(customer_id)
+        if former is None:
             return False
+        await contact_mappings.remove(conn, account_id, tenant_id, customer_id)
         await customers.save(conn, [replace(each, unlinked=True) for each in known.values()])
+        await invoices.release_for_contacts(conn, account_id, [customer_id])
+        await _look_at_those_left(conn, former, now)
         await audit.add(
             conn,
             account_id,
             actor=actor,
             action="unmap_contact",
             subject=customer_id,
-            detail=contact_id,
+            detail=former.contact_id,
         )
-        return True
+    deps.on_recorded()
+    return True
+
+
+async def _look_at_those_left(conn: Connection, former: ContactMapping, now: datetime) -> None:
+    """A contact of several customers is changed by none. Where one is left now, what it wanted meanwhile is due."""
+    linked = await contact_mappings.linked_to(
+        conn, former.account_id, former.tenant_id, [former.contact_id]
+    )
+    left = linked.get(former.contact_id, [])
+    if len(left) == 1:
+        await contact_mappings.check(conn, former.account_id, former.tenant_id, left, now)
 
 
 async def connected_account(deps: Deps, account_id: str) -> Account:
@@ -131,6 +150,14 @@ async def _usable_contact(deps: Deps, account: Account, contact_id: str) -> Xero
             "This contact was merged into another one in Xero.",
             hint="Link the customer to the contact it was merged into.",
             merged_to=contact.merged_to,
+        )
+    if contact.is_erased:
+        raise Problem(
+            409,
+            "CONTACT_ERASED",
+            "The contact is being erased",
+            "The person asked to be forgotten, so Xero takes no new invoices for this contact.",
+            hint="Choose another contact.",
         )
     if contact.is_archived:
         raise Problem(

@@ -57,7 +57,7 @@ async def record_contacts(
             else:
                 refused.append(contacts.refused(row, result.errors))
         await map_customers(conn, intent, made, now)
-        await block_customers(conn, intent.account_id, refused)
+        await refuse_customers(conn, intent, refused, now)
         await customers.save(conn, again)
         if unsettled:
             await customers.save(conn, unsettled)
@@ -161,7 +161,7 @@ async def _try_again_or_refuse(
         if row.block is None and row.customer_id not in moved_on
     ]
     await customers.save(conn, again)
-    await block_customers(conn, intent.account_id, strangers)
+    await refuse_customers(conn, intent, strangers, now)
 
 
 async def map_customers(
@@ -225,6 +225,19 @@ async def save_mappings(conn: Connection, mappings: Sequence[ContactMapping], no
     )
     ids = [each.customer_id for each in mappings]
     return await invoices.release_for_contacts(conn, mappings[0].account_id, ids)
+
+
+async def refuse_customers(
+    conn: Connection, intent: Intent, refused: Sequence[Customer], now: datetime
+) -> None:
+    """Record that no contact was made of these customers. One that a person linked meanwhile needs none any more."""
+    mapped = await contact_mappings.mappings_of(
+        conn, intent.account_id, intent.tenant_id, [each.customer_id for each in refused]
+    )
+    linked = [each for each in refused if each.customer_id in mapped]
+    await customers.save(conn, [contacts.again(each, now, failed=False) for each in linked])
+    left = [each for each in refused if each.customer_id not in mapped]
+    await block_customers(conn, intent.account_id, left)
 
 
 async def block_customers(conn: Connection, account_id: str, blocked: Sequence[Customer]) -> None:

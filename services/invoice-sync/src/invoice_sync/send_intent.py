@@ -17,7 +17,7 @@ from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
 from invoice_sync.read_codes import await_codes
 from invoice_sync.record_contact_changes import record_contact_changes
-from invoice_sync.record_contacts import record_contacts
+from invoice_sync.record_contacts import block_customers, record_contacts, refuse_customers
 from invoice_sync.store import (
     accounts,
     contact_mappings,
@@ -314,12 +314,13 @@ async def _give_back_customers(conn: Connection, intent: Intent, found: Trouble)
                 conn, intent.id, until=now, must_look_up=True, attempts=intent.attempts
             )
             return
-        given_back = [contacts.refused(row, found.messages) for row in rows]
+        refused = [contacts.refused(row, found.messages) for row in rows]
+        if intent.method == "PUT":
+            await refuse_customers(conn, intent, refused, now)
+        else:
+            await block_customers(conn, intent.account_id, refused)
     else:
         pause = timedelta(0) if is_refused else trouble.LOOK_AGAIN
         until = now + (found.pause or pause)
-        given_back = [contacts.again(row, until, failed=is_refused) for row in rows]
-    await customers.save(conn, given_back)
-    blocked = [row.customer_id for row in given_back if row.block is not None]
-    await invoices.release_for_contacts(conn, intent.account_id, blocked)
+        await customers.save(conn, [contacts.again(row, until, failed=is_refused) for row in rows])
     await intents.close(conn, intent.id)

@@ -137,6 +137,11 @@ async def _save(conn: Connection, looks: Sequence[Look], now: datetime) -> None:
                 subject=each.mapping.customer_id,
                 detail=each.detail,
             )
+    # Xero's refusal of an invoice is less exact than what the contact itself shows.
+    if unusable := [
+        (each.mapping.customer_id, each.mapping.problem) for each in looks if each.mapping.problem
+    ]:
+        await invoices.retell_contacts(conn, looks[0].mapping.account_id, unusable)
     if healed := [each.mapping.customer_id for each in looks if each.releases]:
         account_id = looks[0].mapping.account_id
         await invoices.release_for_contacts(conn, account_id, healed)

@@ -61,6 +61,8 @@ def look_at(
     last = read.found.get(path[-1])
     if last is None:
         return _unusable(mapping, ProblemCode.CONTACT_NOT_FOUND, None)
+    if last.is_erased:
+        return _unusable(mapping, ProblemCode.CONTACT_ERASED, None)
     if last.is_archived or last.merged_to is not None:
         return _unusable(mapping, ProblemCode.CONTACT_ARCHIVED, now + LOOK_AGAIN)
     if len(path) > 1:
@@ -82,6 +84,7 @@ def _unusable(mapping: ContactMapping, problem: ProblemCode, check_at: datetime 
     happening = {
         ProblemCode.CONTACT_NOT_FOUND: "contact_gone",
         ProblemCode.CONTACT_ARCHIVED: "contact_archived",
+        ProblemCode.CONTACT_ERASED: "contact_erased",
     }[problem]
     return Look(
         replace(mapping, problem=problem, refused=False, check_at=check_at),

@@ -229,7 +229,7 @@ class ContactMapping:
     """What Xero held then; None if that is not known."""
     differences: tuple[ContactDifference, ...] = ()
     problem: str | None = None
-    """Why Xero takes no new invoices for the contact, as last read: CONTACT_ARCHIVED or CONTACT_NOT_FOUND."""
+    """Why Xero takes no new invoices for the contact, as last read: archived, erased or gone."""
     refused: bool = False
     """Whether Xero refused an invoice because of the contact since it was last read."""
     check_at: datetime | None = None

@@ -1,5 +1,6 @@
 """`GET/PUT/DELETE …/contact-mappings` and what to link a customer to."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -51,7 +52,8 @@ async def list_mappings(
     account_id: Id,
     _: Reader,
     after: Annotated[
-        str, Query(max_length=255, description="Customer id to continue behind.")
+        str,
+        Query(max_length=255, pattern=r"^[^\x00]*$", description="Customer id to continue behind."),
     ] = "",
     limit: Annotated[int, Query(ge=1, le=500, description="Mappings per page.")] = 100,
 ) -> ContactMappingsView:
@@ -109,17 +111,24 @@ async def get_mapping(
             conn, account_id, account.tenant_id or "", [customer_id]
         )
         known = await customers.customers_of(conn, account_id, [customer_id])
-    if customer_id not in found:
-        raise _unmapped()
+        if customer_id not in found:
+            raise _unmapped()
+        contact_id = found[customer_id].contact_id
+        linked = await contact_mappings.linked_to(
+            conn, account_id, account.tenant_id or "", [contact_id]
+        )
     block = known[customer_id].block if customer_id in known else None
-    return _view(found[customer_id], refused=block)
+    others = [each for each in linked.get(contact_id, []) if each != customer_id]
+    return _view(found[customer_id], refused=block, shared_with=others)
 
 
 @router.put(
     _PATH + "/{customer_id}",
     summary="Link a customer to a contact in Xero",
     responses={
-        409: {"description": "Not connected, or the contact is archived or was merged."},
+        409: {
+            "description": "Not connected, or the contact is archived, being erased, or was merged."
+        },
         422: {"description": "No such contact in the connected organisation."},
         503: {"description": "Xero could not be asked; try again."},
     },
@@ -145,6 +154,7 @@ async def delete_mapping(request: Request, account_id: Id, customer_id: Id, call
     """Invoices already in Xero stay; new ones of this customer wait until a person links it again."""
     if not await unmap_contact(deps_of(request), account_id, customer_id, name_of(caller)):
         raise _unmapped()
+    request.app.state.worker.wake()
 
 
 def _unmapped() -> Problem:
@@ -158,7 +168,11 @@ def _unmapped() -> Problem:
 
 
 def _view(
-    mapping: ContactMapping, *, released: int | None = None, refused: Block | None = None
+    mapping: ContactMapping,
+    *,
+    released: int | None = None,
+    refused: Block | None = None,
+    shared_with: Sequence[str] = (),
 ) -> ContactMappingView:
     return ContactMappingView(
         account_id=mapping.account_id,
@@ -170,6 +184,7 @@ def _view(
         mapped_at=mapping.mapped_at,
         released=released,
         problem=mapping.problem,
+        shared_with=list(shared_with),
         differences=[ContactDifferenceView(**asdict(each)) for each in mapping.differences],
         refused_change=RefusedChangeView(
             code=refused.code, message=refused.message, hint=refused.hint

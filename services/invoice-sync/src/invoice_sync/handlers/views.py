@@ -194,7 +194,13 @@ class ContactMappingView(BaseModel):
     )
     problem: str | None = Field(
         default=None,
-        description="Why Xero takes no new invoices for the contact: `CONTACT_ARCHIVED` or `CONTACT_NOT_FOUND`.",
+        description="Why Xero takes no new invoices for the contact: `CONTACT_ARCHIVED`, `CONTACT_ERASED` or "
+        "`CONTACT_NOT_FOUND`.",
+    )
+    shared_with: list[str] = Field(
+        default_factory=list,
+        description="Other customers linked to the same contact. While there are any, changes of these customers change "
+        "nothing in Xero. Told where one customer is asked for.",
     )
     differences: list[ContactDifferenceView] = Field(
         default_factory=list,

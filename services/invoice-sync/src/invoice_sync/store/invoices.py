@@ -260,6 +260,28 @@ async def release_for_contacts(
     return int(status.rpartition(" ")[2])
 
 
+async def retell_contacts(
+    conn: Connection, account_id: str, problems: Sequence[tuple[str, str]]
+) -> None:
+    """Have the invoices of these customers that wait for a contact told the problem it has: (customer, problem).
+
+    Those that were told it already go on waiting.
+    """
+    await conn.execute(
+        """
+        UPDATE invoices i
+           SET state = 'pending', due_at = now(), generation = i.generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+          FROM unnest($2::text[], $3::text[]) AS p (customer_id, problem)
+         WHERE i.account_id = $1 AND i.customer_id = p.customer_id AND i.state = 'waiting_for_contact'
+           AND i.block_code IS DISTINCT FROM p.problem
+        """,
+        account_id,
+        [customer_id for customer_id, _ in problems],
+        [problem for _, problem in problems],
+    )
+
+
 async def release_failed(conn: Connection, account_id: str, code: str) -> int:
     """Start every invoice stopped by this cause afresh; how many those are.
 
@@ -309,6 +331,17 @@ async def release_from_date(conn: Connection, account_id: str, start_date: date 
         start_date,
     )
     return int(status.rpartition(" ")[2])
+
+
+async def retell_start_date(conn: Connection, account_id: str) -> None:
+    """Have the invoices that are still too old told the start date there is now: no failure anew, only its words."""
+    await conn.execute(
+        """
+        UPDATE invoices SET due_at = now()
+         WHERE account_id = $1 AND block_code = 'BEFORE_START_DATE' AND state = 'failed'
+        """,
+        account_id,
+    )
 
 
 async def count_by_state(conn: Connection, account_id: str) -> dict[State, int]:
