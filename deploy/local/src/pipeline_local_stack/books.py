@@ -1,14 +1,17 @@
 """Compares the three ledgers: what Pipeline published, what Xero holds, what came out on the topics."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pipeline_contracts.envelope import Envelope
+from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
 from pipeline_contracts.payment import PaymentRecorded
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
+from pipeline_local_stack.invariants import broken_sequences
+from pipeline_local_stack.ledgers import distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def compare_books(
     for invoice in xero_invoices:
         if invoice.status not in ("DELETED", "VOIDED"):
             in_books[invoice.number].append(invoice)
-    sync = _distinct(sync_events)
+    sync = distinct(sync_events)
     synced: dict[str, list[InvoiceSynced]] = defaultdict(list)
     failed: dict[str, SyncFailed] = {}
     for event in sync:
@@ -76,8 +79,8 @@ def compare_books(
     unknown = set(in_books) - {invoice.invoice_number for invoice in published}
     if any(in_books[number] for number in unknown):
         verdict.complaints.append(f"in Xero, never published: {sorted(unknown)[:5]}")
-    _check_sequences(verdict, sync)
-    _check_payments(verdict, list(xero_payments), synced, _distinct(payment_events))
+    verdict.complaints += broken_sequences(sync)
+    _check_payments(verdict, list(xero_payments), synced, distinct(payment_events))
     return verdict
 
 
@@ -121,7 +124,7 @@ def _check_payments(
     verdict: Verdict,
     made: list[XeroPayment],
     synced: Mapping[str, list[InvoiceSynced]],
-    events: Sequence[object],
+    events: Sequence[Event],
 ) -> None:
     ours = {event.xero_invoice_id: event.invoice_id for list_ in synced.values() for event in list_}
     recorded: dict[str, list[PaymentRecorded]] = defaultdict(list)
@@ -149,28 +152,4 @@ def _check_payments(
     for payment_id in recorded:
         verdict.doubled += 1
         verdict.complaints.append(f"payment {payment_id} was recorded, but is not in Xero")
-    _check_sequences(verdict, events)
-
-
-def _check_sequences(verdict: Verdict, events: Sequence[object]) -> None:
-    """Per invoice, the sequence is 1..n in the order of the topic: no gap, no inversion."""
-    last: Counter[str] = Counter()
-    for event in events:
-        invoice_id, sequence = getattr(event, "invoice_id", None), getattr(event, "sequence", None)
-        if invoice_id is None or sequence is None:
-            continue
-        if sequence != last[invoice_id] + 1:
-            verdict.complaints.append(
-                f"{invoice_id}: sequence {sequence} of {type(event).__name__} follows {last[invoice_id]}"
-            )
-        last[invoice_id] = sequence
-
-
-def _distinct(envelopes: Iterable[Envelope]) -> list[object]:
-    seen: set[tuple[str, str]] = set()
-    events: list[object] = []
-    for envelope in envelopes:
-        if (envelope.source, envelope.id) not in seen:
-            seen.add((envelope.source, envelope.id))
-            events.append(envelope.event)
-    return events
+    verdict.complaints += broken_sequences(events)

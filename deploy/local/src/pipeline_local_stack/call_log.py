@@ -20,6 +20,8 @@ class Call:
     seconds: float
     status: int
     limited: str = ""
+    method: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,23 @@ def unconnected_calls(
         calls: the log.
         connected: for each tenant, from when until when it was connected.
     """
+    asked = list(calls)
+    outside = set(calls_outside(asked, connected))
     return [
         f"{call.tenant_id or 'no tenant'}: called at {call.time:.3f} without a connection ({call.status})"
+        for call in asked
+        if call.status in (401, 403) or call in outside
+    ]
+
+
+def calls_outside(
+    calls: Iterable[Call], connected: Mapping[str, Sequence[tuple[float, float]]]
+) -> list[Call]:
+    """Calls for a tenant while no connection to it was recorded, by the times at which Xero saw them."""
+    return [
+        call
         for call in calls
-        if call.status in (401, 403)
-        or not any(
+        if not any(
             since <= call.time <= until for since, until in connected.get(call.tenant_id, ())
         )
     ]

@@ -32,7 +32,9 @@ from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
 from pipeline_local_stack.books import Verdict, XeroInvoice, compare_books
 from pipeline_local_stack.connect import connect_to_xero
+from pipeline_local_stack.invariants import violations
 from pipeline_local_stack.paths import LOCAL, StackError
+from pipeline_local_stack.read_ledgers import read_ledgers
 from pipeline_local_stack.sales import Sale, customer_of, invoice_of, take_sales
 from pipeline_local_stack.stack import ACCOUNT, Stack, running_stack
 from pipeline_local_stack.watcher import Watcher, watching
@@ -151,6 +153,8 @@ async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> t
         published, xero.invoices(), xero.payments(),
         seen.envelopes[topics.SYNC.name], seen.envelopes[topics.PAYMENTS.name],
     )  # fmt: skip
+    found = violations(await read_ledgers(stack, accounts=(ACCOUNT,)))
+    verdict.complaints += [str(violation) for violation in found]
     await _check_databases(stack, verdict)
     if seen.dead_letters:
         verdict.complaints.append(f"{len(seen.dead_letters)} dead letters: {seen.dead_letters[:3]}")

@@ -8,6 +8,7 @@ import httpx
 
 from pipeline_local_stack.books import XeroInvoice, XeroPayment
 from pipeline_local_stack.call_log import Call
+from pipeline_local_stack.ledgers import Document, document_of
 
 ORGANISATION = "Demo Company (NZ)"
 
@@ -29,12 +30,17 @@ class XeroAdmin:
         """Given the simulator's base address and the organisation's name."""
         self.http = httpx.Client(base_url=f"{url}/admin", timeout=30)
         self.tenant_id: str = next(
-            row["tenant_id"] for row in self._get("/organisations") if row["name"] == organisation
+            row["tenant_id"] for row in self.organisations() if row["name"] == organisation
         )
 
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
+
+    def organisations(self) -> list[dict[str, Any]]:
+        """All organisations there are."""
+        found: list[dict[str, Any]] = self._get("/organisations")
+        return found
 
     def invoices(self) -> list[XeroInvoice]:
         """All invoices in the books."""
@@ -63,6 +69,14 @@ class XeroAdmin:
         books: dict[str, Any] = self._get(f"/tenants/{self.tenant_id}/ledger")
         return books
 
+    def documents(self) -> list[Document]:
+        """All sales invoices in the books, whole."""
+        return [
+            document_of(row, self.tenant_id)
+            for row in self.ledger()["invoices"]
+            if row["type"] == "ACCREC"
+        ]
+
     def pay(self, invoice_id: str, amount: Decimal) -> str:
         """Record a payment in Xero; its PaymentID."""
         reply = self.http.post(
@@ -86,7 +100,15 @@ class XeroAdmin:
         """Every call of the Accounting API in the log, of all organisations, after the first `since` log entries."""
         rows = self._get("/calls", since=since, path="/api.xro/", limit=1_000_000)["calls"]
         return [
-            Call(row["tenant_id"], row["time"], row["seconds"], row["status"], row["limited"])
+            Call(
+                row["tenant_id"],
+                row["time"],
+                row["seconds"],
+                row["status"],
+                row["limited"],
+                row["method"],
+                row["path"],
+            )
             for row in rows
         ]
 

@@ -1,0 +1,429 @@
+"""The judge must be able to find: each fault is planted into books that are in order, and is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from pipeline_contracts.connection import ConnectionStatusChanged
+from pipeline_contracts.envelope import Record, encode, stable_id
+from pipeline_contracts.event import Event
+from pipeline_contracts.invoice import InvoiceCreated, InvoiceUpdated, InvoiceVoided
+from pipeline_contracts.sync import InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
+from pipeline_local_stack.call_log import Call
+from pipeline_local_stack.invariants import Violation, violations
+from pipeline_local_stack.ledgers import (
+    Document,
+    DocumentLine,
+    InvoiceKey,
+    Ledgers,
+    document_of,
+    link_of,
+)
+from pipeline_local_stack.sales import Sale, invoice_of
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CONNECTED_AT, DISCONNECTED_AT = NOW.timestamp(), (NOW + timedelta(hours=1)).timestamp()
+TENANT, ELSEWHERE = "t-1", "t-2"
+
+
+def published(row: int, account_id: str = "demo") -> InvoiceCreated:
+    sale = Sale(row, f"{row:05}", date(2026, 2, 1), 2, Decimal("29.33"))
+    return invoice_of(sale, account_id)
+
+
+def changed(row: int, **changes: object) -> InvoiceUpdated:
+    body = published(row).model_dump() | {"version": 2} | changes
+    return InvoiceUpdated.model_validate(body)
+
+
+def cancelled(row: int, version: int = 2) -> InvoiceVoided:
+    return InvoiceVoided(account_id="demo", invoice_id=f"inv-{row:05}", version=version)
+
+
+def record(event: Event, copy: str = "") -> Record:
+    """As it stands on its topic; another `copy` is another event of the same content."""
+    return encode(event, id=stable_id(event) + copy, source="test", time=NOW)
+
+
+def synced(row: int, sequence: int = 1, **changes: object) -> InvoiceSynced:
+    fields = {
+        "account_id": "demo",
+        "invoice_id": f"inv-{row:05}",
+        "version": 1,
+        "sequence": sequence,
+        "tenant_id": TENANT,
+        "xero_invoice_id": f"x-{row}",
+        "invoice_number": f"CD-{row:05}",
+        "xero_status": "AUTHORISED",
+        "total": Decimal("29.33"),
+        "currency": "NZD",
+        "deep_link": "https://go.xero.com/x",
+    }
+    return InvoiceSynced.model_validate(fields | changes)
+
+
+def failed(row: int, sequence: int = 1, **changes: object) -> SyncFailed:
+    fields = {
+        "account_id": "demo",
+        "invoice_id": f"inv-{row:05}",
+        "version": 1,
+        "sequence": sequence,
+        "code": "CUSTOMER_NOT_MAPPED",
+        "message": "m",
+        "hint": "h",
+        "retryable": False,
+        "generation": 1,
+    }
+    return SyncFailed.model_validate(fields | changes)
+
+
+def conflicting(row: int, sequence: int = 2) -> OutOfSync:
+    return OutOfSync(
+        account_id="demo",
+        invoice_id=f"inv-{row:05}",
+        version=1,
+        sequence=sequence,
+        tenant_id=TENANT,
+        xero_invoice_id=f"x-{row}",
+        differences=(),
+        message="m",
+        hint="h",
+    )
+
+
+def resumed(row: int, sequence: int) -> SyncResumed:
+    return SyncResumed(
+        account_id="demo",
+        invoice_id=f"inv-{row:05}",
+        version=1,
+        sequence=sequence,
+        tenant_id=TENANT,
+        xero_invoice_id=f"x-{row}",
+        resolved_by="xero_change",
+    )
+
+
+def connection(status: str, sequence: int = 1, hours: int = 0) -> Record:
+    return record(
+        ConnectionStatusChanged(
+            account_id="demo",
+            status=status,
+            reason="TEST",
+            since=NOW + timedelta(hours=hours),
+            message="m",
+            hint="",
+            can_refresh=False,
+            tenant_id=TENANT,
+            sequence=sequence,
+        )
+    )
+
+
+def booked(row: int, **changes: object) -> Document:
+    invoice = published(row)
+    (line,) = invoice.lines
+    document = Document(
+        tenant_id=TENANT,
+        document_id=f"x-{row}",
+        number=invoice.invoice_number,
+        status="AUTHORISED",
+        reference=invoice.reference or "",
+        issue_date=invoice.issue_date,
+        due_date=invoice.due_date,
+        currency="NZD",
+        total=invoice.total,
+        url="https://pipeline.example" + link_of(InvoiceKey("demo", invoice.invoice_id)),
+        by_app=True,
+        lines=(
+            DocumentLine(
+                line.description, line.quantity, line.unit_amount, line.account_code or ""
+            ),
+        ),
+    )
+    return replace(document, **changes)  # type: ignore[arg-type]
+
+
+def call(at: float = CONNECTED_AT + 1, tenant_id: str = TENANT, path: str = "/Invoices") -> Call:
+    return Call(tenant_id, at, 0.1, 200, method="PUT", path=f"/api.xro/2.0{path}")
+
+
+IN_ORDER = Ledgers(
+    published=[
+        record(published(1)),
+        record(published(2)),
+        record(published(3)),
+        record(cancelled(3)),
+        record(published(4)),
+        record(changed(4, reference="second")),
+    ],
+    announced=[
+        record(synced(1)),
+        record(failed(2)),
+        record(synced(3)),
+        record(synced(3, 2, version=2, xero_status="VOIDED")),
+        record(synced(4)),
+        record(conflicting(4)),
+    ],
+    connections=[connection("CONNECTED")],
+    documents=[
+        booked(1),
+        booked(3, status="VOIDED"),
+        booked(4, reference="by hand"),
+        booked(9, url="", by_app=False, document_id="by-a-person"),
+    ],
+    calls=[call(), call(CONNECTED_AT - 1, path="/Organisation")],
+    states={InvoiceKey("demo", "inv-00001"): "synced"},
+    counts={"demo": {"synced": 1, "waiting_for_contact": 1, "voided": 1, "out_of_sync": 1}},
+    edited_in_xero=frozenset({"x-4"}),
+)
+
+
+def test_books_in_order_break_nothing():
+    assert violations(IN_ORDER) == []
+
+
+PLANTED: dict[str, tuple[Callable[[Ledgers], Ledgers], set[int]]] = {
+    "an invoice is twice in Xero": (
+        lambda of: replace(of, documents=[*of.documents, booked(1, document_id="x-1b")]),
+        {2, 11},
+    ),
+    "a second one under another number": (
+        lambda of: replace(
+            of, documents=[*of.documents, booked(1, document_id="x-1b", number="OTHER")]
+        ),
+        {2, 11},
+    ),
+    "a second one whose link was lost": (
+        lambda of: replace(of, documents=[*of.documents, booked(1, document_id="x-1b", url="")]),
+        {2, 11},
+    ),
+    "an announced invoice is gone": (
+        lambda of: replace(of, documents=of.documents[1:]),
+        {2, 9, 11},
+    ),
+    "an announced invoice was voided by somebody": (
+        lambda of: replace(of, documents=[booked(1, status="VOIDED"), *of.documents[1:]]),
+        {2, 11},
+    ),
+    "nothing was ever said of an accepted one": (
+        lambda of: replace(of, published=[*of.published, record(published(5))]),
+        {1},
+    ),
+    "nothing was said of a newer version": (
+        lambda of: replace(
+            of, published=[*of.published, record(changed(1, reference="never told"))]
+        ),
+        {1},
+    ),
+    "a failure is still being tried again": (
+        lambda of: replace(
+            of, announced=[*of.announced, record(failed(2, 2, code="OTHER", retryable=True))]
+        ),
+        {1},
+    ),
+    "it waits for a connection that is there": (
+        lambda of: replace(
+            of, announced=[*of.announced, record(failed(2, 2, code="NOT_CONNECTED"))]
+        ),
+        {1},
+    ),
+    "the answer says another state than the events": (
+        lambda of: replace(of, states={InvoiceKey("demo", "inv-00001"): "pending"}),
+        {1},
+    ),
+    "the summary counts otherwise": (
+        lambda of: replace(of, counts={"demo": {**of.counts["demo"], "synced": 2}}),
+        {1},
+    ),
+    "a total differs by a cent": (
+        lambda of: replace(of, documents=[booked(1, total=Decimal("29.34")), *of.documents[1:]]),
+        {2, 11},
+    ),
+    "another total was announced": (
+        lambda of: replace(
+            of, announced=[record(synced(1, total=Decimal("29.32"))), *of.announced[1:]]
+        ),
+        {11},
+    ),
+    "another currency": (
+        lambda of: replace(of, documents=[booked(1, currency="AUD"), *of.documents[1:]]),
+        {2, 11},
+    ),
+    "a line is another": (
+        lambda of: replace(
+            of,
+            documents=[
+                booked(1, lines=(replace(booked(1).lines[0], quantity=Decimal(1)),)),
+                *of.documents[1:],
+            ],
+        ),
+        {2},
+    ),
+    "a field was overwritten": (
+        lambda of: replace(of, documents=[booked(1, reference="other"), *of.documents[1:]]),
+        {2},
+    ),
+    "an unsynced one is in Xero": (
+        lambda of: replace(of, documents=[*of.documents, booked(2)]),
+        {2},
+    ),
+    "a cancelled one is in Xero": (
+        lambda of: replace(of, documents=[of.documents[0], booked(3), *of.documents[2:]]),
+        {2},
+    ),
+    "the app made one that was never published": (
+        lambda of: replace(of, documents=[*of.documents, booked(7)]),
+        {2},
+    ),
+    "one event had two effects": (
+        lambda of: replace(of, announced=[*of.announced, record(synced(1, 2))]),
+        {4},
+    ),
+    "a failure was told twice": (
+        lambda of: replace(of, announced=[*of.announced, record(failed(2, 2))]),
+        {4},
+    ),
+    "copies of one event differ": (
+        lambda of: replace(
+            of,
+            announced=[
+                *of.announced,
+                replace(of.announced[0], value=(of.announced[0].value or b"") + b" "),
+            ],
+        ),
+        {4},
+    ),
+    "copies of one event differ in a header": (
+        lambda of: replace(
+            of,
+            connections=[
+                *of.connections,
+                replace(of.connections[0], headers=(*of.connections[0].headers, ("x-more", b"1"))),
+            ],
+        ),
+        {4},
+    ),
+    "a sequence has a gap": (
+        lambda of: replace(of, announced=[record(synced(1, 2)), *of.announced[1:]]),
+        {6},
+    ),
+    "a sequence goes back": (
+        lambda of: replace(
+            of,
+            announced=[
+                record(failed(2, 2, generation=2)),
+                *of.announced,
+            ],
+        ),
+        {6},
+    ),
+    "a call after a recorded disconnect": (
+        lambda of: replace(
+            of,
+            connections=[*of.connections, connection("DISCONNECTED", 2, hours=1)],
+            calls=[*of.calls, call(DISCONNECTED_AT + 1)],
+        ),
+        {9},
+    ),
+    "a call for an organisation nobody connected": (
+        lambda of: replace(of, calls=[*of.calls, call(tenant_id=ELSEWHERE)]),
+        {9},
+    ),
+    "an invoice is in another account's organisation": (
+        lambda of: replace(of, documents=[booked(1, tenant_id=ELSEWHERE), *of.documents[1:]]),
+        {9, 11},
+    ),
+    "it was announced to be in another organisation": (
+        lambda of: replace(
+            of, announced=[record(synced(1, tenant_id=ELSEWHERE)), *of.announced[1:]]
+        ),
+        {9, 11},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_found(fault):
+    plant, expected = PLANTED[fault]
+    found = violations(plant(IN_ORDER))
+    assert {each.invariant for each in found} == expected, [str(each) for each in found]
+
+
+ALLOWED: dict[str, Callable[[Ledgers], Ledgers]] = {
+    "copies of one event": lambda of: replace(
+        of, announced=[*of.announced, *of.announced], published=[*of.published, *of.published]
+    ),
+    "an account without a connection waits": lambda of: replace(
+        of,
+        connections=[*of.connections, connection("DISCONNECTED", 2, hours=1)],
+        published=[*of.published, record(published(5)), record(published(6))],
+        announced=[*of.announced, record(failed(5, code="NOT_CONNECTED"))],
+        counts={},
+    ),
+    "a call after connecting again": lambda of: replace(
+        of,
+        connections=[
+            *of.connections,
+            connection("DISCONNECTED", 2, hours=1),
+            connection("CONNECTED", 3, hours=2),
+        ],
+        calls=[*of.calls, call((NOW + timedelta(hours=3)).timestamp())],
+    ),
+    "the same version after a conflict was settled": lambda of: replace(
+        of,
+        announced=[
+            *of.announced,
+            record(conflicting(1)),
+            record(resumed(1, 3)),
+            record(synced(1, 4)),
+        ],
+    ),
+    "cancelled before it was sent": lambda of: replace(
+        of,
+        published=[*of.published, record(cancelled(2))],
+        counts={},
+    ),
+    "what cannot be read was never accepted": lambda of: replace(
+        of, published=[*of.published, Record("pipeline.invoices.v1", b"k", b"{", ())]
+    ),
+    "a number with the account's prefix": lambda of: replace(
+        of, documents=[booked(1, number="PL-CD-00001"), *of.documents[1:]]
+    ),
+}
+
+
+@pytest.mark.parametrize("happening", ALLOWED)
+def test_what_may_happen_is_no_fault(happening):
+    assert [str(each) for each in violations(ALLOWED[happening](IN_ORDER))] == []
+
+
+def test_a_violation_reads_as_a_sentence():
+    found = violations(replace(IN_ORDER, documents=[]))
+    assert str(found[0]).startswith(
+        "invariant 2: inv-00001 of demo was announced as synced, and is"
+    )
+    assert isinstance(found[0], Violation)
+
+
+def test_a_document_is_read_from_the_simulators_ledger():
+    row = {
+        "document_id": "x-1",
+        "number": "CD-00001",
+        "status": "AUTHORISED",
+        "reference": None,
+        "date": "2026-02-01",
+        "due_date": None,
+        "currency": "NZD",
+        "total": "29.33",
+        "url": None,
+        "created_by_app": True,
+        "lines": [
+            {"description": "x", "quantity": None, "unit_amount": "2.5", "account_code": None}
+        ],
+    }
+    read = document_of(row, TENANT)
+    assert (read.total, read.due_date, read.url) == (Decimal("29.33"), None, "")
+    assert read.lines == (DocumentLine("x", Decimal(0), Decimal("2.5"), ""),)
