@@ -17,6 +17,7 @@ from invoice_sync.store import (
     intents,
     invoice_links,
     invoices,
+    reconciliations,
     setting_changes,
     timeline,
 )
@@ -142,6 +143,13 @@ async def crowded(sync_pool):
               FROM accounts, generate_series(1, 20) n
             """
         )
+        await conn.execute(
+            """
+            INSERT INTO reconciliations (account_id, number, tenant_id, asked_by, began_at, page_size, finished_at, outcome)
+            SELECT account_id, n, 'ten', 'x', now(), 1000, CASE WHEN n < 20 THEN now() END,
+                   CASE WHEN n < 20 THEN 'clean' END FROM accounts, generate_series(1, 20) n
+            """
+        )
         await conn.execute("ANALYZE")
         yield Explaining(conn)
 
@@ -197,6 +205,9 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await codes.read_by(crowded, account, datetime.now(UTC))
     await invoices.release_for_codes(crowded, account, ["account:200"])
     await invoices.release_from_date(crowded, account, None)
+    await accounts.reconcile_at(crowded, account, at)
+    await reconciliations.find_open(crowded, account)
+    await reconciliations.newest(crowded, account, limit=10)
     await setting_changes.any_since(crowded, account, datetime.now(UTC))
     await setting_changes.changes_of(crowded, account, after=0, limit=10)
     assert crowded.scans == set()

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from pipeline_contracts import (
     EVENT_TYPES,
+    AccountReconciled,
     ConnectionStatusChanged,
     ContactMapped,
     Event,
@@ -18,6 +19,7 @@ from pipeline_contracts import (
     stable_id,
 )
 
+OTHER_KEYS = {ContactMapped: "customer_id", AccountReconciled: "account_id"}
 EVERY = pytest.mark.parametrize("model", EVENT_TYPES.values(), ids=lambda model: model.__name__)
 
 
@@ -33,7 +35,7 @@ def test_the_events_of_the_design_are_all_there():
     assert {model.__name__ for model in EVENT_TYPES.values()} == {
         "InvoiceCreated", "InvoiceUpdated", "InvoiceVoided", "CustomerCreated", "CustomerUpdated",
         "InvoiceSynced", "SyncFailed", "OutOfSync", "SyncResumed", "ContactMapped", "PaymentRecorded",
-        "PaymentReversed", "ConnectionStatusChanged", "XeroInvoiceObserved",
+        "PaymentReversed", "ConnectionStatusChanged", "XeroInvoiceObserved", "AccountReconciled",
     }  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def test_type_topic_and_subject_follow_the_design(model):
     keys = {
         "pipeline.invoices.v1": "invoice_id",
         "pipeline.customers.v1": "customer_id",
-        "pipeline.xero.sync.v1": "customer_id" if model is ContactMapped else "invoice_id",
+        "pipeline.xero.sync.v1": OTHER_KEYS.get(model, "invoice_id"),
         "pipeline.payments.v1": "invoice_id",
         "pipeline.xero.connections.v1": "account_id",
         "pipeline.xero.changes.v1": "xero_invoice_id",

@@ -34,6 +34,7 @@ from pipeline_contracts.money import Money, Quantity
 from pipeline_contracts.observed import ObservedInvoice, ObservedLine, XeroInvoiceObserved
 from pipeline_contracts.payment import Payment, PaymentRecorded, PaymentReversed
 from pipeline_contracts.problems import PROBLEMS, Mover, Problem, ProblemCode
+from pipeline_contracts.reconciled import AccountReconciled
 from pipeline_contracts.sync import (
     ContactMapped,
     Difference,
@@ -48,6 +49,7 @@ __all__ = [
     "EVENT_TYPES",
     "MAX_EVENT_BYTES",
     "PROBLEMS",
+    "AccountReconciled",
     "ConnectionStatusChanged",
     "ContactMapped",
     "Customer",

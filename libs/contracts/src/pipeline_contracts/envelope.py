@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from pipeline_contracts import connection, customer, invoice, observed, payment, sync
+from pipeline_contracts import connection, customer, invoice, observed, payment, reconciled, sync
 from pipeline_contracts.errors import (
     HeaderInvalid,
     HeaderMissing,
@@ -36,7 +36,7 @@ MAX_ATTRIBUTE: Final = 255
 """Longest `ce_id`, `ce_source`, `ce_type` or `ce_time`, in characters."""
 
 # The modules define the events; naming them here keeps `decode` complete whoever imports it first.
-_DEFINED_BY: Final = (connection, customer, invoice, observed, payment, sync)
+_DEFINED_BY: Final = (connection, customer, invoice, observed, payment, reconciled, sync)
 
 _SPEC_VERSION: Final = "1.0"
 _JSON: Final = "application/json"

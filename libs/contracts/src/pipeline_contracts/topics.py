@@ -59,7 +59,10 @@ INVOICES: Final = Topic("pipeline.invoices.v1", "invoice_id", max_message_bytes=
 CUSTOMERS: Final = Topic(
     "pipeline.customers.v1", "customer_id", max_message_bytes=_THEIRS_MAX_BYTES
 )
-SYNC: Final = Topic("pipeline.xero.sync.v1", "invoice_id (ContactMapped: customer_id)")
+SYNC: Final = Topic(
+    "pipeline.xero.sync.v1",
+    "invoice_id (ContactMapped: customer_id, AccountReconciled: account_id)",
+)
 PAYMENTS: Final = Topic("pipeline.payments.v1", "invoice_id")
 CONNECTIONS: Final = Topic(
     "pipeline.xero.connections.v1", "account_id", compacted=True, retention_ms=FOREVER

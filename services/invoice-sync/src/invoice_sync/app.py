@@ -21,6 +21,7 @@ from invoice_sync.handlers import (
     code_mappings,
     contact_mappings,
     failures,
+    reconciliations,
     summary,
     sync_status,
 )
@@ -93,6 +94,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     api.include_router(contact_mappings.router)
     api.include_router(account_settings.router)
     api.include_router(code_mappings.router)
+    api.include_router(reconciliations.router)
     return api
 
 
@@ -121,6 +123,7 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
         write=WriteSettings(settings.pipeline_web_url, settings.default_account_code),
         xero_web_url=settings.xero_web_url,
         batch_size=settings.batch_size,
+        reconcile_every=timedelta(seconds=settings.reconcile_interval_seconds),
         on_recorded=relay.wake,
     )
     worker = AccountWorker(

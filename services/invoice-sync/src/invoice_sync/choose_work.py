@@ -12,6 +12,7 @@ from invoice_sync.domain.account_settings import MappingPolicy
 from invoice_sync.domain.codes import CodeKind, Terms
 from invoice_sync.domain.mapping import WriteSettings
 from invoice_sync.domain.plan import Compare, Create, Known, Reread, Stop, decide, unconnected
+from invoice_sync.domain.reconciliation import PATIENCE, next_slot
 from invoice_sync.domain.state import (
     Account,
     Block,
@@ -110,8 +111,24 @@ class ReadCodes:
     kinds: frozenset[CodeKind] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """The next step of comparing the account's whole books with Xero's."""
+
+    account: Account
+
+
 Work = (
-    Ask | Rest | Resume | Send | MatchContacts | TendContacts | CompareInXero | ReadCodes | LookOn
+    Ask
+    | Rest
+    | Resume
+    | Send
+    | MatchContacts
+    | TendContacts
+    | CompareInXero
+    | ReadCodes
+    | Reconcile
+    | LookOn
 )
 
 
@@ -143,12 +160,20 @@ async def choose_work(  # noqa: PLR0911 - one return per kind of work, in their 
             return work
         if account.codes_due_at is not None and account.codes_due_at <= now:
             return ReadCodes(account)
+        reconcile_at = account.reconcile_due_at
+        if reconcile_at is not None and reconcile_at <= now - PATIENCE:
+            return Reconcile(account)
         due_kinds = await invoices.due_kinds(conn, account.account_id)
         if kind := next_kind(due_kinds, account.last_kind):
             chosen = await _invoices(conn, deps, account, kind, now)
             if len(due_kinds) > 1 and not isinstance(chosen, LookOn | ReadCodes):
                 await accounts.served(conn, account.account_id, kind)
             return chosen
+        if reconcile_at is not None and reconcile_at <= now:
+            return Reconcile(account)
+        if reconcile_at is None and deps.reconcile_every is not None:
+            slot = next_slot(account.account_id, now, deps.reconcile_every, deps.chance())
+            await accounts.reconcile_at(conn, account.account_id, slot)
         return Rest(await invoices.next_due(conn, account.account_id))
 
 

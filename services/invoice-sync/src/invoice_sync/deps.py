@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import SystemRandom
 
 import asyncpg
@@ -21,6 +22,8 @@ class Deps:
     write: WriteSettings
     xero_web_url: str = "https://go.xero.com"
     batch_size: int = 50
+    reconcile_every: timedelta | None = None
+    """How often each account's books are compared with Xero's as a whole; None: only when somebody asks."""
     on_recorded: Callable[[], None] = field(default=lambda: None)
     """Called after a transaction that wrote events: wakes the relay."""
     rests_until: dict[str, float] = field(default_factory=dict)

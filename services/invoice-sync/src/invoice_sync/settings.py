@@ -4,8 +4,9 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline_service_defaults.settings import ReadableFile, ServiceSettings
+from pipeline_service_defaults.settings import PostgresDsn, ReadableFile, ServiceSettings
 
 
 def _web_address(value: str) -> str:
@@ -16,6 +17,18 @@ def _web_address(value: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class UpkeepSettings(BaseSettings):
+    """What the commands for operators need: less than the service."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, str_strip_whitespace=True
+    )
+
+    database_url: PostgresDsn = Field(
+        description="PostgreSQL address such as postgresql://user:password@host:5432/database"
+    )
 
 
 class InvoiceSyncSettings(ServiceSettings):
@@ -66,6 +79,12 @@ class InvoiceSyncSettings(ServiceSettings):
         description="seconds between looks for due accounts when nothing wakes the worker",
     )
     batch_size: int = Field(50, ge=1, le=50, description="invoices per call to Xero, 1 to 50")
+    reconcile_interval_seconds: int = Field(
+        86_400,
+        ge=60,
+        le=2_592_000,
+        description="seconds between two comparisons of an account's whole books with Xero's, 60 to 2592000",
+    )
     retention_days: int = Field(
         180,
         ge=45,

@@ -11,6 +11,7 @@ from invoice_sync.choose_work import (
     LookOn,
     MatchContacts,
     ReadCodes,
+    Reconcile,
     Rest,
     Resume,
     Send,
@@ -21,6 +22,7 @@ from invoice_sync.compare_invoice import compare_in_xero
 from invoice_sync.deps import Deps
 from invoice_sync.match_contacts import match_contacts
 from invoice_sync.read_codes import read_codes
+from invoice_sync.reconcile_account import reconcile_account
 from invoice_sync.send_intent import send_intent
 from invoice_sync.settle_unknown import resume_intent
 from invoice_sync.store import accounts, invoices
@@ -36,7 +38,7 @@ TURN_SECONDS = 5.0
 _EVENT_SECONDS = 5.0
 
 
-async def sync_account(  # noqa: C901 - one case per kind of work
+async def sync_account(  # noqa: C901, PLR0912 - one case per kind of work
     deps: Deps, lease: Lease
 ) -> datetime | None:
     """Work on the leased account for one turn.
@@ -72,6 +74,8 @@ async def sync_account(  # noqa: C901 - one case per kind of work
                 await compare_in_xero(deps, lease, account, rows)
             case ReadCodes(account, kinds):
                 await read_codes(deps, lease, account, kinds)
+            case Reconcile(account):
+                await reconcile_account(deps, lease, account)
             case LookOn():
                 deps.on_recorded()
     return await _come_back(deps, lease.account_id)

@@ -178,7 +178,7 @@ async def compare_again(conn: Connection, keys: Sequence[tuple[str, str]]) -> No
 
 
 async def next_due(conn: Connection, account_id: str) -> datetime | None:
-    """When anything of this account is due next: an invoice, a customer, a contact to be read or an open intent."""
+    """When anything of this account is due next: an invoice, a customer, a contact, an open intent, a comparison."""
     due: datetime | None = await conn.fetchval(
         """
         SELECT least(
@@ -187,7 +187,8 @@ async def next_due(conn: Connection, account_id: str) -> datetime | None:
             (SELECT min(m.check_at) FROM contact_mappings m JOIN accounts a USING (account_id, tenant_id)
               WHERE m.account_id = $1 AND m.check_at IS NOT NULL),
             (SELECT min(due_at) FROM intents WHERE account_id = $1),
-            (SELECT codes_due_at FROM accounts WHERE account_id = $1 AND status = 'CONNECTED'))
+            (SELECT least(codes_due_at, reconcile_due_at) FROM accounts
+              WHERE account_id = $1 AND status = 'CONNECTED'))
         """,
         account_id,
     )

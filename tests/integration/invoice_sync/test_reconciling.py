@@ -1,0 +1,482 @@
+"""Reconciliation: every accepted invoice accounted for, both books added up, and what is out of place found."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import httpx
+import pytest
+from invoice_sync_api import Callers, app_over
+
+from invoice_sync import reconcile_account as module
+from invoice_sync.domain import reconciliation
+from invoice_sync.domain.reconciliation import FindingKind
+from invoice_sync.reconcile_account import ask_reconciliation
+from invoice_sync.store import accounts, reconciliations
+from invoice_sync.watch_reconciliations import watch_reconciliations
+from pipeline_contracts.reconciled import AccountReconciled
+from pipeline_messaging import leases
+from pipeline_messaging.worker import LeaseLost
+from pipeline_xero.client import CallLimits
+
+
+async def ask(service) -> int:
+    return (await ask_reconciliation(service.pool, service.account_id, "user:ann")).number
+
+
+async def outcome(service, number):
+    async with service.pool.acquire() as conn:
+        run = await reconciliations.find(conn, service.account_id, number)
+        totals = (await reconciliations.totals_of(conn, service.account_id, [number]))[number]
+    return run, totals
+
+
+async def reconciled(service):
+    """The result of a reconciliation asked for now."""
+    number = await ask(service)
+    for _ in range(20):
+        await service.turn()
+        run, totals = await outcome(service, number)
+        if run.finished_at is not None:
+            return run, totals
+    pytest.fail("the reconciliation does not end")
+
+
+async def found(service, run) -> dict[str, set]:
+    rows = await service.pool.fetch(
+        "SELECT kind, coalesce(invoice_id, xero_invoice_id) AS id FROM reconciliation_findings WHERE number = $1",
+        run.number,
+    )
+    return {kind: {row["id"] for row in rows if row["kind"] == kind} for kind in run.findings}
+
+
+@pytest.fixture
+async def books_of_five(ready):
+    await ready.want(*(ready.invoice(f"inv-{number}") for number in range(5)))
+    await ready.settle()
+    return ready
+
+
+async def test_equal_books_are_clean_and_add_up(books_of_five, kinds_of_event):
+    service = books_of_five
+    await service.want(
+        kinds_of_event["voided"](account_id=service.account_id, invoice_id="inv-4", version=2),
+        service.invoice("inv-5", currency="EUR", customer_id="nobody"),
+    )
+    await service.settle()
+    service.gateway.calls.clear()
+    run, totals = await reconciled(service)
+    assert (run.outcome, run.findings) == ("clean", {})
+    assert [call for call in service.gateway.calls if call[1] == "Invoices"] == [
+        ("GET", "Invoices")
+    ]
+    assert {(each.state, each.currency): each for each in totals} == {
+        ("synced", "NZD"): reconciliation.Total("synced", "NZD", 4, Decimal(400), 4, Decimal(400)),
+        ("voided", "NZD"): reconciliation.Total("voided", "NZD", 1, Decimal(0), 0, Decimal(0)),
+        ("waiting_for_contact", "EUR"): reconciliation.Total(
+            "waiting_for_contact", "EUR", 1, Decimal(100), 0, Decimal(0)
+        ),
+    }
+    event = (await service.told())[-1]
+    assert isinstance(event, AccountReconciled)
+    assert (event.is_clean, event.asked_by, event.reconciliation) == (True, "user:ann", run.number)
+    assert {each.currency: each.difference for each in event.totals} == {
+        "NZD": Decimal(0),
+        "EUR": Decimal(100),
+    }
+    assert await service.pool.fetchval("SELECT count(*) FROM reconciled_invoices") == 0
+    # Asked again, it begins anew; asked while one is under way, it is the same one.
+    assert await ask(service) == await ask(service) == run.number + 1
+
+
+async def test_what_is_out_of_place_in_xero_is_found_and_left_to_the_sync(books_of_five):
+    service = books_of_five
+    documents = service.books.world.books[service.books.tenant_id].documents
+    by_number = {each["number"]: each for each in await service.books.invoices()}
+    ours = {number: documents[each["document_id"]] for number, each in by_number.items()}
+    # Changed without a word to us; gone altogether; and a second one of inv-2 and one of nobody's.
+    await service.books.act("POST", "invoices/INV-0", {"Reference": "theirs"})
+    service.books.world.books[service.books.tenant_id].documents.pop(ours["INV-1"].document_id)
+    copy = {
+        "Contact": {"ContactID": ours["INV-2"].contact_id},
+        "LineItems": [
+            {"Description": "x", "Quantity": "1", "UnitAmount": "7.77", "AccountCode": "200"}
+        ],
+        "LineAmountTypes": "NoTax",
+        "Date": "2026-03-01",
+    }
+    double = await service.books.act(
+        "POST", "invoices", copy | {"InvoiceNumber": "C-1", "Url": ours["INV-2"].url}
+    )
+    stranger = ours["INV-2"].url.replace("inv-2", "inv-77")
+    unknown = await service.books.act(
+        "POST", "invoices", copy | {"InvoiceNumber": "C-2", "Url": stranger}
+    )
+    await service.books.act("POST", "invoices", copy | {"InvoiceNumber": "C-3"})
+    service.gateway.calls.clear()
+    run, totals = await reconciled(service)
+    assert run.outcome == "findings"
+    assert run.findings == {
+        "gone_from_xero": 1,
+        "changed_in_xero": 1,
+        "doubled_in_xero": 1,
+        "unknown_in_xero": 1,
+    }
+    assert await found(service, run) == {
+        "gone_from_xero": {"inv-1"},
+        "changed_in_xero": {"inv-0"},
+        "doubled_in_xero": {"inv-2"},
+        "unknown_in_xero": {"inv-77"},
+    }
+    assert {each["document_id"] for each in (double, unknown)} == {
+        row["xero_invoice_id"]
+        for row in await service.pool.fetch(
+            "SELECT xero_invoice_id FROM reconciliation_findings WHERE kind ~ 'doubled|unknown'"
+        )
+    }
+    # The sync looked for itself and said so; nothing was written to Xero.
+    assert all(method == "GET" for method, _ in service.gateway.calls)
+    await service.settle()
+    assert (await service.told("inv-1"))[-1].code == "INVOICE_GONE_FROM_XERO"
+    assert await service.state("inv-0") == "synced"
+    (nzd,) = reconciliation.by_currency(totals)
+    ledger = [each for each in await service.books.invoices() if each["number"] != "C-3"]
+    assert nzd.xero_total == sum(Decimal(each["total"]) for each in ledger)
+    assert nzd.in_xero == len(ledger)
+    assert nzd.difference == Decimal(500) - nzd.xero_total
+    # The edit is known now, and named each time until both agree again.
+    again, _ = await reconciled(service)
+    assert again.findings == {
+        "gone_from_xero": 1,
+        "edited_in_xero": 1,
+        "doubled_in_xero": 1,
+        "unknown_in_xero": 1,
+    }
+
+
+STUCK = {
+    FindingKind.OVERDUE: "UPDATE invoices SET state = 'waiting_for_budget', block_code = 'RATE_LIMITED', due_at = now() - interval '2 hours' WHERE invoice_id = 'inv-0'",
+    FindingKind.NEVER_DUE: "UPDATE invoices SET state = 'pending' WHERE invoice_id = 'inv-0'",
+    FindingKind.SYNCING_WITHOUT_WRITE: "UPDATE invoices SET state = 'syncing', intent_id = 4711 WHERE invoice_id = 'inv-0'",
+    FindingKind.WRITE_WITHOUT_INVOICE: "INSERT INTO intents (account_id, tenant_id, kind, method, path, body, idempotency_key, first_sent_at, due_at)"
+    " SELECT account_id, 't', 'create', 'PUT', 'Invoices', '', 'k', now(), now() + interval '1 hour' FROM accounts",
+    FindingKind.WAITS_THOUGH_MAPPED: "UPDATE invoices SET state = 'waiting_for_contact', block_code = 'CUSTOMER_NOT_MAPPED' WHERE invoice_id = 'inv-0'",
+    FindingKind.WAITS_THOUGH_CONNECTED: "UPDATE invoices SET state = 'waiting_for_connection', block_code = 'NOT_CONNECTED' WHERE invoice_id = 'inv-0'",
+    FindingKind.WITHOUT_REASON: "UPDATE invoices SET state = 'failed' WHERE invoice_id = 'inv-0'",
+    FindingKind.SETTLED_WITHOUT_LINK: "DELETE FROM invoice_links WHERE invoice_id = 'inv-0'",
+    FindingKind.LIVE_THOUGH_VOIDED: "UPDATE invoices SET state = 'voided' WHERE invoice_id = 'inv-0'",
+}
+
+
+@pytest.mark.parametrize("kind", STUCK)
+async def test_each_way_of_being_stuck_is_found(books_of_five, kind, monkeypatch):
+    """Planted by hand, because none of them must ever come about."""
+    service = books_of_five
+    await service.pool.execute(STUCK[kind])
+    # An overdue invoice would be taken up before the reconciliation's turn; then there is nothing to find.
+    monkeypatch.setattr(reconciliation, "PATIENCE", timedelta(0))
+    monkeypatch.setattr("invoice_sync.choose_work.PATIENCE", timedelta(0))
+    run, totals = await reconciled(service)
+    expected = {kind.value: 1}
+    if kind is FindingKind.SETTLED_WITHOUT_LINK:
+        expected["unknown_in_xero"] = 1
+    assert run.findings == expected
+    assert sum(each.invoices for each in totals) == 5
+
+
+async def test_five_thousand_invoices_are_read_in_pages_and_each_is_accounted_for(
+    ready, line_of, kinds_of_event
+):
+    """Against Xero's ledger, to the cent."""
+    service = ready
+    amounts = [f"{(number * 37) % 900 + 1}.{number % 100:02d}" for number in range(5_000)]
+    for start in range(0, 5_000, 1_000):
+        await service.want(
+            *(
+                service.invoice(
+                    f"inv-{number}",
+                    lines=[line_of("1", quantity="1", unit_amount=amounts[number])],
+                    customer_id="cust-1" if number % 50 else "nobody",
+                )
+                for number in range(start, start + 1_000)
+            )
+        )
+    service.gateway.patience = 60.0
+    await service.settle(40)
+    counted = Counter(
+        {
+            row["state"]: row["n"]
+            for row in await service.pool.fetch(
+                "SELECT state, count(*) AS n FROM invoices GROUP BY 1"
+            )
+        }
+    )
+    assert counted == {"synced": 4_900, "waiting_for_contact": 100}
+    service.gateway.calls.clear()
+    run, totals = await reconciled(service)
+    assert run.outcome == "clean"
+    assert len(service.gateway.calls) == 5
+    (nzd,) = reconciliation.by_currency(totals)
+    ledger = await service.books.invoices()
+    assert nzd.total == sum(Decimal(each) for each in amounts)
+    assert (nzd.in_xero, nzd.xero_total) == (
+        4_900,
+        sum(Decimal(each["total"]) for each in ledger),
+    )
+    assert nzd.difference == sum(Decimal(each) for each in amounts[::50])
+
+
+async def test_invoices_that_come_or_change_between_two_pages_are_neither_missed_nor_doubled(
+    books_of_five, monkeypatch, kinds_of_event
+):
+    service = books_of_five
+    monkeypatch.setattr("invoice_sync.store.reconciliations.PAGE_SIZE", 2)
+    number = await ask(service)
+    wanted = iter(range(10, 30))
+
+    async def meanwhile(request):
+        if request.url.params.get("order"):
+            await service.want(service.invoice(f"inv-{next(wanted)}"))
+            await service.books.act("POST", "invoices/INV-0", {"Reference": f"r{next(wanted)}"})
+
+    original = service.gateway.handle_async_request
+
+    async def between(request):
+        answer = await original(request)
+        await meanwhile(request)
+        return answer
+
+    monkeypatch.setattr(service.gateway, "handle_async_request", between)
+    for _ in range(20):
+        await service.turn()
+        run, totals = await outcome(service, number)
+        if run.finished_at is not None:
+            break
+    assert set(run.findings) <= {"changed_in_xero", "edited_in_xero"}
+    (nzd,) = reconciliation.by_currency(totals)
+    rows = await service.pool.fetchval("SELECT count(*) FROM invoices")
+    assert nzd.invoices == nzd.in_xero == rows
+    assert nzd.difference == 0
+
+
+async def turns(service, count) -> None:
+    for _ in range(count):
+        await service.turn()
+
+
+STEPS = [
+    "reconcile:after_read",
+    "reconcile:before_commit",
+    "reconcile:after_page",
+    "reconcile:after_asking",
+    "reconcile:before_finish",
+    "reconcile:before_finish_commit",
+    "reconcile:after_finish",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_at_any_step_it_goes_on_and_tells_once(books_of_five, step, died, monkeypatch):
+    service = books_of_five
+    monkeypatch.setattr("invoice_sync.store.reconciliations.PAGE_SIZE", 2)
+    gone = (await service.books.invoices("INV-3"))[0]["document_id"]
+    service.books.world.books[service.books.tenant_id].documents.pop(gone)
+    number = await ask(service)
+    passed = []
+
+    def die(name):
+        passed.append(name)
+        if name == step:
+            raise died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "failpoint", die)
+        with pytest.raises(died):
+            await turns(service, 10)
+    await turns(service, 10)
+    run, totals = await outcome(service, number)
+    assert (run.outcome, run.findings) == ("findings", {"gone_from_xero": 1})
+    events = [each for each in await service.told() if isinstance(each, AccountReconciled)]
+    assert [each.reconciliation for each in events] == [number]
+    (nzd,) = reconciliation.by_currency(totals)
+    assert (nzd.invoices, nzd.in_xero, nzd.difference) == (5, 4, Decimal(100))
+
+
+async def test_a_replica_that_was_taken_over_writes_nothing_more(books_of_five, monkeypatch):
+    """The other one finishes while the first still waits for its page."""
+    service = books_of_five
+    number = await ask(service)
+
+    async with service.pool.acquire() as conn:
+        await leases.mark_due(conn, [service.account_id])
+        (claim,) = await leases.claim(conn, limit=1, seconds=60)
+        account, _ = await accounts.find(conn, service.account_id)
+    read = module._sightings
+
+    async def slowly(*args):
+        seen = await read(*args)
+        monkeypatch.setattr(module, "_sightings", read)
+        await service.pool.execute("UPDATE account_leases SET lease_until = now()")
+        await service.turn()
+        return seen
+
+    monkeypatch.setattr(module, "_sightings", slowly)
+    with pytest.raises(LeaseLost):
+        await module.reconcile_account(service.deps, claim.lease, account)
+    run, _ = await outcome(service, number)
+    assert (run.outcome, run.xero_invoices) == ("clean", 5)
+    events = [each for each in await service.told() if isinstance(each, AccountReconciled)]
+    assert len(events) == 1
+
+
+async def test_by_schedule_each_account_gets_its_place_and_the_next_one_after_it(books_of_five):
+    service = books_of_five
+    every = timedelta(hours=6)
+    deps = replace(service.deps, reconcile_every=every)
+    service.deps = deps
+    planned = "SELECT reconcile_due_at - now() FROM accounts"
+    come_back = await service.turn()
+    assert come_back == await service.pool.fetchval("SELECT reconcile_due_at FROM accounts")
+    assert timedelta(0) < await service.pool.fetchval(planned) <= every * 1.03
+    assert await service.pool.fetchval("SELECT count(*) FROM reconciliations") == 0
+    await service.pool.execute("UPDATE accounts SET reconcile_due_at = now()")
+    await service.turn()
+    run, _ = await outcome(service, 1)
+    assert (run.asked_by, run.outcome) == ("schedule", "clean")
+    assert timedelta(0) < await service.pool.fetchval(planned) <= every * 1.03
+
+
+async def test_an_account_that_never_rests_is_compared_all_the_same(books_of_five, monkeypatch):
+    service = books_of_five
+    wanted = iter(range(100, 1_000))
+
+    async def another(*args):
+        await service.want(service.invoice(f"inv-{next(wanted)}"))
+        return False
+
+    number = await ask(service)
+    await another()
+    send = service.gateway.handle_async_request
+
+    async def and_another(request):
+        answer = await send(request)
+        if request.method == "PUT":
+            await another()
+        return answer
+
+    monkeypatch.setattr(service.gateway, "handle_async_request", and_another)
+    monkeypatch.setattr("invoice_sync.sync_account.TURN_SECONDS", 0.5)
+    await service.turn()
+    assert (await outcome(service, number))[0].xero_invoices == 0
+    await service.pool.execute(
+        "UPDATE accounts SET reconcile_due_at = now() - interval '6 minutes'"
+    )
+    await service.turn()
+    assert (await outcome(service, number))[0].xero_invoices > 0
+
+
+async def test_trouble_with_xero_puts_it_off_and_nothing_is_called_gone(books_of_five):
+    service = books_of_five
+    number = await ask(service)
+    service.books.fault("rate_limit_minute", method="GET", seconds=26)
+    await service.turn()
+    assert await service.pool.fetchval("SELECT reconcile_due_at > now() FROM accounts")
+    assert await service.pool.fetchval("SELECT paused_until IS NULL FROM accounts")
+    service.books.fault("unavailable_503", method="GET")
+    await service.pool.execute("UPDATE accounts SET reconcile_due_at = now()")
+    await service.turn()
+    assert await service.pool.fetchval("SELECT paused_until > now() FROM accounts")
+    await service.hurry()
+    await service.pool.execute("UPDATE accounts SET reconcile_due_at = now()")
+    await service.turn()
+    assert (await outcome(service, number))[0].outcome == "clean"
+
+
+async def test_a_page_that_is_too_large_is_read_in_smaller_ones(books_of_five, monkeypatch):
+    service = books_of_five
+    small = CallLimits(response_bytes=6_000)
+    monkeypatch.setattr(service.deps.gateway, "_limits", small)
+    monkeypatch.setattr("invoice_sync.domain.reconciliation._SMALLEST_PAGE", 1)
+    run, totals = await reconciled(service)
+    assert (run.outcome, run.page_size) == ("clean", 1)
+    assert sum(each.in_xero for each in totals) == 5
+    monkeypatch.setattr(service.deps.gateway, "_limits", CallLimits(response_bytes=100))
+    run, _ = await reconciled(service)
+    assert run.outcome == "stopped"
+    assert run.message.startswith("Xero did not show its invoices")
+
+
+async def test_another_organisation_ends_it_and_no_connection_makes_it_wait(books_of_five):
+    service = books_of_five
+    number = await ask(service)
+    await service.connect("DISCONNECTED")
+    await service.turn()
+    assert (await outcome(service, number))[0].finished_at is None
+    assert await ask_reconciliation(service.pool, service.account_id, "x") is None
+    other = list(service.books.world.books)[1]
+    await service.connect(tenant_id=other)
+    await service.turn()
+    run, _ = await outcome(service, number)
+    assert run.outcome == "stopped"
+    assert "another organisation" in run.message
+
+
+async def test_the_command_asks_the_services_and_tells_in_words(books_of_five):
+    service = books_of_five
+
+    async def serve():
+        while not await service.pool.fetchval("SELECT count(*) FROM reconciliations"):  # noqa: ASYNC110 - another's row
+            await asyncio.sleep(0.01)
+        await service.turn()
+
+    serving = asyncio.create_task(serve())
+    told = await watch_reconciliations(service.pool, None, wait_seconds=30)
+    await serving
+    assert told.is_clean
+    (only,) = told.sentences
+    assert only.startswith(f"{service.account_id}: Every invoice is accounted for")
+    assert "a difference of 0.00" in only
+    told = await watch_reconciliations(service.pool, "nobody", wait_seconds=30)
+    assert not told.is_clean
+    assert "not connected" in told.sentences[0]
+    told = await watch_reconciliations(service.pool, service.account_id, wait_seconds=0)
+    assert not told.is_clean
+    assert "not done" in told.sentences[0]
+
+
+async def test_over_http(books_of_five, sync_dsn, tmp_path):
+    service = books_of_five
+    callers = Callers()
+    app = app_over(service.deps, sync_dsn, tmp_path, callers)
+    root = f"/v1/accounts/{service.account_id}/reconciliations"
+    transport = httpx.ASGITransport(app)
+    viewer = callers.person(service.account_id)
+    operator = callers.person(service.account_id, "operator")
+    async with httpx.AsyncClient(transport=transport, base_url="http://invoice-sync") as client:
+        assert (await client.post(root)).status_code == 401
+        assert (await client.post(root, headers=viewer)).status_code == 403
+        foreign = callers.person("another-account", "operator")
+        assert (await client.post(root, headers=foreign)).status_code == 404
+        asked = await client.post(root, headers=operator)
+        assert (asked.status_code, asked.json()["outcome"]) == (202, None)
+        assert (await client.post(root, headers=operator)).json()["number"] == 1
+        await service.pool.execute(
+            "UPDATE invoices SET state = 'failed' WHERE invoice_id = 'inv-0'"
+        )
+        await service.turn()
+        (only,) = (await client.get(root, headers=viewer)).json()["reconciliations"]
+        assert (only["outcome"], only["asked_by"]) == ("findings", "user:u")
+        assert [each["kind"] for each in only["findings"]] == ["without_reason"]
+        assert only["totals"][0]["difference"] == "0.00"
+        assert sum(each["invoices"] for each in only["states"]) == 5
+        named = (await client.get(f"{root}/1/findings", headers=viewer)).json()
+        assert named["found"] == [
+            {"kind": "without_reason", "invoice_id": "inv-0", "xero_invoice_id": None}
+        ]
+        assert (await client.get(f"{root}/7/findings", headers=viewer)).status_code == 404
+        assert (await client.get(f"{root}/x/findings", headers=viewer)).status_code == 422
+        await service.connect("DISCONNECTED")
+        refused = await client.post(root, headers=operator)
+        assert (refused.status_code, refused.json()["code"]) == (409, "NOT_CONNECTED")
