@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from invoice_sync.domain.codes import CodeKind
+from invoice_sync.domain.state import Customer
 from invoice_sync.domain.turns import Kind
 from invoice_sync.store import (
     account_settings,
@@ -190,6 +191,10 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await customers.lock_of(crowded, account, ["cust-1"])
     await customers.release_for_policy(crowded, account)
     await customers.unlinked_waiting(crowded, account, limit=10)
+    alike = [Customer(account, f"cust-{n}", 1, f"Name {n}", f"{n}@x.example") for n in range(50)]
+    await customers.unlinked_like(crowded, account, tenant, alike)
+    await invoices.retell_contacts(crowded, account, [("cust-1", "CONTACT_ARCHIVED")])
+    await invoices.retell_start_date(crowded, account)
     await invoice_links.follow_merge(crowded, account, tenant, [("cust-1", "c", "d")])
     await invoices.compare_conflicts_of(crowded, account, ["cust-1"])
     await invoice_links.links_of(crowded, account, ["inv-1", "inv-2"])

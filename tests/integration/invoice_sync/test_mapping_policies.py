@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import pytest
 
 from invoice_sync import match_contacts
@@ -129,6 +130,70 @@ async def test_match_waits_while_xero_does_not_answer(matching):
     assert await linked(matching) == {}
     await matching.settle()
     assert await linked(matching) == {"cust-1": contact}
+
+
+async def test_two_customers_of_one_name_are_linked_in_no_batch(matching):
+    await new_contact(matching)
+    await matching.know("a-first", name="Ridgeway University")
+    await matching.know(*(f"between-{n}" for n in range(60)))
+    # Their event is read only after the first batch has gone.
+    await matching.know("z-last", name="RIDGEWAY  university")
+    await matching.turn()
+    assert await linked(matching) == {}
+    blocked = await matching.pool.fetch(
+        "SELECT customer_id FROM customers WHERE block_code = 'CONTACT_AMBIGUOUS' ORDER BY 1"
+    )
+    assert [row["customer_id"] for row in blocked] == ["a-first", "z-last"]
+
+
+@pytest.mark.parametrize(
+    ("of_pipeline", "of_xero"),
+    [
+        ({"email": "kim@one.example"}, {"EmailAddress": "kim@other.example"}),
+        ({"tax_number": "NZ 123-456"}, {"TaxNumber": "999999"}),
+    ],
+    ids=["another email", "another tax number"],
+)
+async def test_a_namesake_is_not_taken_for_the_customer(matching, of_pipeline, of_xero):
+    contact = await new_contact(matching, "Kim Li", **of_xero)
+    await matching.know("cust-1", name="Kim Li", **of_pipeline)
+    await matching.want(matching.invoice("inv-1"))
+    await matching.settle()
+    assert await linked(matching) == {}
+    assert await codes(matching) == ["CONTACT_AMBIGUOUS"]
+    (found,) = (await suggest_for(matching.deps, matching.account_id, "cust-1")).contacts
+    assert (found.contact.contact_id, list(found.reasons)) == (contact, ["same_name"])
+
+
+async def test_one_customer_that_xero_cannot_look_for_does_not_hold_up_the_others(matching):
+    contact = await new_contact(matching)
+    real = matching.gateway._pass_on
+
+    async def choosy(request, path, tenant_id):
+        if "odd" in request.url.params.get("where", ""):
+            body = {"ErrorNumber": 16, "Type": "QueryParseException", "Message": "No"}
+            return httpx.Response(400, json=body)
+        return await real(request, path, tenant_id)
+
+    matching.gateway._pass_on = choosy
+    await matching.know("cust-1", name="Ridgeway University")
+    await matching.know("cust-2", name="odd")
+    await matching.want(matching.invoice("inv-1"), matching.invoice("inv-2", customer_id="cust-2"))
+    await matching.settle()
+    assert await linked(matching) == {"cust-1": contact}
+    assert await matching.state("inv-1") == "synced"
+    assert await codes(matching, "inv-2") == ["CUSTOMER_NOT_MAPPED"]
+    assert await matching.turn() is None
+
+
+async def test_no_address_of_a_look_up_is_too_long(matching):
+    lengths = []
+    matching.gateway.before = lambda request: lengths.append(len(request.url.raw_path))
+    for n in range(20):
+        await matching.know(f"cust-{n}", name="\N{SNOWMAN}" * 200, email="x" * 1_000)
+    await matching.settle(10)
+    # One name alone may take more than what several share.
+    assert max(lengths) < 2_500
 
 
 @pytest.mark.parametrize("step", ["match:after_read", "match:before_commit"])

@@ -81,6 +81,43 @@ def test_two_customers_that_mean_one_contact_both_wait():
     assert set(match_all([one, other], [found], {}).values()) == {Unmatched((found,))}
 
 
+def test_a_contact_that_one_more_customer_may_be_is_nobodys():
+    by_name, either = contact("a", "Ridgeway University"), contact("b", email="x@y.example")
+    sure, torn = customer("cust-1"), customer("cust-2", email="x@y.example")
+    found = match_all([sure, torn], [by_name, either], {})
+    assert found == {"cust-1": Unmatched((by_name,)), "cust-2": Unmatched((by_name, either))}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_meant"),
+    [
+        ({"email": "a@x.example"}, {"email": "b@x.example"}, False),
+        ({"email": "a@x.example"}, {"email": " A@x.example"}, True),
+        ({"email": "a@x.example"}, {}, True),
+        ({}, {"email": "b@x.example"}, True),
+        ({"tax_number": "NZ 1-2"}, {"tax_number": "13"}, False),
+        ({"tax_number": "NZ 1-2"}, {"tax_number": "12"}, True),
+        ({"tax_number": "unknown"}, {"tax_number": "12"}, True),
+        (
+            {"email": "a@x.example", "tax_number": "1"},
+            {"email": "a@x.example", "tax_number": "2"},
+            False,
+        ),
+    ],
+)
+def test_what_both_have_must_not_contradict_the_match(ours, theirs, is_meant):
+    namesake = contact("a", "Ridgeway University", **theirs)
+    expected = Matched(namesake) if is_meant else Unmatched((namesake,))
+    assert only(customer(**ours), [namesake]) == expected
+
+
+def test_the_number_needs_no_other_proof():
+    ours = contact("a", "Other", contact_number="cust-1", email="b@x.example", tax_number="2")
+    rival = customer("cust-2", "Other", email="b@x.example")
+    found = match_all([customer(email="a@x.example", tax_number="1"), rival], [ours], {})
+    assert found == {"cust-1": Matched(ours), "cust-2": Unmatched((ours,))}
+
+
 NAMES = st.sampled_from(
     ["Kim Li", "kim  li", "\N{FULLWIDTH LATIN CAPITAL LETTER K}im Li", "Lee", ""]
 )
@@ -148,6 +185,35 @@ def test_the_order_of_neither_side_matters(customers, contacts, linked):
     expected = match_all(customers, contacts, linked)
     for turned in list(permutations(contacts))[:6]:
         assert match_all(customers[::-1], turned, linked) == expected
+
+
+@given(CUSTOMERS, CONTACTS, LINKED)
+def test_who_else_is_looked_at_can_only_raise_doubts(customers, contacts, linked):
+    together = match_all(customers, contacts, linked)
+    for one in customers:
+        alone = match_all([one], contacts, linked)[one.customer_id]
+        assert together[one.customer_id] in (
+            alone,
+            Unmatched((alone.contact,)) if isinstance(alone, Matched) else alone,
+        )
+        if isinstance(together[one.customer_id], Matched):
+            others = [each for each in customers if each != one]
+            why = reasons(one, alone.contact)
+            assert Reason.SAME_NUMBER in why or not any(
+                {Reason.SAME_EMAIL, Reason.SAME_NAME} & set(reasons(each, alone.contact))
+                for each in others
+                if not any(Reason.SAME_NUMBER in reasons(each, known) for known in contacts)
+            )
+
+
+@given(CUSTOMERS, CONTACTS)
+def test_both_sides_are_compared_in_the_same_way(customers, contacts):
+    for one, other in [(each, known) for each in customers for known in contacts]:
+        swapped = reasons(
+            replace(one, name=other.name or "", email=other.email),
+            replace(other, name=one.name, email=one.email),
+        )
+        assert swapped == reasons(one, other)
 
 
 @given(st.text())

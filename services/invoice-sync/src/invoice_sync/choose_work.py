@@ -227,7 +227,10 @@ async def _contacts(
 async def _customers(
     conn: Connection, account: Account, due: Sequence[Customer], now: datetime
 ) -> Work:
-    """The linked ones are compared with their contacts, if Pipeline changed them; the others find theirs."""
+    """The linked ones are compared with their contacts, if Pipeline changed them; the others find theirs.
+
+    They do so together, up to a batch in a call; one that failed before goes alone.
+    """
     tenant_id = account.tenant_id or ""
     mapped = await contact_mappings.mappings_of(
         conn, account.account_id, tenant_id, [each.customer_id for each in due]
@@ -244,9 +247,14 @@ async def _customers(
     open_ones = [each for each in open_ones if each not in left]
     if not open_ones:
         return LookOn()
+    batch = (
+        open_ones[:1]
+        if open_ones[0].attempts
+        else [each for each in open_ones if not each.attempts]
+    )
     if policy is MappingPolicy.MATCH:
-        return MatchContacts(account, tuple(open_ones))
-    return await _send_contacts(conn, account, open_ones)
+        return MatchContacts(account, tuple(batch))
+    return await _send_contacts(conn, account, batch)
 
 
 async def _compare_linked(
@@ -271,14 +279,9 @@ async def _compare_linked(
     )
 
 
-async def _send_contacts(conn: Connection, account: Account, open_ones: Sequence[Customer]) -> Work:
-    """Customers that are to become contacts: up to a batch in one call, one that failed before alone."""
+async def _send_contacts(conn: Connection, account: Account, batch: Sequence[Customer]) -> Work:
+    """Customers that are to become contacts, in one call."""
     tenant_id = account.tenant_id or ""
-    batch = (
-        open_ones[:1]
-        if open_ones[0].attempts
-        else [each for each in open_ones if not each.attempts]
-    )
     body = contacts.contacts_body([contacts.to_xero(each) for each in batch])
     failpoint("contacts:before_intent")
     intent = await intents.add(

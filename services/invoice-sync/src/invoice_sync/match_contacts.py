@@ -13,9 +13,10 @@ from invoice_sync.read_contacts import contacts_like, rest_after
 from invoice_sync.record_contacts import OURSELVES, block_customers, save_mappings
 from invoice_sync.store import accounts, audit, contact_mappings, customers
 from pipeline_contracts.problems import ProblemCode
+from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import XeroError
+from pipeline_xero.errors import RequestRejected, XeroError
 from pipeline_xero.wire import XeroContact
 
 
@@ -31,12 +32,50 @@ async def match_contacts(
     """
     try:
         found = await contacts_like(deps, account, due)
+    except RequestRejected:
+        await _part(deps, lease, account, due)
+        return
     except XeroError as error:
         await _postpone(deps, lease, account, due, error)
         return
     failpoint("match:after_read")
     await _record(deps, lease, account, due, found)
     deps.on_recorded()
+
+
+async def _part(deps: Deps, lease: Lease, account: Account, due: Sequence[Customer]) -> None:
+    """Xero cannot look for one of these, whatever is in its name. It must not hold up the others: each goes alone.
+
+    The one that is alone already is left to a person.
+    """
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        current, now = await accounts.lock(conn, account.account_id)
+        if current.tenant_id != account.tenant_id:
+            return
+        open_rows = await _still_open(conn, account, due)
+        if len(due) > 1:
+            await customers.save(
+                conn, [contacts.again(each, now, failed=True) for each in open_rows]
+            )
+        else:
+            why = ProblemCode.CUSTOMER_NOT_MAPPED
+            left = [contacts.unlinkable(each, why) for each in open_rows]
+            await block_customers(conn, account.account_id, left)
+    deps.on_recorded()
+
+
+async def _still_open(
+    conn: Connection, account: Account, due: Sequence[Customer]
+) -> list[Customer]:
+    """Those neither changed nor linked by a person while Xero was asked: of the others its answer says nothing."""
+    versions = {each.customer_id: each.version for each in due}
+    known = await customers.lock_of(conn, account.account_id, sorted(versions))
+    return [
+        each
+        for each in known.values()
+        if each.version == versions[each.customer_id] and each.due_at is not None
+    ]
 
 
 async def _postpone(
@@ -67,18 +106,12 @@ async def _record(
             return
         if account.pause_count:
             await accounts.resume(conn, account.account_id)
-        versions = {each.customer_id: each.version for each in due}
-        known = await customers.lock_of(conn, account.account_id, sorted(versions))
-        # One changed, or linked by a person, while Xero was asked: the answer says nothing of it.
-        open_rows = [
-            each
-            for each in known.values()
-            if each.version == versions[each.customer_id] and each.due_at is not None
-        ]
+        open_rows = await _still_open(conn, account, due)
+        namesakes = await customers.unlinked_like(conn, account.account_id, tenant_id, open_rows)
         linked = await contact_mappings.linked_to(
             conn, account.account_id, tenant_id, [each.contact_id or "" for each in found]
         )
-        verdicts = match_all(open_rows, found, linked)
+        verdicts = match_all([*open_rows, *namesakes], found, linked)
         made: list[ContactMapping] = []
         left: list[Customer] = []
         for row in open_rows:

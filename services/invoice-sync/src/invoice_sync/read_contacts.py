@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from urllib.parse import quote
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain import trouble
@@ -18,8 +19,10 @@ from pipeline_xero.queries import ids, where_text
 from pipeline_xero.wire import XeroContact, elements
 
 _PAGE = 1_000
-# Addresses beyond a few thousand characters are refused on the way.
-_WHERE_LENGTH = 1_500
+# As it is written in the address: those beyond some two thousand characters are refused on the way.
+_WHERE_LENGTH = 1_800
+# Xero's limit of names and addresses ("Contacts"): no contact can hold a longer one.
+_LONGEST = 255
 
 
 async def contacts_by_id(
@@ -137,13 +140,12 @@ def _conditions(customers: Sequence[Customer]) -> list[str]:
     for customer in customers:
         fields = wanted(customer)
         single[where_text("ContactNumber", contact_number(customer.customer_id))] = None
-        if fields["email"]:
-            single[where_text("EmailAddress", fields["email"])] = None
-        if fields["name"]:
-            single[where_text("Name", fields["name"])] = None
+        for field, name in (("EmailAddress", "email"), ("Name", "name")):
+            if 0 < len(fields[name]) <= _LONGEST:
+                single[where_text(field, fields[name])] = None
     joined: list[str] = []
     for condition in single:
-        if joined and len(joined[-1]) + len(condition) < _WHERE_LENGTH:
+        if joined and len(quote(f"{joined[-1]} OR {condition}")) < _WHERE_LENGTH:
             joined[-1] += f" OR {condition}"
         else:
             joined.append(condition)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,26 +93,36 @@ def match_all(
 ) -> dict[str, Matched | Unmatched]:
     """Match customers to contacts, by customer_id; the order of neither matters.
 
-    The number is ours and decides alone. By email and name only a contact that is active, carries no other number and
-    is nobody's yet can be meant, and only if it is the only one. Two customers that mean the same contact both stay
-    unmatched.
+    The number is ours and decides alone. By email and name only a contact that is active, carries no other number, is
+    nobody's yet and says nothing to the contrary can be meant, and only if it is the only one. A contact that several
+    customers may be is none's.
 
     Args:
-        customers: The customers, each once.
+        customers: The customers, each once; those that are not to be linked now, but may be one of the contacts, too.
         contacts: Every contact of Xero with one of their numbers, emails or names.
         linked: The customers each contact is linked to already, by ContactID.
     """
     verdicts = {each.customer_id: _match(each, contacts, linked) for each in customers}
-    claims: dict[str | None, int] = {}
-    for verdict in verdicts.values():
-        if isinstance(verdict, Matched):
-            claims[verdict.contact.contact_id] = claims.get(verdict.contact.contact_id, 0) + 1
+    claims = Counter(
+        contact.contact_id for verdict in verdicts.values() for contact in _meant(verdict)
+    )
     return {
-        customer_id: Unmatched((verdict.contact,))
-        if isinstance(verdict, Matched) and claims[verdict.contact.contact_id] > 1
-        else verdict
-        for customer_id, verdict in verdicts.items()
+        each.customer_id: _unless_claimed(each, verdicts[each.customer_id], claims)
+        for each in customers
     }
+
+
+def _meant(verdict: Matched | Unmatched) -> tuple[XeroContact, ...]:
+    return (verdict.contact,) if isinstance(verdict, Matched) else verdict.candidates
+
+
+def _unless_claimed(
+    customer: Customer, verdict: Matched | Unmatched, claims: Mapping[str | None, int]
+) -> Matched | Unmatched:
+    if isinstance(verdict, Unmatched) or claims[verdict.contact.contact_id] == 1:
+        return verdict
+    is_ours = Reason.SAME_NUMBER in reasons(customer, verdict.contact)
+    return verdict if is_ours else Unmatched((verdict.contact,))
 
 
 def _match(
@@ -131,9 +142,26 @@ def _match(
     if len(candidates) != 1:
         return Unmatched(candidates)
     (only,) = candidates
-    if only.contact_number or linked.get(only.contact_id or ""):
+    is_taken = only.contact_number or linked.get(only.contact_id or "")
+    if is_taken or _contradicts(customer, only):
         return Unmatched(candidates)
     return Matched(only)
+
+
+def _contradicts(customer: Customer, contact: XeroContact) -> bool:
+    """Whether something that both have speaks against a match: namesakes of another email, or another tax number."""
+    if _differ(_digits(customer.tax_number), _digits(contact.tax_number)):
+        return True
+    return _differ(normal(customer.email), normal(contact.email))
+
+
+def _differ(one: str, other: str) -> bool:
+    return bool(one) and bool(other) and one != other
+
+
+def _digits(number: str | None) -> str:
+    # "GST 123-456-789" and "123456789" are one number.
+    return "".join(each for each in normal(number) if each.isdigit())
 
 
 def suggest(customer: Customer, contacts: Collection[XeroContact]) -> list[Suggestion]:

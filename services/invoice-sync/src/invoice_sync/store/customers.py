@@ -120,6 +120,30 @@ async def lock_of(
     return {row["customer_id"]: _customer(row) for row in rows}
 
 
+async def unlinked_like(
+    conn: Connection, account_id: str, tenant_id: str, alike: Sequence[Customer]
+) -> list[Customer]:
+    """Further customers of the account with the name or email of one of these, and no contact either."""
+    rows = await conn.fetch(
+        rf"""
+        SELECT {_COLUMNS} FROM customers c
+         WHERE account_id = $1 AND customer_id <> ALL($3::text[])
+           AND (md5(lower(btrim(regexp_replace(name, '\s+', ' ', 'g')))) = ANY(ARRAY(
+                   SELECT md5(lower(btrim(regexp_replace(n, '\s+', ' ', 'g')))) FROM unnest($4::text[]) AS n))
+                OR md5(lower(btrim(email))) = ANY(ARRAY(
+                   SELECT md5(lower(btrim(e))) FROM unnest($5::text[]) AS e)))
+           AND NOT EXISTS (SELECT FROM contact_mappings m
+                            WHERE m.account_id = $1 AND m.tenant_id = $2 AND m.customer_id = c.customer_id)
+        """,  # noqa: S608 - a constant list of columns
+        account_id,
+        tenant_id,
+        [each.customer_id for each in alike],
+        [each.name for each in alike],
+        [each.email for each in alike if each.email],
+    )
+    return [_customer(row) for row in rows]
+
+
 async def unlinked_waiting(conn: Connection, account_id: str, *, limit: int) -> list[Customer]:
     """Customers whose invoices wait until they are linked to a contact, those with the most invoices first."""
     rows = await conn.fetch(
