@@ -1,13 +1,14 @@
 """Pipeline's codes in Xero's words, and what Xero's lists say to them."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from invoice_sync.domain import codes
 from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.blocks import block
-from invoice_sync.domain.codes import CodeKind, CodeList, Standing, Terms
+from invoice_sync.domain.codes import CodeKind, CodeList, CodeListing, Standing, Terms
 from invoice_sync.domain.plan import Reread, Stop, by_codes
 from invoice_sync.domain.state import State
 from pipeline_contracts.problems import ProblemCode
@@ -206,9 +207,9 @@ def test_a_reading_releases_what_is_there_now_and_was_not_before(now):
         "tax:INPUT2",
     ]
     read = {
-        CodeKind.ACCOUNT: {**ENTRIES[CodeKind.ACCOUNT], "260": ("REVENUE",)},
-        CodeKind.TAX: {"input2": ("EXPENSE", "REVENUE")},
-        CodeKind.TRACKING: ENTRIES[CodeKind.TRACKING],
+        CodeKind.ACCOUNT: CodeListing({**ENTRIES[CodeKind.ACCOUNT], "260": ("REVENUE",)}),
+        CodeKind.TAX: CodeListing({"input2": ("EXPENSE", "REVENUE")}),
+        CodeKind.TRACKING: CodeListing(ENTRIES[CodeKind.TRACKING]),
     }
     # 200 was there before: Xero refused it all the same, and the same list again is no news.
     assert codes.newly_usable(waited, known, read) == ["account:SALES", "tax:INPUT2"]
@@ -246,3 +247,17 @@ def test_what_xeros_lists_hold_that_a_line_may_name():
     ]
     assert codes.entries_of(CodeKind.TRACKING, tracking) == {"region: north": ()}
     assert codes.entries_of(CodeKind.ITEM, [{"Code": "CD"}, {"Name": "no code"}]) == {"cd": ()}
+
+
+def test_the_rate_of_a_tax_is_kept_where_it_can_be_reckoned_with():
+    one = {"TaxComponents": [{"Name": "GST", "Rate": 15}]}
+    two = {"TaxComponents": [{"Name": "GST", "Rate": 5}, {"Name": "PST", "Rate": 7}]}
+    listed = [
+        {"TaxType": "OUTPUT2", "EffectiveRate": Decimal("15.0000"), **one},
+        {"TaxType": "CA", "EffectiveRate": Decimal("12.35"), **two},
+        {"TaxType": "PLAIN", "EffectiveRate": 0},
+        {"TaxType": "ODD", "EffectiveRate": -1},
+        {"TaxType": "NO RATE"},
+        {"EffectiveRate": 7},
+    ]
+    assert codes.rates_of(listed) == {"output2": Decimal(15), "plain": Decimal(0)}

@@ -9,7 +9,7 @@ import structlog
 from invoice_sync.deps import Deps
 from invoice_sync.domain import codes as known_codes
 from invoice_sync.domain import xero_messages
-from invoice_sync.domain.codes import PROBLEM_OF, CodeKind
+from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeListing
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.state import Account, Intent, Step
 from invoice_sync.store import accounts, codes, invoices, setting_changes, steps
@@ -87,15 +87,15 @@ async def _kinds(
 
 async def _read(
     deps: Deps, account: Account, kinds: Sequence[CodeKind]
-) -> dict[CodeKind, dict[str, tuple[str, ...]]]:
-    found: dict[CodeKind, dict[str, tuple[str, ...]]] = {}
+) -> dict[CodeKind, CodeListing]:
+    found: dict[CodeKind, CodeListing] = {}
     for kind in kinds:
         collection = _COLLECTIONS[kind]
         try:
             reply = await deps.gateway.get(
                 account.account_id, collection, tenant_id=account.tenant_id, lane="sweeps"
             )
-            found[kind] = known_codes.entries_of(kind, elements(reply.json(), collection))
+            found[kind] = known_codes.listing_of(kind, elements(reply.json(), collection))
         except XeroError as error:
             log.warning(
                 "codes_not_read",

@@ -4,9 +4,10 @@ A code without a mapping is the same in both. Xero's lists are kept from the las
 one may stop an invoice. Where none can be had, Xero decides.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -16,7 +17,7 @@ from invoice_sync.domain.rounding import LineFigures, line_amount
 from invoice_sync.domain.xero_messages import place_of
 from pipeline_contracts.invoice import Invoice, InvoiceLine, TrackingOption
 from pipeline_contracts.problems import ProblemCode
-from pipeline_xero.json_forms import flag, members, text
+from pipeline_xero.json_forms import flag, members, number, text
 
 # A list read within this is believed; one tried in vain within this is not asked for again.
 FRESH = timedelta(minutes=5)
@@ -55,6 +56,7 @@ _CLASSES = {
 # The ledgers Xero keeps itself; no line of an invoice can name them, nor a bank account.
 _OWN_LEDGERS = frozenset({"DEBTORS", "CREDITORS"})
 _SEPARATOR = ": "
+NO_TAX = "NONE"
 
 
 class Standing(Enum):
@@ -74,12 +76,22 @@ class CodeList:
     entries: Mapping[str, tuple[str, ...]]
     read_at: datetime
     tried_at: datetime
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
+    """The rate of each tax in percent, where it has one that can be reckoned with."""
 
     def standing(self, now: datetime) -> Standing:
         """How far the list may be believed at ``now``."""
         if now - self.read_at < FRESH:
             return Standing.FRESH
         return Standing.UNREADABLE if now - self.tried_at < FRESH else Standing.OLD
+
+
+@dataclass(frozen=True, slots=True)
+class CodeListing:
+    """A kind of codes as just read: the usable ones, and for taxes their rates."""
+
+    entries: Mapping[str, tuple[str, ...]]
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,13 @@ class Terms:
         if kind is CodeKind.ACCOUNT:
             return self.default_account_code
         return self.settings.default_tax_type or "" if kind is CodeKind.TAX else ""
+
+    def tax_rate(self, line: InvoiceLine) -> Decimal | None:
+        """The rate of the tax that a line names by Xero's word; None where nothing is named or known."""
+        if line.tax_code == NO_TAX:
+            return Decimal(0)
+        known = self.lists.get(CodeKind.TAX)
+        return known.rates.get((line.tax_code or "").casefold()) if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +255,7 @@ def _others(line: InvoiceLine, terms: Terms, place: str) -> Iterator[_Use]:
 def _fixes(use: _Use, account: _Use, terms: Terms) -> tuple[str, ...]:
     """What would make the code usable; empty when it is, or when nobody can tell."""
     known = terms.lists.get(use.kind)
-    if known is None or use.xero_code == "NONE":
+    if known is None or use.xero_code == NO_TAX:
         return ()
     entry = known.entries.get(use.xero_code.casefold())
     if entry is None:
@@ -283,7 +302,7 @@ def _uses(body: Invoice, terms: Terms) -> Iterator[_Use]:
 def newly_usable(
     waited_for: Iterable[str],
     terms: Terms,
-    found: Mapping[CodeKind, Mapping[str, tuple[str, ...]]],
+    found: Mapping[CodeKind, CodeListing],
 ) -> list[str]:
     """Which of these fixes a reading of Xero's lists brought: there now, and not so at the reading before.
 
@@ -295,10 +314,20 @@ def newly_usable(
         kind = CodeKind(word)
         key = terms.xero_code(kind, code).casefold()
         before = terms.lists[kind].entries.get(key) if kind in terms.lists else None
-        after = found.get(kind, {}).get(key)
+        after = found[kind].entries.get(key) if kind in found else None
         if after is not None and after != before:
             fixed.append(name)
     return fixed
+
+
+def listing_of(kind: CodeKind, listed: Sequence[Mapping[str, Any]]) -> CodeListing:
+    """What Xero answered, read.
+
+    Raises:
+        UnexpectedAnswer: It cannot be read.
+    """
+    rates = rates_of(listed) if kind is CodeKind.TAX else {}
+    return CodeListing(entries_of(kind, listed), rates)
 
 
 def entries_of(kind: CodeKind, listed: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -313,6 +342,23 @@ def entries_of(kind: CodeKind, listed: Iterable[Mapping[str, Any]]) -> dict[str,
         if text(each, "Status") in {None, "ACTIVE"}
         for code, classes in _ENTRIES[kind](each)
     }
+
+
+def rates_of(listed: Iterable[Mapping[str, Any]]) -> dict[str, Decimal]:
+    """The rates among the elements of "TaxRates", in percent.
+
+    A tax of several components is left out: whether each is rounded by itself is nowhere said.
+
+    Raises:
+        UnexpectedAnswer: They cannot be read.
+    """
+    rates: dict[str, Decimal] = {}
+    for each in listed:
+        code, rate = text(each, "TaxType"), number(each, "EffectiveRate")
+        components = members(each.get("TaxComponents") or [], "TaxComponents")
+        if code and rate is not None and rate >= 0 and len(components) <= 1:
+            rates[code.casefold()] = rate
+    return rates
 
 
 _Entries = Iterator[tuple[str, tuple[str, ...]]]

@@ -266,6 +266,11 @@ def in_xeros_words(pipeline: Snapshot, agreed: Snapshot, base: Snapshot) -> Snap
     }
 
 
+def line_field(line_id: str, name: str) -> str:
+    """The path of a line's field in a snapshot."""
+    return f"line {line_id}: {name}"
+
+
 def _line_key(line_id: str, position: int) -> str:
     return f"line {line_id}" if line_id else f"line #{position}"
 

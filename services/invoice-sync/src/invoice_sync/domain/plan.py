@@ -1,12 +1,12 @@
 """What to do with an invoice whose time has come: decided from values alone, before anything is sent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from pydantic import ValidationError
 
-from invoice_sync.domain import codes, lifecycle, mapping, validate
+from invoice_sync.domain import codes, lifecycle, mapping, taxes, validate
 from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.blocks import block, never_connected, not_connected
 from invoice_sync.domain.state import (
@@ -91,7 +91,7 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
     if not has_link and (too_early := _before_start(row, body, known.terms.settings.start_date)):
         return Stop(too_early)
     prefix = _number_prefix(row, known.terms.settings, has_link=has_link)
-    ours = codes.in_xeros_codes(body, known.terms, prefix)
+    ours = taxes.for_xero(body, known.terms, prefix)
     if findings := validate.check(ours):
         return Stop(lifecycle.failed(row, block(findings[0].code, **findings[0].facts)))
     if not has_link and (stopped := by_codes(row, body, known.terms, known.now)):
@@ -123,17 +123,24 @@ def sent_body(body: InvoiceBody, ours: InvoiceBody) -> str | None:
 def by_codes(
     row: Invoice, body: InvoiceBody, terms: codes.Terms, now: datetime
 ) -> Stop | Reread | None:
-    """What Xero's lists say to the invoice's codes; None when it may go. Only a fresh list stops anything."""
-    for found in codes.unmapped(body, terms):
-        match terms.lists[found.kind].standing(now):
+    """What Xero's lists say to the invoice's codes and its tax; None when it may go. Only a fresh list stops anything."""
+    for kind, why in _by_lists(body, terms):
+        match terms.lists[kind].standing(now):
             case codes.Standing.FRESH:
-                why = replace(block(found.code, **found.facts), waits_for=found.fixes)
                 return Stop(lifecycle.failed(row, why))
             case codes.Standing.OLD:
-                return Reread(found.kind)
+                return Reread(kind)
             case codes.Standing.UNREADABLE:
                 continue
     return None
+
+
+def _by_lists(body: InvoiceBody, terms: codes.Terms) -> Iterator[tuple[codes.CodeKind, Block]]:
+    """Everything Xero's lists say against the invoice, and which list says it."""
+    for found in codes.unmapped(body, terms):
+        yield found.kind, replace(block(found.code, **found.facts), waits_for=found.fixes)
+    if wrong := taxes.mismatch(body, terms):
+        yield codes.CodeKind.TAX, block(wrong.code, **wrong.facts)
 
 
 def _before_start(row: Invoice, body: InvoiceBody, start: date | None) -> Step | None:

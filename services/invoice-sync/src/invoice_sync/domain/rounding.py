@@ -31,16 +31,79 @@ class LineFigures:
     unit_amount: Decimal
     discount_rate: Decimal | None
     tax_amount: Decimal | None
-    """Tax on the line where Pipeline names it; None leaves it to Xero, and so cannot be known beforehand."""
+    """Tax on the line where Pipeline names it; None leaves it to Xero."""
+    tax_rate: Decimal | None = None
+    """Xero's rate of the line's tax in percent; None where it is not known."""
 
 
 def line_amount(line: LineFigures) -> Decimal:
     """The line's amount in cents, after its discount (a percentage)."""
-    gross = _EXACT.multiply(to_unit(line.quantity), to_unit(line.unit_amount))
-    if line.discount_rate:
-        kept = _EXACT.subtract(Decimal(100), line.discount_rate)
-        gross = _EXACT.divide(_EXACT.multiply(gross, kept), Decimal(100))
-    return to_cents(gross)
+    return to_cents(_discounted(to_unit(line.quantity), to_unit(line.unit_amount), line))
+
+
+def _discounted(quantity: Decimal, unit_amount: Decimal, line: LineFigures) -> Decimal:
+    gross = _EXACT.multiply(quantity, unit_amount)
+    if not line.discount_rate:
+        return gross
+    kept = _EXACT.subtract(Decimal(100), line.discount_rate)
+    return _EXACT.divide(_EXACT.multiply(gross, kept), Decimal(100))
+
+
+def tax_on_top(line: LineFigures) -> Decimal | None:
+    """The tax Xero adds to a line whose amount is before tax; None where Xero alone knows it."""
+    if line.tax_amount is not None:
+        return to_cents(line.tax_amount)
+    if line.tax_rate is None:
+        return None
+    return to_cents(_percent(line_amount(line), line.tax_rate))
+
+
+def _percent(amount: Decimal, rate: Decimal) -> Decimal:
+    return _EXACT.divide(_EXACT.multiply(amount, rate), Decimal(100))
+
+
+def _lost(line: LineFigures, rate: Decimal, tax: Decimal) -> Decimal:
+    """What rounding took from the line and its tax together; below zero where it added."""
+    exact = _discounted(line.quantity, line.unit_amount, line)
+    return exact + _percent(exact, rate) - line_amount(line) - tax
+
+
+def carried_cents(lines: Sequence[LineFigures], total: Decimal) -> tuple[Decimal, ...]:
+    """The cent to add to, or take from, the tax of some lines so that they come to ``total`` exactly.
+
+    Whoever rounds the tax of a document once comes to another total than Xero, which rounds it line by line. At most
+    one cent a line is carried, first where rounding took (or added) most, and only on lines that were rounded at all
+    and whose tax Pipeline leaves to Xero. All zero where that does not explain the whole difference.
+
+    Args:
+        lines: The figures of each line, whose amounts are before tax.
+        total: What they are to come to.
+    """
+    none = (Decimal(0),) * len(lines)
+    taxes = [tax_on_top(line) for line in lines]
+    if any(tax is None for tax in taxes):
+        return none
+    found = [
+        (line, line_amount(line), tax)
+        for line, tax in zip(lines, taxes, strict=True)
+        if tax is not None
+    ]
+    apart = total - sum((amount + tax for _, amount, tax in found), Decimal(0))
+    cents = int(apart / CENT)
+    if not cents or cents * CENT != apart:
+        return none
+    step = CENT if cents > 0 else -CENT
+    bearers: list[tuple[Decimal, int]] = []
+    for place, (line, amount, tax) in enumerate(found):
+        if line.tax_amount is not None or not line.tax_rate or not amount:
+            continue
+        lost = _lost(line, line.tax_rate, tax)
+        if lost and (tax + step) * amount >= 0:
+            bearers.append((-lost if cents > 0 else lost, place))
+    if len(bearers) < abs(cents):
+        return none
+    chosen = {place for _, place in sorted(bearers)[: abs(cents)]}
+    return tuple(step if place in chosen else Decimal(0) for place in range(len(lines)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +128,7 @@ class TotalRange:
 
 
 # No sales tax in force anywhere adds half of the price or more: beyond that, the total is wrong, not taxed.
-HIGHEST_TAX = Decimal("0.5")
+HIGHEST_TAX = Decimal(50)
 
 
 def possible_totals(lines: Sequence[LineFigures], amounts_are: str) -> TotalRange:
@@ -82,11 +145,11 @@ def possible_totals(lines: Sequence[LineFigures], amounts_are: str) -> TotalRang
         high += amount
         if amounts_are != "tax_exclusive":
             continue
-        if line.tax_amount is not None:
-            low += to_cents(line.tax_amount)
-            high += to_cents(line.tax_amount)
+        if (tax := tax_on_top(line)) is not None:
+            low += tax
+            high += tax
         else:
-            most = to_cents(_EXACT.multiply(amount, HIGHEST_TAX))
+            most = to_cents(_percent(amount, HIGHEST_TAX))
             low += min(most, Decimal(0))
             high += max(most, Decimal(0))
     return TotalRange(low, high)

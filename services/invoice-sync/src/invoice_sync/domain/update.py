@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from invoice_sync.domain import codes, confirm, lifecycle, mapping, three_way
+from invoice_sync.domain import codes, confirm, lifecycle, mapping, taxes, three_way
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.plan import Stop, by_codes, read_body, sent_body
 from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
@@ -25,7 +25,14 @@ _HEAD = {
 }
 # What Xero still lets change once something is paid or credited ("Invoices").
 _CHANGEABLE_HEAD = frozenset({"invoice_number", "reference", "due_date", "contact"})
-_CODED = ("amounts_are", ": account_code", ": tax_type", ": item_code", ": tracking")
+_CODED = (
+    "amounts_are",
+    ": account_code",
+    ": tax_type",
+    ": tax_amount",
+    ": item_code",
+    ": tracking",
+)
 _CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
 
 
@@ -81,10 +88,11 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     if seen is None:
         gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
         return lifecycle.failed(row, gone)
-    ours = codes.in_xeros_codes(body, terms, row.number_prefix or "")
+    ours = taxes.for_xero(body, terms, row.number_prefix or "")
     verdict = judge(row, link, ours, contact_id, seen)
     if not isinstance(verdict, Push):
         return verdict
+    ours = taxes.told_anew(ours, verdict.link.agreed, terms)
     sent = sent_body(body, ours)
     if is_void:
         return Change(verdict, void_element(verdict.link), sent)
@@ -212,7 +220,7 @@ def judge(
 
 
 def _as_agreed(wanted: Snapshot, agreed: Snapshot) -> Snapshot:
-    """The same version under the codes it was sent with: mapping a code anew changes no invoice that is in Xero."""
+    """The same version as it was sent: a code mapped anew, or another tax rate, changes no invoice that is in Xero."""
     return {
         path: agreed.get(path, value) if path.endswith(_CODED) else value
         for path, value in wanted.items()

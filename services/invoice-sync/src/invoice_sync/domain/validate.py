@@ -1,6 +1,6 @@
 """What we can tell is wrong with an invoice before asking Xero: no call is spent on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -73,30 +73,42 @@ def _document_findings(invoice: Invoice) -> Iterator[Finding]:
 def _total_findings(invoice: Invoice) -> Iterator[Finding]:
     if invoice.total < 0:
         yield Finding(ProblemCode.TOTAL_NEGATIVE, {"total": plain_money(invoice.total)})
-    possible = totals_of(invoice)
-    if difference := possible.difference(invoice.total):
-        yield Finding(
-            ProblemCode.TOTAL_MISMATCH, mismatch_facts(invoice.total, possible, difference)
-        )
+    if found := total_mismatch(invoice):
+        yield found
 
 
-def totals_of(invoice: Invoice) -> TotalRange:
-    """What the invoice's lines can come to by Xero's rounding."""
-    return possible_totals(
-        [
-            LineFigures(
-                quantity=line.quantity,
-                unit_amount=line.unit_amount,
-                discount_rate=line.discount_rate,
-                tax_amount=line.tax_amount,
-            )
-            for line in invoice.lines
-        ],
-        amounts_are(invoice),
+RateOf = Callable[[InvoiceLine], Decimal | None]
+"""Xero's tax rate of a line in percent; None where it is not known."""
+
+
+def _no_rate(_: InvoiceLine) -> None:
+    """Without Xero's list of tax rates."""
+
+
+def total_mismatch(invoice: Invoice, rate_of: RateOf = _no_rate) -> Finding | None:
+    """The total, if the lines cannot come to it by Xero's rounding: by how much, to the cent."""
+    possible = possible_totals(
+        [figures_of(line, rate_of(line)) for line in invoice.lines], amounts_are(invoice)
+    )
+    difference = possible.difference(invoice.total)
+    if not difference:
+        return None
+    facts = _mismatch_facts(invoice.total, possible, difference)
+    return Finding(ProblemCode.TOTAL_MISMATCH, facts)
+
+
+def figures_of(line: InvoiceLine, tax_rate: Decimal | None) -> LineFigures:
+    """What decides the amount of this line."""
+    return LineFigures(
+        quantity=line.quantity,
+        unit_amount=line.unit_amount,
+        discount_rate=line.discount_rate,
+        tax_amount=line.tax_amount,
+        tax_rate=tax_rate,
     )
 
 
-def mismatch_facts(total: Decimal, possible: TotalRange, difference: Decimal) -> dict[str, str]:
+def _mismatch_facts(total: Decimal, possible: TotalRange, difference: Decimal) -> dict[str, str]:
     """The sentence parts of a total that does not match: both figures, and the difference to the cent."""
     expected = plain_money(possible.lowest)
     if not possible.is_exact:

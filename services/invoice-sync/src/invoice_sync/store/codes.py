@@ -1,11 +1,11 @@
 """Rows of ``code_mappings`` and ``code_lists``: codes by Xero's names, and what the organisation was read to have."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeList, Terms
+from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeList, CodeListing, Terms
 from invoice_sync.store import account_settings
 from pipeline_messaging.connection import Connection
 
@@ -33,7 +33,7 @@ async def terms_of(
     )
     listed = await conn.fetch(
         """
-        SELECT kind, entries, read_at, tried_at FROM code_lists
+        SELECT kind, entries, rates, read_at, tried_at FROM code_lists
          WHERE account_id = $1 AND tenant_id = $2 AND read_at IS NOT NULL
         """,
         account_id,
@@ -48,6 +48,7 @@ async def terms_of(
                 {code: tuple(classes) for code, classes in json.loads(row["entries"]).items()},
                 row["read_at"],
                 row["tried_at"],
+                {code: Decimal(rate) for code, rate in json.loads(row["rates"] or "{}").items()},
             )
             for row in listed
         },
@@ -120,22 +121,24 @@ async def save_list(
     account_id: str,
     tenant_id: str,
     kind: CodeKind,
-    entries: Mapping[str, Sequence[str]] | None,
+    found: CodeListing | None,
 ) -> None:
     """Keep what was read of a kind; None was not readable, and what was read before stays."""
     await conn.execute(
         """
-        INSERT INTO code_lists AS l (account_id, kind, tenant_id, entries, read_at, tried_at)
-        VALUES ($1, $2, $3, $4::jsonb, CASE WHEN $4 IS NULL THEN NULL ELSE now() END, now())
+        INSERT INTO code_lists AS l (account_id, kind, tenant_id, entries, rates, read_at, tried_at)
+        VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, CASE WHEN $4 IS NULL THEN NULL ELSE now() END, now())
         ON CONFLICT (account_id, kind) DO UPDATE
            SET tenant_id = excluded.tenant_id, tried_at = excluded.tried_at,
                entries = CASE WHEN $4 IS NULL AND l.tenant_id = $3 THEN l.entries ELSE excluded.entries END,
+               rates = CASE WHEN $4 IS NULL AND l.tenant_id = $3 THEN l.rates ELSE excluded.rates END,
                read_at = CASE WHEN $4 IS NULL AND l.tenant_id = $3 THEN l.read_at ELSE excluded.read_at END
         """,
         account_id,
         kind,
         tenant_id,
-        None if entries is None else json.dumps(entries),
+        None if found is None else json.dumps(found.entries),
+        None if found is None else json.dumps(found.rates, default=str),
     )
 
 
