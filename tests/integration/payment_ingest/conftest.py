@@ -21,13 +21,15 @@ import pytest
 from serving import serving
 
 from payment_ingest.accept_delivery import DeliveryWriter
+from payment_ingest.deps import Deps
+from payment_ingest.domain.sweeping import SweepTimes
 from payment_ingest.follow_connections import follow_connections
 from payment_ingest.handlers.webhooks import WebhookGate
 from payment_ingest.link_invoices import link_invoices
-from payment_ingest.process_account import Deps, process_account
+from payment_ingest.process_account import process_account
 from payment_ingest.read_invoices import InvoiceReader
+from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import ring_doorbells
-from payment_ingest.sweep_account import SweepTimes
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import Envelope, decode
 from pipeline_contracts.sync import InvoiceSynced
@@ -255,6 +257,9 @@ class SmallXero:
         asked = {name.decode(): value.decode() for name, value in scope["headers"]}
         if asked.get("x-expected-tenant") != self.tenant_id:
             return 409, {"x-gateway-error": "TENANT_CHANGED"}, b'{"code":"TENANT_CHANGED"}'
+        if scope["path"].endswith("/Payments"):
+            body = json.dumps({"Status": "OK", "Payments": self._payments(query)}, default=float)
+            return 200, {"content-type": "application/json"}, body.encode()
         found = self._select(query, asked)
         if self.refused_ids & {one["InvoiceID"] for one in found}:
             return 400, {"content-type": "application/json"}, b'{"ErrorNumber":16,"Message":"odd"}'
@@ -262,6 +267,16 @@ class SmallXero:
         if self.before_answer is not None:
             await self.before_answer()
         return 200, {"content-type": "application/json", **self.headers}, body
+
+    def _payments(self, query) -> list[dict]:
+        """Every payment, whatever was asked for: the sweep must not mind too many."""
+        if query["page"] != ["1"]:
+            return []
+        return [
+            payment | {"Invoice": {"InvoiceID": invoice_id}, "Status": "AUTHORISED"}
+            for invoice_id, invoice in self.invoices.items()
+            for payment in invoice["Payments"]
+        ]
 
     def _select(self, query, asked) -> list[dict]:
         found = sorted(self.invoices.values(), key=lambda one: one["InvoiceID"])
@@ -361,6 +376,23 @@ class Service:
                 for one in claims:
                     await leases.give_back(conn, one.lease)
 
+    async def sweep(self, kind="recent") -> None:
+        """A whole sweep, turn by turn."""
+        await self.pool.execute(
+            "UPDATE tenant_sweeps SET next_at = now() WHERE tenant_id = $1 AND kind = $2",
+            self.xero.tenant_id,
+            kind,
+        )
+        while await self.sweep_is_due(kind):
+            await self.turn()
+
+    async def sweep_is_due(self, kind="recent") -> bool:
+        return await self.pool.fetchval(
+            "SELECT next_at <= now() FROM tenant_sweeps WHERE tenant_id = $1 AND kind = $2",
+            self.xero.tenant_id,
+            kind,
+        )
+
     async def told(self, *types: str) -> list[Envelope]:
         """What the outbox holds, in order."""
         rows = await self.pool.fetch("SELECT topic, key, value, headers FROM outbox ORDER BY id")
@@ -395,9 +427,17 @@ def make_service(pool, xero, client, url="http://gateway.test") -> Service:
     def clock():
         return datetime.now(UTC)
 
-    reader = InvoiceReader(GatewayClient(client, url, lambda: "token"), clock)
+    gateway = GatewayClient(client, url, lambda: "token")
     times = SweepTimes(timedelta(minutes=15), timedelta(minutes=10), timedelta(minutes=1))
-    return Service(pool, xero, Deps(pool, reader, times, clock, on_told=lambda: None))
+    deps = Deps(
+        pool,
+        InvoiceReader(gateway, clock),
+        PaymentReader(gateway, clock),
+        times,
+        clock,
+        on_told=lambda: None,
+    )
+    return Service(pool, xero, deps)
 
 
 @pytest.fixture
@@ -407,6 +447,7 @@ async def service(pool) -> AsyncIterator[Service]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=xero)) as client:
         made = make_service(pool, xero, client)
         await made.connect()
-        await made.turn()
+        await made.sweep()
+        await made.sweep("deep")
         xero.calls.clear()
         yield made

@@ -100,6 +100,9 @@ class Xero:
     async def disturb(self, **changes) -> None:
         (await self.http.patch("/admin/webhooks", json=changes)).raise_for_status()
 
+    async def switch(self, **changes) -> None:
+        (await self.http.patch("/admin/switches", json=changes)).raise_for_status()
+
     async def webhooks_are_out(self) -> None:
         async with asyncio.timeout(20):
             while not self.simulator.world.webhooks.idle:  # noqa: ASYNC110 - it has no event to wait on
@@ -164,7 +167,8 @@ async def world(dsn, pool, new_service):
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
                 service = new_service(pool, xero, client)
                 await service.connect()
-                await service.turn()
+                await service.sweep()
+                await service.sweep("deep")
                 yield service, xero, gateway
 
 
@@ -172,11 +176,6 @@ async def take_in(service) -> None:
     async with service.pool.acquire() as conn:
         while await ring_doorbells(conn):
             pass
-    await service.turn()
-
-
-async def sweep(service) -> None:
-    await service.pool.execute("UPDATE sweeps SET next_at = now()")
     await service.turn()
 
 
@@ -227,7 +226,7 @@ async def test_every_webhook_lost_the_sweep_finds_everything(world):
     await xero.webhooks_are_out()
     await take_in(service)
     assert await service.told() == []
-    await sweep(service)
+    await service.sweep()
     events = [one.event for one in await service.told()]
     assert len(events) == 6
     assert {one.found_by for one in events} == {"sweep"}
@@ -279,7 +278,7 @@ async def test_whatever_happens_the_events_add_up_to_xero(world, seed):
                 await service.link(unlinked[-1], f"inv-{len(unlinked)}")
                 unlinked.pop()
             case "sweep" if step % 3 == 0:
-                await sweep(service)
+                await service.sweep()
             case _:
                 pass
     while unlinked:
@@ -288,7 +287,7 @@ async def test_whatever_happens_the_events_add_up_to_xero(world, seed):
     await xero.disturb(drop_probability=0.0)
     await xero.webhooks_are_out()
     await take_in(service)
-    await sweep(service)
+    await service.sweep()
 
     settled = {invoice: amount for invoice, amount in (await xero.settled()).items() if amount}
     told = {
@@ -306,24 +305,28 @@ async def test_whatever_happens_the_events_add_up_to_xero(world, seed):
         assert sequences == list(range(1, len(sequences) + 1))
 
 
-async def test_a_sweep_of_several_pages_dies_and_goes_on(world, monkeypatch):
-    service, xero, gateway = world
-    monkeypatch.setattr("payment_ingest.read_invoices.SWEEP_PAGE", 3)
+async def test_settlements_that_move_no_time_of_change_are_found_all_the_same(world):
+    """Deleted payments by the list of payments; where that leaves them out, and for allocations, by the deep sweep."""
+    service, xero, _ = world
     await xero.disturb(drop_probability=1.0)
-    for number in range(8):
-        invoice = await xero.invoice("50.00")
-        await service.link(invoice, f"inv-{number}")
-        await xero.act("POST", "/payments", invoice=invoice)
-    await sweep(service)
-    assert len(await service.told()) == 3
-    before = await service.pool.fetchrow("SELECT watermark, began_at, next_page FROM sweeps")
-    assert before["next_page"] == 2
+    await xero.switch(settlements_move_invoice=False)
+    invoice = await xero.invoice("100.00")
+    await service.link(invoice, "inv-1")
+    first = await xero.act("POST", "/payments", invoice=invoice, amount="10.00")
+    second = await xero.act("POST", "/payments", invoice=invoice, amount="20.00")
+    await service.sweep()
+    await xero.act("DELETE", f"/payments/{first['payment_id']}")
+    await service.pool.execute("UPDATE tenant_sweeps SET watermark = watermark + interval '1 hour'")
+    await service.sweep()
+    assert (await told_per_invoice(service))[invoice] == Decimal(30)
+    await service.pool.execute("UPDATE tenant_sweeps SET watermark = watermark - interval '1 hour'")
+    await service.sweep()
     await service.turn()
-    await service.turn()
-    assert len(await service.told()) == 8
-    after = await service.pool.fetchrow("SELECT watermark, began_at, next_page FROM sweeps")
-    assert (after["began_at"], after["next_page"]) == (None, 1)
-    assert after["watermark"] == before["began_at"]
-    calls = gateway.calls
-    await service.turn()
-    assert gateway.calls == calls  # not due again before the interval is over
+    assert (await told_per_invoice(service))[invoice] == Decimal(20)
+
+    await xero.switch(deleted_payments_listed=False)
+    await xero.act("DELETE", f"/payments/{second['payment_id']}")
+    await xero.act("POST", "/credits", invoice=invoice, amount="5.00")
+    await service.sweep("deep")
+    assert (await told_per_invoice(service))[invoice] == Decimal(5)
+    assert [one.event.sequence for one in await service.told()] == [1, 2, 3, 4, 5]

@@ -12,8 +12,8 @@ DAY_NEWS = ["DAY_BUDGET_LOW", "DAY_BUDGET_RESTORED"]
 async def state(service):
     return await service.pool.fetchrow(
         """
-        SELECT (SELECT requests FROM sweeps) AS requests, (SELECT next_at FROM sweeps) AS next_at, not_before, sequence
-          FROM connections
+        SELECT requests, next_at, not_before, sequence
+          FROM connections JOIN tenant_sweeps USING (tenant_id) WHERE kind = 'recent'
         """
     )
 
@@ -21,7 +21,7 @@ async def state(service):
 @pytest.mark.parametrize("reason", DAY_NEWS)
 async def test_news_about_the_day_is_no_reconnection(service, reason):
     await service.connect()
-    await service.turn()
+    await service.sweep()
     async with service.pool.acquire() as conn:
         await connections.park(conn, service.account_id, timedelta(hours=1))
     before = await state(service)
@@ -35,7 +35,7 @@ async def test_news_about_the_day_is_no_reconnection(service, reason):
 @pytest.mark.parametrize("reason", DAY_NEWS)
 async def test_news_about_the_day_after_something_unheard_is_a_reconnection(service, reason):
     await service.connect()
-    await service.turn()
+    await service.sweep()
     before = await state(service)
     # A disconnection and a connection, both compacted away before they were read.
     service.sequence += 2
@@ -49,4 +49,6 @@ async def test_the_first_word_of_an_account_may_be_about_its_day(service):
     fresh = "acc-fresh"
     service.account_id = fresh
     await service.connect(reason="DAY_BUDGET_LOW")
-    assert await service.pool.fetchval("SELECT count(*) FROM sweeps") == 1
+    assert (
+        await service.pool.fetchval("SELECT count(*) FROM tenant_sweeps WHERE kind = 'recent'") == 1
+    )

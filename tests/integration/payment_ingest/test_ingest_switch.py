@@ -46,7 +46,8 @@ async def account(pool, new_service, service):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
         made = new_service(pool, a, client)
         await made.connect()
-        await made.turn()
+        await made.sweep()
+        await made.sweep("deep")
         yield Account(made, gateway, a, b)
 
 
@@ -153,12 +154,14 @@ async def test_the_same_id_in_both_is_two_invoices(account):
 
 async def test_a_sweep_begun_in_the_former_organisation_goes_on_there_only(account):
     service, a, b = account.service, account.a, account.b
-    for _ in range(150):
+    for _ in range(15):
         a.add()
-    await service.pool.execute("UPDATE sweeps SET next_at = now()")
+    await service.pool.execute(
+        "UPDATE tenant_sweeps SET next_at = now(), page_size = 10 WHERE kind = 'recent'"
+    )
     await service.turn()
     assert await account.tenants_in("xero_invoices") == {a.tenant_id}
-    assert len(await account.rows("xero_invoices")) == 100
+    assert len(await account.rows("xero_invoices")) == 10
     await account.switch(b)
     only = b.add()
     await service.turn()
@@ -173,7 +176,7 @@ async def test_a_sweep_begun_in_the_former_organisation_goes_on_there_only(accou
     await service.turn()
     assert [call["page"] for call in a.calls] == [["2"]]
     of_a = [r for r in await account.rows("xero_invoices") if r["tenant_id"] == a.tenant_id]
-    assert len(of_a) == 150
+    assert len(of_a) == 15
 
 
 async def test_a_pause_of_the_former_organisation_is_not_one_of_the_new(account):

@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 
 from payment_ingest.domain.delivery import Ring
+from payment_ingest.domain.sweeping import Part, Place
 from payment_ingest.ring_doorbells import ring_doorbells
-from payment_ingest.store import connections, doorbells
+from payment_ingest.store import doorbells, sweeps
 
 _MINUTE_OF_CALLS = 60
 
@@ -79,21 +80,26 @@ async def _until_waiting(conn) -> None:
 
 async def test_a_sweep_asked_for_during_any_page_is_made_soon(pool):
     tenant, pause, interval = "t", timedelta(seconds=60), timedelta(minutes=15)
-    async with pool.acquire() as conn:
-        await connections.request_sweep(conn, tenant, None)
-        first = await connections.sweep_of(conn, tenant)
-        await connections.hurry_sweeps(conn, [tenant], pause)
-        await connections.continue_sweep(conn, first, datetime.now(UTC), 2)
-        last = await connections.sweep_of(conn, tenant)
-        await connections.finish_sweep(conn, last, datetime.now(UTC), interval, pause)
-        after = await connections.sweep_of(conn, tenant)
-        assert after.next_at < datetime.now(UTC) + timedelta(minutes=2)
 
-        await connections.continue_sweep(conn, after, datetime.now(UTC), 2)
-        undisturbed = await connections.sweep_of(conn, tenant)
-        await connections.finish_sweep(conn, undisturbed, datetime.now(UTC), interval, pause)
-        after = await connections.sweep_of(conn, tenant)
-        assert after.next_at > datetime.now(UTC) + timedelta(minutes=10)
+    async def half_done():
+        first = await sweeps.due(conn, tenant)
+        assert await sweeps.go_on(conn, first, datetime.now(UTC), Place(Part.PAYMENTS, 1, 9), 0)
+        return await sweeps.due(conn, tenant)
+
+    async def wait_after(last):
+        assert await sweeps.finish(conn, last, datetime.now(UTC), interval, pause)
+        at = await conn.fetchval(
+            "UPDATE tenant_sweeps SET next_at = now() FROM tenant_sweeps before"
+            " WHERE tenant_sweeps.kind = 'recent' AND before.kind = 'recent' RETURNING before.next_at"
+        )
+        return at - datetime.now(UTC)
+
+    async with pool.acquire() as conn:
+        await sweeps.begin(conn, tenant, datetime.now(UTC))
+        last = await half_done()
+        await sweeps.hurry(conn, [tenant], pause)
+        assert await wait_after(last) < timedelta(minutes=2)
+        assert await wait_after(await half_done()) > timedelta(minutes=10)
 
 
 async def test_a_batch_of_large_deliveries_is_bounded_by_bytes(pool):

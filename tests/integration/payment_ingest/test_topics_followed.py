@@ -104,7 +104,7 @@ async def test_connections_and_links_arrive_over_kafka(kafka, topics, following,
         "SELECT tenant_id FROM connections WHERE account_id = 'acc-new'",
         "9b8f2f6e-4d0c-4a5a-9d55-2f5d2f4cb9c1",
     )
-    await until(pool, "SELECT count(*) FROM sweeps", 2)
+    await until(pool, "SELECT count(*) FROM tenant_sweeps WHERE kind = 'recent'", 2)
 
     good = synced(service.account_id, service.xero.tenant_id, invoice, "inv-1")
     failed = SyncFailed(

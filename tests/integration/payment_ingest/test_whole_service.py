@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from pipeline_local_stack.processes import free_port
+from pipeline_messaging import leases
 from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
 
 KEY = b"webhook-key-of-the-tests"
@@ -31,6 +32,15 @@ STEPS = [
     "payment:after_commit",
     "worker:after_process",
     "worker:after_release",
+]
+
+SWEEP_STEPS = [
+    "sweep:after_fetch",
+    "sweep:after_fetch@2",
+    "sweep:after_portion@2",
+    "sweep:before_commit@2",
+    "sweep:after_commit",
+    "sweep:before_commit@3",
 ]
 
 
@@ -110,7 +120,7 @@ async def until(condition, what: str, seconds: float = 30) -> None:
 @pytest.fixture
 async def world(service, serve):
     """A connected account with one linked invoice, the gateway on a socket."""
-    await service.pool.execute("UPDATE sweeps SET next_at = now() + interval '1 hour'")
+    await service.pool.execute("UPDATE tenant_sweeps SET next_at = now() + interval '1 hour'")
     invoice = service.xero.add("100.00")
     await service.link(invoice, "inv-1")
     async with serve(service.xero) as gateway:
@@ -170,6 +180,40 @@ async def test_killed_anywhere_nothing_is_lost_and_nothing_doubled(
     (envelope,) = await service.told()
     assert (envelope.event.amount, envelope.event.sequence) == (Decimal("40.00"), 1)
     assert await service.pool.fetchval("SELECT count(*) FROM deliveries") == 1
+
+
+@pytest.mark.parametrize("step", SWEEP_STEPS)
+async def test_killed_at_a_page_of_a_sweep_nothing_is_lost_and_nothing_doubled(
+    world, dsn, identities, step
+):
+    service, invoice, gateway = world
+    service.xero.pay(invoice, "40.00")
+    for number in range(2, 6):
+        service.xero.pay(invoice := service.xero.add(), "40.00")
+        await service.link(invoice, f"inv-{number}")
+    await service.pool.execute(
+        "UPDATE tenant_sweeps SET next_at = now(), page_size = 3 WHERE kind = 'recent'"
+    )
+    await mark_due(service)
+    async with running(dsn, gateway, identities, failpoint=step) as (process, _):
+        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    await service.pool.execute(
+        "UPDATE account_leases SET lease_until = now() WHERE lease_until IS NOT NULL"
+    )
+
+    async def is_swept() -> bool:
+        return not await service.sweep_is_due()
+
+    async with running(dsn, gateway, identities):
+        await until(is_swept, "the sweep has ended")
+    told = await service.told()
+    assert sorted(one.subject for one in told) == [f"inv-{number}" for number in range(1, 6)]
+    assert {(one.event.found_by, one.event.sequence) for one in told} == {("sweep", 1)}
+
+
+async def mark_due(service) -> None:
+    async with service.pool.acquire() as conn:
+        await leases.mark_due(conn, [service.account_id])
 
 
 async def quiet(service) -> bool:

@@ -15,18 +15,21 @@ from fastapi import FastAPI
 
 from payment_ingest import metrics
 from payment_ingest.accept_delivery import DeliveryWriter
+from payment_ingest.deps import Deps
+from payment_ingest.domain.sweeping import SweepTimes
 from payment_ingest.follow_connections import follow_connections
 from payment_ingest.handlers import deliveries as delivery_routes
 from payment_ingest.handlers import payments as payment_routes
 from payment_ingest.handlers.webhooks import AsgiApp, WebhookGate, describe
 from payment_ingest.link_invoices import link_invoices
-from payment_ingest.process_account import Deps, process_account
+from payment_ingest.notice_gaps import sweep_everybody, watch_for_gaps
+from payment_ingest.process_account import process_account
 from payment_ingest.publish_movements import SOURCE
 from payment_ingest.read_invoices import InvoiceReader
+from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import DoorbellRinger
 from payment_ingest.settings import Settings
 from payment_ingest.store import deliveries, doorbells, ledger
-from payment_ingest.sweep_account import SweepTimes
 from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
@@ -111,8 +114,17 @@ async def _start(
     )
     kafka = KafkaSettings.of(SOURCE, settings)
     relay = await stack.enter_async_context(Relay(settings.database_url.get_secret_value(), kafka))
-    reader = InvoiceReader(GatewayClient(http, settings.connector_url, _token(settings)), _clock)
-    deps = Deps(pool, reader, _sweep_times(settings), _clock, on_told=relay.wake)
+    xero = GatewayClient(http, settings.connector_url, _token(settings))
+    times = _sweep_times(settings)
+    deps = Deps(
+        pool,
+        InvoiceReader(xero, _clock),
+        PaymentReader(xero, _clock),
+        times,
+        _clock,
+        on_told=relay.wake,
+    )
+    await sweep_everybody(pool, times)
     worker = AccountWorker(
         pool, partial(process_account, deps), concurrency=settings.account_concurrency
     )
@@ -121,6 +133,7 @@ async def _start(
     app.state.wake_ringer = ringer.wake
     ringing = await run_beside(stack, ringer.run(), ringer.stop)
     measuring = await run_beside(stack, _measure(pool), None)
+    watching = await run_beside(stack, watch_for_gaps(pool, times, worker.wake), None)
     writing = await run_beside(stack, writer.run(), writer.stop)
     broker = make_broker(kafka)
 
@@ -146,7 +159,7 @@ async def _start(
         on_committed=linked,
     )
     await stack.enter_async_context(consuming(broker))
-    return _Running(pool, (writing, ringing, working, measuring))
+    return _Running(pool, (writing, ringing, working, measuring, watching))
 
 
 async def _connect_writer(settings: Settings) -> asyncpg.Connection:
@@ -191,6 +204,8 @@ def _sweep_times(settings: Settings) -> SweepTimes:
         interval=timedelta(seconds=settings.sweep_interval_seconds),
         overlap=timedelta(seconds=settings.sweep_overlap_seconds),
         pause=timedelta(seconds=settings.sweep_pause_seconds),
+        night_begins=settings.deep_sweep_hour,
+        night_lasts=timedelta(seconds=settings.deep_sweep_spread_seconds),
     )
 
 

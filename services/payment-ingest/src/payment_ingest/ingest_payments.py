@@ -20,8 +20,9 @@ from payment_ingest.domain.ledger import (
     observation_id,
 )
 from payment_ingest.domain.observation import fingerprint, snapshot
+from payment_ingest.domain.sweeping import was_missed
 from payment_ingest.publish_movements import SOURCE, publish_movements
-from payment_ingest.store import ledger, xero_invoices
+from payment_ingest.store import connections, doorbells, ledger, xero_invoices
 from payment_ingest.store.ledger import Provenance, Step
 from payment_ingest.store.xero_invoices import KnownInvoice
 from pipeline_contracts.envelope import Record, encode
@@ -31,6 +32,10 @@ from pipeline_messaging.connection import Connection
 from pipeline_xero.wire import XeroInvoice
 
 log = structlog.get_logger(__name__)
+
+
+Found = tuple[Observation, Movement, Provenance]
+"""A movement, what showed it, and how that came to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,12 @@ class SeenInvoice:
 class Ingested:
     """What became of a read.
 
-    `written` are the movements new in the ledger, `told` those whose events are in the outbox, `incomplete` the
-    invoices that must be read again before anything of them is reversed.
+    `written` are the movements new in the ledger, `missed` how many of them a webhook should have told of, `told` those
+    whose events are in the outbox, `incomplete` the invoices that must be read again before anything of them is reversed.
     """
 
     written: list[tuple[Change, str]] = field(default_factory=list)
+    missed: int = 0
     told: list[Step] = field(default_factory=list)
     incomplete: set[str] = field(default_factory=set)
 
@@ -92,7 +98,9 @@ async def ingest_payments(
         one.observation.xero_invoice_id for one in seen if not one.observation.complete
     }
     metrics.INCOMPLETE.inc(len(result.incomplete))
-    result.written = await _write_movements(conn, tenant_id, seen, now)
+    movements = await _write_movements(conn, tenant_id, seen, now)
+    result.written = [(movement.change, how.found_by) for _, movement, how in movements]
+    result.missed = await _count_missed(conn, account_id, tenant_id, movements, observed_at)
     links = {one: invoice.link for one, invoice in known.items() if invoice.link is not None}
     result.told = await publish_movements(conn, tenant_id, links, now)
     await _tell_snapshots(conn, account_id, tenant_id, seen, known, observed_at)
@@ -101,6 +109,7 @@ async def ingest_payments(
 
 def count_ingested(ingested: Ingested, now: datetime) -> None:
     """Measure what was done; called once the transaction has committed."""
+    metrics.MISSED.inc(ingested.missed)
     for change, found_by in ingested.written:
         metrics.MOVEMENTS.labels(change.value, found_by).inc()
     for step in ingested.told:
@@ -110,11 +119,11 @@ def count_ingested(ingested: Ingested, now: datetime) -> None:
 
 async def _write_movements(
     conn: Connection, tenant_id: str, seen: Sequence[SeenInvoice], now: datetime
-) -> list[tuple[Change, str]]:
+) -> list[Found]:
     payments = await ledger.payments_of(
         conn, tenant_id, [one.observation.xero_invoice_id for one in seen]
     )
-    movements: list[tuple[Observation, Movement, Provenance]] = [
+    movements: list[Found] = [
         (one.observation, movement, one.how)
         for one in seen
         for movement in difference(payments[one.observation.xero_invoice_id], one.observation)
@@ -127,7 +136,33 @@ async def _write_movements(
         [movement.payment_id for _, movement, _ in movements if movement.change is Change.REVERSED],
     )
     await ledger.add_movements(conn, movements, now)
-    return [(movement.change, how.found_by) for _, movement, how in movements]
+    return movements
+
+
+async def _count_missed(
+    conn: Connection,
+    account_id: str,
+    tenant_id: str,
+    movements: Sequence[Found],
+    observed_at: datetime,
+) -> int:
+    """How many of the movements a webhook should have told of, and none did."""
+    swept = [seen for seen, _, how in movements if how.found_by == FoundBy.SWEEP]
+    if not swept:
+        return 0
+    connection = await connections.connection_of(conn, account_id)
+    since = connection.since if connection else None
+    told_of = await doorbells.rung_by_webhook(
+        conn, tenant_id, {one.xero_invoice_id for one in swept}
+    )
+    missed = [
+        one.xero_invoice_id
+        for one in swept
+        if one.xero_invoice_id not in told_of and was_missed(one.updated_at, observed_at, since)
+    ]
+    if missed:
+        log.warning("webhook_missed", tenant_id=tenant_id, payments=len(missed), example=missed[0])
+    return len(missed)
 
 
 async def _tell_snapshots(

@@ -48,7 +48,19 @@ OWN_CREATIONS = Counter(
     "payment_ingest_own_creations_total",
     "Webhooks that told of nothing but an invoice which invoice-sync created: Xero was not asked about them.",
 )
-SWEEPS = Counter("payment_ingest_sweeps_total", "Sweeps that reached their last page.")
+SWEEPS = Counter(
+    "payment_ingest_sweeps_total",
+    "Sweeps that reached their last page, by kind: recent, deep.",
+    ["kind"],
+)
+MISSED = Counter(
+    "payment_ingest_missed_by_webhooks_total",
+    "Payments and reversals found by a sweep of which a webhook should have told, and none did.",
+)
+LOST_EVENTS = Counter(
+    "payment_ingest_webhook_events_lost_total",
+    "Webhook events whose sequence numbers never arrived; every tenant was swept because of them.",
+)
 LINK_CONFLICTS = Counter(
     "payment_ingest_link_conflicts_total",
     "InvoiceSynced events that claim a Xero invoice already linked to another invoice; the first stays.",

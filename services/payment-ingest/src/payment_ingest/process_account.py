@@ -4,19 +4,18 @@ Called by the account worker under the account's lease; nothing here waits or sl
 answered with the time to come back.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
 import structlog
 
 from payment_ingest import metrics
 from payment_ingest.answer_doorbells import answer_doorbells
+from payment_ingest.deps import Deps
 from payment_ingest.domain.pace import UNSTATED_LIMIT, pace
-from payment_ingest.read_invoices import InvoiceReader
-from payment_ingest.store import connections, doorbells
-from payment_ingest.sweep_account import SweepTimes, sweep_account
+from payment_ingest.follow_connections import BEFORE_CONNECTING
+from payment_ingest.store import connections, doorbells, sweeps
+from payment_ingest.store.connections import AccountConnection
+from payment_ingest.sweep_account import sweep_account
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import (
@@ -33,17 +32,6 @@ log = structlog.get_logger(__name__)
 _UNREACHABLE = timedelta(seconds=5)
 _UNTIL_TOLD = timedelta(minutes=5)
 """A ConnectionStatusChanged wakes the account at once; this bounds the wait should the gateway know better."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deps:
-    """What the work needs of the outside."""
-
-    pool: asyncpg.Pool
-    reader: InvoiceReader
-    sweep: SweepTimes
-    clock: Callable[[], datetime]
-    on_told: Callable[[], None]
 
 
 async def process_account(deps: Deps, lease: Lease) -> datetime | None:
@@ -67,9 +55,7 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
         left = await answer_doorbells(
             deps.pool, deps.reader, lease, tenant_id, deps.clock, deps.on_told
         )
-        await sweep_account(
-            deps.pool, deps.reader, lease, tenant_id, deps.sweep, deps.clock, deps.on_told
-        )
+        await sweep_account(deps, lease, tenant_id)
     except XeroError as error:
         metrics.FETCHES.labels("account", type(error).__name__).inc()
         log.info(
@@ -82,7 +68,7 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
     if pause := pace(left):
         return await _park(deps, lease, pause)
     async with deps.pool.acquire() as conn:
-        return await _next_time(conn, tenant_id)
+        return await _next_time(conn, connection, tenant_id)
 
 
 async def _park(deps: Deps, lease: Lease, pause: timedelta) -> datetime:
@@ -105,7 +91,13 @@ def _pause_after(error: XeroError) -> timedelta:
             raise error
 
 
-async def _next_time(conn: Connection, tenant_id: str) -> datetime | None:
-    sweep = await connections.sweep_of(conn, tenant_id)
-    times = [await doorbells.next_time(conn, tenant_id), sweep.next_at if sweep else None]
+async def _next_time(
+    conn: Connection, connection: AccountConnection, tenant_id: str
+) -> datetime | None:
+    at = await sweeps.next_time(conn, tenant_id)
+    if at is None:
+        # A replica of the former release heard of the connection, and knows nothing of these sweeps.
+        await sweeps.begin(conn, tenant_id, connection.since - BEFORE_CONNECTING)
+        at = await sweeps.next_time(conn, tenant_id)
+    times = [await doorbells.next_time(conn, tenant_id), at]
     return min((at for at in times if at is not None), default=None)

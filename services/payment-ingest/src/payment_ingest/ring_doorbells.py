@@ -10,7 +10,7 @@ import structlog
 from payment_ingest import metrics
 from payment_ingest.domain.delivery import Reading, read, together
 from payment_ingest.domain.ledger import FoundBy
-from payment_ingest.store import connections, deliveries, doorbells
+from payment_ingest.store import connections, deliveries, doorbells, sequences, sweeps
 from payment_ingest.store.deliveries import StoredDelivery
 from pipeline_messaging import worker
 from pipeline_messaging.connection import Connection
@@ -54,7 +54,7 @@ async def ring_doorbells(
         dismissed = await doorbells.dismiss_own(
             conn, [(ring.tenant_id, ring.xero_invoice_id) for ring in created]
         )
-        await connections.hurry_sweeps(conn, look_around, _PAUSE_BETWEEN_SWEEPS)
+        await sweeps.hurry(conn, look_around, _PAUSE_BETWEEN_SWEEPS)
         # Doorbells of a tenant nobody is known for stay until its account connects.
         tenants = {ring.tenant_id for ring in rings if ring.created_at is None} | look_around
         await worker.mark_due(conn, await connections.accounts_of(conn, tenants))
@@ -65,6 +65,9 @@ async def ring_doorbells(
             conn, [(delivery.body_hash, reading) for delivery, reading in readings]
         )
         failpoint("doorbell:before_commit")
+    # On its own, so that ringers do not queue for the one row: numbers lost here only lead to a sweep too many.
+    if ranges := [numbers for _, reading in readings if (numbers := reading.numbers)]:
+        await sequences.arrived(conn, ranges)
     metrics.OWN_CREATIONS.inc(dismissed)
     for _, reading in readings:
         metrics.READINGS.labels(reading.outcome.value).inc()

@@ -37,6 +37,15 @@ class Settings(ServiceSettings):
     sweep_pause_seconds: int = Field(
         60, ge=1, le=86_400, description="shortest time between two sweeps of a tenant, 1 to 86400"
     )
+    deep_sweep_hour: int = Field(
+        0,
+        ge=0,
+        le=23,
+        description="hour (UTC) from which tenants are read whole each night, 0 to 23",
+    )
+    deep_sweep_spread_seconds: int = Field(
+        21_600, ge=0, le=43_200, description="seconds over which those readings spread, 0 to 43200"
+    )
 
     @field_validator("xero_webhook_keys", mode="before")
     @classmethod

@@ -1,45 +1,49 @@
-"""Look at everything that changed in a tenant: what the webhooks never told is found here."""
+"""Look at everything that changed in a tenant: what the webhooks never told is found here.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A recent sweep asks for what changed since its watermark, first invoices and then payments; a deep one, once a night,
+for every invoice, because not all that Xero changes moves the time of change it shows.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-import asyncpg
 import structlog
 
 from payment_ingest import metrics
+from payment_ingest.deps import Deps
 from payment_ingest.domain.delivery import Ring
 from payment_ingest.domain.ledger import FoundBy
 from payment_ingest.domain.pace import UNSTATED_LIMIT
-from payment_ingest.ingest_payments import SeenInvoice, count_ingested, ingest_payments
-from payment_ingest.read_invoices import InvoiceReader, since
-from payment_ingest.store import connections, doorbells
+from payment_ingest.domain.sweeping import (
+    Part,
+    SweepKind,
+    SweepTimes,
+    after,
+    smaller,
+    unlike_ledger,
+)
+from payment_ingest.ingest_payments import (
+    Ingested,
+    SeenInvoice,
+    count_ingested,
+    ingest_payments,
+)
+from payment_ingest.read_invoices import Read
+from payment_ingest.read_payments import PaymentPage
+from payment_ingest.store import doorbells, ledger, sweeps
 from payment_ingest.store.ledger import Provenance
+from payment_ingest.store.sweeps import Sweep
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import RateLimited, RequestRejected, UnexpectedAnswer
+from pipeline_xero.errors import RateLimited, RequestRejected, UnexpectedAnswer, XeroError
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class SweepTimes:
-    """How often a tenant is swept, how far each sweep reaches back behind the last, and the shortest pause."""
-
-    interval: timedelta
-    overlap: timedelta
-    pause: timedelta
+_AT_ONCE = 100
+"""Invoices taken in by one transaction: others wait for their rows meanwhile."""
 
 
-async def sweep_account(
-    pool: asyncpg.Pool,
-    reader: InvoiceReader,
-    lease: Lease,
-    tenant_id: str,
-    times: SweepTimes,
-    clock: Callable[[], datetime],
-    on_told: Callable[[], None],
-) -> None:
+async def sweep_account(deps: Deps, lease: Lease, tenant_id: str) -> None:
     """Take in one page of the tenant's sweep, if one is due.
 
     The watermark, Xero's clock when the sweep began, moves in the transaction that stores its last page; a sweep
@@ -49,52 +53,136 @@ async def sweep_account(
         LeaseLost, and whatever of pipeline_xero.errors kept us from reading; the sweep stays due. Only a question
         that Xero refuses is put off for an interval, and one for which there is no room until there may be.
     """
-    async with pool.acquire() as conn:
-        sweep = await connections.sweep_of(conn, tenant_id)
-        if sweep is None or not await connections.sweep_is_due(conn, tenant_id):
-            return
-    try:
-        read = await reader.changed_since(
-            lease.account_id, tenant_id, since(sweep.watermark, times.overlap), sweep.next_page
-        )
-    except (RequestRejected, UnexpectedAnswer) as error:
-        # Asking again at once would be answered the same; doorbells must not wait for it either.
-        metrics.FETCHES.labels("sweep", "refused").inc()
-        log.warning("sweep_refused", account_id=lease.account_id, error=str(error)[:200])
-        async with pool.acquire() as conn:
-            await connections.delay_sweep(conn, tenant_id, times.interval)
+    async with deps.pool.acquire() as conn:
+        sweep = await sweeps.due(conn, tenant_id)
+    if sweep is None:
         return
+    try:
+        if sweep.place.part is Part.PAYMENTS:
+            await _sweep_payments(deps, lease, sweep)
+        else:
+            await _sweep_invoices(deps, lease, sweep)
+    except UnexpectedAnswer as error:
+        await _ask_for_less(deps, lease, sweep, error)
+    except RequestRejected as error:
+        await _put_off(deps, lease, sweep, error)
     except RateLimited as error:
         # A sweep has time, and its limit may be its lane's alone: doorbells go on and find out for themselves.
         log.info("sweep_put_off", account_id=lease.account_id, limit=error.problem)
-        async with pool.acquire() as conn:
-            await connections.delay_sweep(conn, tenant_id, error.retry_after or UNSTATED_LIMIT)
-        return
-    began_at = sweep.began_at or read.observed_at
+        async with deps.pool.acquire() as conn:
+            await sweeps.delay(conn, sweep, error.retry_after or UNSTATED_LIMIT)
+
+
+async def _sweep_invoices(deps: Deps, lease: Lease, sweep: Sweep) -> None:
+    read = await deps.reader.changed_since(
+        lease.account_id,
+        sweep.tenant_id,
+        deps.sweep.since(sweep.watermark),
+        sweep.place.page,
+        sweep.place.size,
+    )
     how = Provenance(
         found_by=FoundBy.SWEEP, delivery=None, rung_at=None, fetched_at=read.fetched_at
     )
-    now = clock()
-    async with pool.acquire() as conn, conn.transaction():
+    seen = [SeenInvoice(invoice, observation, how) for invoice, observation in read.invoices]
+    missed, again = 0, set(read.unreadable)
+    for start in range(0, len(seen), _AT_ONCE):
+        ingested = await _take_in(
+            deps, lease, sweep, seen[start : start + _AT_ONCE], read.observed_at
+        )
+        missed += ingested.missed
+        again |= ingested.incomplete
+    # What could not be taken in now is looked at again by itself, so the sweep need not wait for it.
+    await _advance(deps, lease, sweep, again, read, missed)
+
+
+async def _take_in(
+    deps: Deps,
+    lease: Lease,
+    sweep: Sweep,
+    seen: Sequence[SeenInvoice],
+    observed_at: datetime,
+) -> Ingested:
+    now = deps.clock()
+    async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         ingested = await ingest_payments(
             conn,
             account_id=lease.account_id,
-            tenant_id=tenant_id,
-            seen=[SeenInvoice(invoice, observation, how) for invoice, observation in read.invoices],
-            observed_at=read.observed_at,
+            tenant_id=sweep.tenant_id,
+            seen=seen,
+            observed_at=observed_at,
             now=now,
         )
-        # What could not be taken in now is looked at again by itself, so the sweep need not wait for it.
-        again = [(Ring(tenant_id, one), now, None) for one in read.unreadable | ingested.incomplete]
-        await doorbells.ring(conn, again, FoundBy.SWEEP)
-        if read.is_last_page:
-            await connections.finish_sweep(conn, sweep, began_at, times.interval, times.pause)
+    failpoint("sweep:after_portion")
+    count_ingested(ingested, now)
+    deps.on_told()
+    return ingested
+
+
+async def _sweep_payments(deps: Deps, lease: Lease, sweep: Sweep) -> None:
+    page = await deps.payments.changed_since(
+        lease.account_id,
+        sweep.tenant_id,
+        deps.sweep.since(sweep.watermark),
+        sweep.place.page,
+        sweep.place.size,
+    )
+    async with deps.pool.acquire() as conn:
+        known = await ledger.payments_of(
+            conn, sweep.tenant_id, {one.xero_invoice_id for one in page.payments}
+        )
+    await _advance(deps, lease, sweep, unlike_ledger(page.payments, known), page, 0)
+
+
+async def _advance(
+    deps: Deps,
+    lease: Lease,
+    sweep: Sweep,
+    look_at: Collection[str],
+    page: Read | PaymentPage,
+    missed: int,
+) -> None:
+    """Everything of a page is durable: ring for what needs a look of its own, and move on, in one transaction."""
+    now = deps.clock()
+    began_at = sweep.began_at or page.observed_at
+    following = after(sweep.kind, sweep.place, is_last_page=page.is_last_page)
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        rings = [(Ring(sweep.tenant_id, one), now, None) for one in look_at]
+        await doorbells.ring(conn, rings, FoundBy.SWEEP)
+        if following is None:
+            wait = _until_next(deps.sweep, sweep, missed, now)
+            is_moved = await sweeps.finish(conn, sweep, began_at, wait, deps.sweep.pause)
         else:
-            await connections.continue_sweep(conn, sweep, began_at, sweep.next_page + 1)
+            is_moved = await sweeps.go_on(conn, sweep, began_at, following, missed)
         failpoint("sweep:before_commit")
     failpoint("sweep:after_commit")
-    if read.is_last_page:
-        metrics.SWEEPS.inc()
-    count_ingested(ingested, now)
-    on_told()
+    if following is None and is_moved:
+        metrics.SWEEPS.labels(sweep.kind.value).inc()
+
+
+def _until_next(times: SweepTimes, sweep: Sweep, missed: int, now: datetime) -> timedelta:
+    if sweep.kind is SweepKind.DEEP:
+        return times.next_deep(sweep.tenant_id, now) - now
+    return times.after_a_miss() if sweep.missed + missed else times.interval
+
+
+async def _ask_for_less(deps: Deps, lease: Lease, sweep: Sweep, error: UnexpectedAnswer) -> None:
+    """A page of large invoices may be more than one answer can carry: go on with smaller pages, if they can be."""
+    place = smaller(sweep.place)
+    if place is None:
+        await _put_off(deps, lease, sweep, error)
+        return
+    log.info("sweep_asks_for_less", account_id=lease.account_id, error=str(error)[:200])
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await lease.verify(conn)
+        await sweeps.shrink(conn, sweep, place)
+
+
+async def _put_off(deps: Deps, lease: Lease, sweep: Sweep, error: XeroError) -> None:
+    # Asking again at once would be answered the same; doorbells must not wait for it either.
+    metrics.FETCHES.labels("sweep", "refused").inc()
+    log.warning("sweep_refused", account_id=lease.account_id, error=str(error)[:200])
+    async with deps.pool.acquire() as conn:
+        await sweeps.delay(conn, sweep, deps.sweep.interval)

@@ -22,6 +22,9 @@ _UUID = re.compile(
 # invoice is not named in them, so they ask for an early look at everything changed in the tenant.
 _BALANCE_CATEGORIES = frozenset({"CREDITNOTE", "PREPAYMENT", "OVERPAYMENT", "PAYMENT"})
 
+_MOST_EVENTS = 10_000
+"""More do not fit into a body: a longer range of numbers would hide every hole to come."""
+
 
 class Outcome(StrEnum):
     """What a delivery turned out to be."""
@@ -62,6 +65,17 @@ class Reading:
     not_understood: int = 0
     first_sequence: int | None = None
     last_sequence: int | None = None
+
+    @property
+    def numbers(self) -> tuple[int, int] | None:
+        """First and last number of the events, None when they are not numbered as documented.
+
+        Intent to receive carries 0, which is no event's number.
+        """
+        first, last = self.first_sequence, self.last_sequence
+        if not first or last is None or not first <= last < first + _MOST_EVENTS:
+            return None
+        return first, last
 
 
 def read(body: bytes) -> Reading:

@@ -116,6 +116,21 @@ async def due(conn: Connection, tenant_id: str, limit: int) -> list[Doorbell]:
     return [Doorbell(**row) for row in rows]
 
 
+async def rung_by_webhook(
+    conn: Connection, tenant_id: str, xero_invoice_ids: Collection[str]
+) -> set[str]:
+    """Those of the invoices for which a webhook's ring has not been answered yet."""
+    rows = await conn.fetch(
+        """
+        SELECT xero_invoice_id FROM doorbells
+        WHERE tenant_id = $1 AND xero_invoice_id = ANY($2::text[]) AND found_by = 'webhook' AND created_at IS NULL
+        """,
+        tenant_id,
+        list(xero_invoice_ids),
+    )
+    return {row["xero_invoice_id"] for row in rows}
+
+
 async def lock(conn: Connection, doorbells: Sequence[Doorbell]) -> None:
     """Lock the doorbells before some are answered and others postponed, in the order in which `ring` locks them.
 

@@ -98,6 +98,7 @@ class Switches:
         atomic_without_summarize: A multi-element write that gets 400 saves nothing.
         if_modified_since_inclusive: A change exactly at the given second is listed.
         deleted_payments_listed: Payment lists contain deleted payments.
+        settlements_move_invoice: Payments and allocations, made or removed, move their invoice's UpdatedDateUTC.
         reconciled_payment_deletable: Deleting a reconciled payment is accepted.
         disconnected_status: What a call for a disconnected tenant gets, 403 or 401.
         grace_revokes_lost_pair: Retrying the previous refresh token kills the pair that was lost.
@@ -116,6 +117,7 @@ class Switches:
     atomic_without_summarize: bool = True
     if_modified_since_inclusive: bool = False
     deleted_payments_listed: bool = True
+    settlements_move_invoice: bool = True
     reconciled_payment_deletable: bool = False
     disconnected_status: int = 403
     grace_revokes_lost_pair: bool = True

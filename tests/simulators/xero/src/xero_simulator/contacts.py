@@ -48,6 +48,7 @@ class Scene:
     unit_places: int = 2
     lock_date_format: str = "%d %B %Y"
     whole_object_void_fails: bool = True
+    settlements_move_invoice: bool = True
 
 
 def active_named(books: Books, name: str) -> Contact | None:

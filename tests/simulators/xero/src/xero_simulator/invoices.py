@@ -131,7 +131,8 @@ def apply_credit(scene: Scene, document: Document, amount: Decimal, on: date) ->
 
 
 def _apply(scene: Scene, document: Document, on: date) -> Document:
-    document = settle(replace(document, updated=scene.now), on)
+    is_seen = scene.settlements_move_invoice or document.kind != "invoice"
+    document = settle(replace(document, updated=scene.now if is_seen else document.updated), on)
     scene.books.put_document(document)
     return document
 

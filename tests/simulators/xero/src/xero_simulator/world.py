@@ -100,6 +100,7 @@ class World:
             unit_places=unit_places,
             lock_date_format=self.switches.lock_date_format,
             whole_object_void_fails=self.switches.whole_object_void_fails,
+            settlements_move_invoice=self.switches.settlements_move_invoice,
         )
 
     def commit(self, books: Books) -> None:
