@@ -37,7 +37,11 @@ class DirectXero:
 
     async def put(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         """PUT a JSON body, every element reported by itself."""
-        return await self._call("PUT", f"{path}?summarizeErrors=false&unitdp=4", to_json(body))
+        return await self.put_bytes(path, to_json(body))
+
+    async def put_bytes(self, path: str, body: bytes) -> httpx.Response:
+        """PUT a body as it is, every element reported by itself."""
+        return await self._call("PUT", f"{path}?summarizeErrors=false&unitdp=4", body)
 
     async def create_contacts(self, customers: Sequence[CustomerCreated]) -> dict[str, str]:
         """Create a contact for each customer; ContactID by customer id."""

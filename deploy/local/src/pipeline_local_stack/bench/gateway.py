@@ -5,8 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from pipeline_local_stack.bench.accounts import BenchAccount, connect_accounts
 from pipeline_local_stack.bench.callers import CallResult, CallSpec, call, get_request
 from pipeline_local_stack.bench.direct import connect_directly
+from pipeline_local_stack.bench.drain import MINUTES, measure_drain
 from pipeline_local_stack.bench.report import Figure, Report
 from pipeline_local_stack.bench.statistics import Measured, difference, over_rounds, over_samples
 from pipeline_local_stack.bench.surroundings import Surroundings, restart_connector
@@ -19,8 +21,7 @@ from pipeline_local_stack.stack import Stack, wait_until_ready
 TENANTS = 20
 _ROUNDS, _ROUND_SECONDS, _CALLS_A_SECOND = 3, 6.0, 50.0
 _RATE_SECONDS, _DIRECT_RATE_SECONDS, _CALLERS_OF_A_TENANT = 30.0, 5.0, 2
-_MINUTES = 3
-_SATURATED_SECONDS = 60.0 * _MINUTES + 6
+_SATURATED_SECONDS = 60.0 * MINUTES + 6
 """The last calls to count leave a few seconds into the minute after the last."""
 
 _LIFTED = Limits(at_once=5, per_minute=6_000, app_per_minute=100_000)
@@ -42,11 +43,13 @@ class _Way:
 
 
 async def measure_gateway(around: Surroundings, report: Report, say: Callable[[str], None]) -> None:
-    """Add `gateway_added_p50_ms`, `gateway_added_p99_ms`, `gateway_rate` and `budget_use` to the report.
+    """Add `gateway_added_p50_ms`, `gateway_added_p99_ms`, `gateway_rate`, `budget_use` and `drain_use` to the report.
 
     Raises:
         StackError: an account could not be connected, or the load generator failed.
     """
+    (draining,) = await connect_accounts(around, "drain", 1)
+    await around.until_idle()
     await asyncio.to_thread(_set_limits, around, _LIFTED)
     way = await _way_to_tenants(around)
     since = await asyncio.to_thread(around.xero.calls_so_far)
@@ -55,7 +58,7 @@ async def measure_gateway(around: Surroundings, report: Report, say: Callable[[s
     await _rate(way, report, say)
     calls = await asyncio.to_thread(around.xero.calls, since)
     report.broken += broken_limits(calls, _LIFTED)
-    await _budget_use(around, report)
+    await _budget_use(around, draining, report)
     say("Measured how much of a tenant's limit can be used.")
 
 
@@ -118,8 +121,11 @@ async def _rate(way: _Way, report: Report, say: Callable[[str], None]) -> None:
     )  # fmt: skip
 
 
-async def _budget_use(around: Surroundings, report: Report) -> None:
-    """One tenant with Xero's own limits, asked by every lane of both services at two replicas, for some minutes."""
+async def _budget_use(around: Surroundings, draining: BenchAccount, report: Report) -> None:
+    """One tenant with Xero's own limits, asked by every lane of both services at two replicas, for some minutes.
+
+    Beside it, in the same minutes, another drains a backlog of invoices.
+    """
     # The app's minute stays lifted: the calls of the measurement before still count in it.
     stack, limits = around.stack, Limits(app_per_minute=_LIFTED.app_per_minute)
     tenant_id = await asyncio.to_thread(
@@ -134,7 +140,10 @@ async def _budget_use(around: Surroundings, report: Report) -> None:
             for service, lane in _LANES
             for port in (stack.ports["connector"], second)
         ]
-        result = await call(CallSpec(targets, _SATURATED_SECONDS))
+        result, _ = await asyncio.gather(
+            call(CallSpec(targets, _SATURATED_SECONDS)),
+            measure_drain(around, draining, limits, report),
+        )
     _note(result, report, full=True)
     calls = await asyncio.to_thread(around.xero.calls, since)
     own = [each for each in calls if each.tenant_id == tenant_id]
@@ -150,7 +159,7 @@ def _share(calls: Sequence[Call]) -> Measured:
     Raises:
         StackError: too few calls for a figure.
     """
-    shares = shares_of_minutes([call.time for call in calls], Limits().per_minute, _MINUTES)
+    shares = shares_of_minutes([call.time for call in calls], Limits().per_minute, MINUTES)
     if not shares:
         raise StackError(f"A saturated tenant had {len(calls)} calls in {_SATURATED_SECONDS} s.")
     return over_rounds(shares)

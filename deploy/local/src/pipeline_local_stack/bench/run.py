@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipeline_contracts import topics
 from pipeline_local_stack.bench import direct
+from pipeline_local_stack.bench.consume import measure_consuming
 from pipeline_local_stack.bench.gateway import measure_gateway
 from pipeline_local_stack.bench.latency import measure_latency
 from pipeline_local_stack.bench.machine import describe_machine
@@ -68,6 +69,7 @@ async def _measure(stack: Stack, report: Report, console: Console) -> None:
     async with connected(stack, say) as around:
         await measure_latency(around, report, say)
         await measure_sync(around, report, say)
+        await measure_consuming(around, report, say)
         await measure_gateway(around, report, say)
         await around.seen.read_to_the_end()
         report.broken += await asyncio.to_thread(_check_books, around)
@@ -76,7 +78,11 @@ async def _measure(stack: Stack, report: Report, console: Console) -> None:
 def _check_books(around: Surroundings) -> list[str]:
     """Every published invoice is in Xero once, to the cent, and was announced once; none is left waiting."""
     verdict = compare_books(
-        around.published, around.xero.invoices(), [], around.seen.envelopes[topics.SYNC.name], []
+        around.published,
+        [invoice for books in around.books for invoice in books.invoices()],
+        [],
+        around.seen.envelopes[topics.SYNC.name],
+        [],
     )
     waiting = [f"{count} invoices wait: {code}" for code, count in verdict.waiting.items()]
     baselines = XeroAdmin(around.stack.urls["simulator"], direct.ORGANISATION).invoices()

@@ -15,7 +15,7 @@ from pipeline_contracts import topics
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
 from pipeline_contracts.sync import ContactMapped
-from pipeline_local_stack.bench import plain_sync
+from pipeline_local_stack.bench import bare_sync, plain_sync
 from pipeline_local_stack.bench.direct import DirectXero, connect_directly
 from pipeline_local_stack.bench.workload import Workload, make_workload, publish_all
 from pipeline_local_stack.connect import connect_to_xero
@@ -29,7 +29,10 @@ from pipeline_local_stack.xero_admin import XeroAdmin
 PATIENCE_SECONDS = 30.0
 _CALLS_A_MINUTE, _CALLS_A_MINUTE_OF_THE_APP = "6000", "100000"
 _LOOK_SECONDS = 0.01
-_WATCHED = [topics.SYNC, topics.PAYMENTS, plain_sync.SYNCED]
+_OF_BASELINES = (
+    plain_sync.INVOICES, plain_sync.SYNCED, bare_sync.INVOICES, bare_sync.SYNCED
+)  # fmt: skip
+_WATCHED = [topics.SYNC, topics.PAYMENTS, plain_sync.SYNCED, bare_sync.SYNCED]
 _UNFINISHED = {
     "connector": "SELECT count(*) FROM outbox",
     "invoice_sync": """
@@ -37,7 +40,7 @@ _UNFINISHED = {
              + (SELECT count(*) FROM intents)
     """,
     "payment_ingest": """
-        SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM doorbells WHERE tenant_id = $1 AND created_at IS NULL)
+        SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM doorbells JOIN connections USING (tenant_id) WHERE created_at IS NULL)
              + (SELECT count(*) FROM deliveries WHERE processed_at IS NULL)
     """,
 }
@@ -58,13 +61,22 @@ class Surroundings:
     published: list[InvoiceCreated]
     """Every invoice that this system was given."""
     connections: dict[str, asyncpg.Connection]
+    books: list[XeroAdmin]
+    """Every organisation that holds what was published."""
 
     async def publish(self, invoices: list[InvoiceCreated]) -> None:
         """Publish invoices for this system."""
         self.published += invoices
         await publish_all(self.producer, invoices)
 
-    async def wait_for(self, topic: str, event_type: type[Event], subjects: set[str]) -> float:
+    async def wait_for(
+        self,
+        topic: str,
+        event_type: type[Event],
+        subjects: set[str],
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> float:
         """Wait until an event of the type was read for every subject; `time.perf_counter()` at that moment.
 
         Raises:
@@ -80,10 +92,10 @@ class Surroundings:
                 return time.perf_counter()
             if len(envelopes) > position:
                 position, news = len(envelopes), time.perf_counter()
-            elif time.perf_counter() - news > PATIENCE_SECONDS:
+            elif time.perf_counter() - news > patience:
                 raise StackError(
                     f"{len(missing)} of {len(subjects)} {event_type.__name__} did not come within "
-                    f"{PATIENCE_SECONDS:.0f} s on {topic}; the last event there: {envelopes[-1:]}"
+                    f"{patience:.0f} s on {topic}; the last event there: {envelopes[-1:]}"
                 )
             await self.seen.changed(1)
 
@@ -107,8 +119,7 @@ class Surroundings:
     async def _unfinished(self) -> dict[str, int]:
         counts = {}
         for database, query in _UNFINISHED.items():
-            arguments = [self.xero.tenant_id] if "$1" in query else []
-            counts[database] = await self.connections[database].fetchval(query, *arguments)
+            counts[database] = await self.connections[database].fetchval(query)
         return {database: count for database, count in counts.items() if count}
 
 
@@ -120,7 +131,7 @@ async def connected(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[S
         StackError: one of these did not succeed.
     """
     # First of all: their partitions get their leaders while the account is being connected.
-    await create_topics(stack.broker.bootstrap_servers, (plain_sync.INVOICES, plain_sync.SYNCED))
+    await create_topics(stack.broker.bootstrap_servers, _OF_BASELINES)
     await asyncio.to_thread(_lift_limits, stack)
     await asyncio.to_thread(connect_to_xero, stack)
     producer = AIOKafkaProducer(
@@ -140,8 +151,9 @@ async def connected(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[S
             undo.push_async_callback(connections[database].close)
         direct = await connect_directly(stack, http)
         workload = make_workload()
+        xero = XeroAdmin(stack.urls["simulator"])
         around = Surroundings(
-            stack=stack, xero=XeroAdmin(stack.urls["simulator"]), http=http, direct=direct,
+            stack=stack, xero=xero, books=[xero], http=http, direct=direct,
             direct_contacts=await direct.create_contacts(workload.customers), producer=producer,
             seen=seen, workload=workload, published=[], connections=connections,
         )  # fmt: skip

@@ -1,16 +1,20 @@
-"""Invoices per second from a backlog to InvoiceSynced, against the plain design and against bare calls."""
+"""Invoices per second from a backlog to InvoiceSynced, against the least that can be done, and the plain design."""
 
 import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
 
 import asyncpg
 
 from pipeline_contracts import topics
+from pipeline_contracts.invoice import InvoiceCreated
 from pipeline_contracts.sync import InvoiceSynced
-from pipeline_local_stack.bench import plain_sync
+from pipeline_local_stack.bench import bare_sync, plain_sync
+from pipeline_local_stack.bench.accounts import BenchAccount, connect_accounts
 from pipeline_local_stack.bench.processor import seconds_used, services_and_postgres
 from pipeline_local_stack.bench.report import Figure, Report
 from pipeline_local_stack.bench.statistics import over_rounds
@@ -20,94 +24,141 @@ from pipeline_local_stack.processes import Child
 from pipeline_local_stack.stack import SERVICES
 
 ROUNDS = 3
-_BACKLOG = 1_000
+TENANTS = 8
+_BACKLOG = 2_000
 _PLAIN_BACKLOG = 200
-_PER_CALL = 50
+_WARM_UP = 200
 _NAIVE = "FastStream handler one by one, a call per invoice, no outbox"
 _NAIVE_WORK = "the same handler; ours is all three services, reading Xero's webhooks included"
-_BARE = "bare PUTs of 50, one after the other, no Kafka, nothing stored"
+_BARE = "a bare loop: read, row, intent, call of 50, results, publish; no gateway, nothing else"
+_BARE_CORE = (
+    "the same loop and its database; ours is all three services, reading Xero's webhooks included"
+)
+
+
+@dataclass(slots=True)
+class _Rounds:
+    """What the rounds of one design gave."""
+
+    a_second: list[float] = field(default_factory=list)
+    core_seconds: list[float] = field(default_factory=list)
+    """Processor time of each invoice."""
+
+    @property
+    def of_a_core(self) -> list[float]:
+        return [1 / each for each in self.core_seconds]
+
+    @property
+    def milliseconds(self) -> list[float]:
+        return [each * 1000 for each in self.core_seconds]
 
 
 async def measure_sync(around: Surroundings, report: Report, say: Callable[[str], None]) -> None:
-    """Add `sync_rate`, `sync_vs_naive` and `sync_cpu_ms` to the report.
+    """Add `sync_rate`, `sync_core_rate`, `sync_vs_naive` and `sync_cpu_ms` to the report.
 
     Raises:
         StackError: not every invoice came out at the end.
     """
-    ours, naive, bare = [], [], []
-    our_work, naive_work = [], []
+    ours, naive, bare = _Rounds(), _Rounds(), _Rounds()
     own = services_and_postgres(around.stack, SERVICES)
-    async with _plain_sync(around) as plain:
-        theirs = [around.stack.postgres.child, plain]
-        await _naive_round(around, _PER_CALL)  # once for warmth, as is ours below
-        await _our_round(around, _PER_CALL)
+    accounts = await connect_accounts(around, "sync", TENANTS)
+    async with _baseline(around, plain_sync) as plain, _baseline(around, bare_sync) as loop:
+        postgres = around.stack.postgres.child
+        await _our_round(around, accounts, _WARM_UP)
+        await _baseline_round(around, plain_sync, _WARM_UP // 4)
+        await _baseline_round(around, bare_sync, _WARM_UP)
         for _ in range(ROUNDS):
-            used = seconds_used(theirs)
-            naive.append(await _naive_round(around, _PLAIN_BACKLOG))
-            naive_work.append((seconds_used(theirs) - used) * 1000 / _PLAIN_BACKLOG)
-            await around.until_idle()
-            used = seconds_used(own)
-            ours.append(await _our_round(around, _BACKLOG))
-            await around.until_idle()
-            our_work.append((seconds_used(own) - used) * 1000 / _BACKLOG)
-            bare.append(await _bare_round(around, _BACKLOG))
-            await around.until_idle()
-            say(f"Sync: {ours[-1]:,.0f} invoices a second; the plain design {naive[-1]:,.0f}.")
-    rate, naive_rate = over_rounds(ours), over_rounds(naive)
+            async with _measured(around, own, _BACKLOG, ours):
+                await _our_round(around, accounts, _BACKLOG)
+            async with _without_webhooks(around):
+                async with _measured(around, [postgres, plain], _PLAIN_BACKLOG, naive):
+                    await _baseline_round(around, plain_sync, _PLAIN_BACKLOG)
+                async with _measured(around, [postgres, loop], _BACKLOG, bare):
+                    await _baseline_round(around, bare_sync, _BACKLOG)
+            say(
+                f"Sync: {ours.a_second[-1]:,.0f} invoices a second; a bare loop {bare.a_second[-1]:,.0f}, "
+                f"the plain design {naive.a_second[-1]:,.0f}."
+            )
+    rate, naive_rate = over_rounds(ours.a_second), over_rounds(naive.a_second)
     report.figures += [
-        Figure("sync_rate", "invoices/s", rate, _BARE, over_rounds(bare)),
+        Figure("sync_rate", "invoices/s", rate, _BARE, over_rounds(bare.a_second)),
+        Figure(
+            "sync_core_rate", "invoices/s of a core", over_rounds(ours.of_a_core), _BARE_CORE,
+            over_rounds(bare.of_a_core),
+        ),
         Figure("sync_vs_naive", "invoices/s", rate, _NAIVE, naive_rate),
-        Figure("sync_cpu_ms", "ms", over_rounds(our_work), _NAIVE_WORK, over_rounds(naive_work)),
-    ]
-
-
-async def _our_round(around: Surroundings, count: int) -> float:
-    invoices = around.workload.take(count)
-    started = time.perf_counter()
-    await around.publish(invoices)
-    ended = await around.wait_for(
-        topics.SYNC.name, InvoiceSynced, {invoice.invoice_id for invoice in invoices}
-    )
-    return count / (ended - started)
-
-
-async def _naive_round(around: Surroundings, count: int) -> float:
-    invoices = around.workload.take(count)
-    started = time.perf_counter()
-    await publish_all(around.producer, invoices, plain_sync.INVOICES.name)
-    ended = await around.wait_for(
-        plain_sync.SYNCED.name, InvoiceSynced, {invoice.invoice_id for invoice in invoices}
-    )
-    return count / (ended - started)
-
-
-async def _bare_round(around: Surroundings, count: int) -> float:
-    invoices = around.workload.take(count)
-    started = time.perf_counter()
-    for first in range(0, count, _PER_CALL):
-        await around.direct.create_invoices(
-            invoices[first : first + _PER_CALL], around.direct_contacts
-        )
-    return count / (time.perf_counter() - started)
+        Figure(
+            "sync_cpu_ms", "ms", over_rounds(ours.milliseconds), _NAIVE_WORK,
+            over_rounds(naive.milliseconds),
+        ),
+    ]  # fmt: skip
 
 
 @contextlib.asynccontextmanager
-async def _plain_sync(around: Surroundings) -> AsyncIterator[Child]:
-    """The plain design's own process, and its database on the same Postgres."""
-    stack = around.stack
+async def _measured(
+    around: Surroundings, children: Sequence[Child], count: int, rounds: _Rounds
+) -> AsyncIterator[None]:
+    """One round: the clock stops when the last invoice came out, the processor when everything is at rest again."""
+    await around.until_idle()
+    used, started = seconds_used(children), time.perf_counter()
+    yield
+    rounds.a_second.append(count / (time.perf_counter() - started))
+    await around.until_idle()
+    rounds.core_seconds.append((seconds_used(children) - used) / count)
+
+
+async def _our_round(around: Surroundings, accounts: Sequence[BenchAccount], count: int) -> None:
+    each = count // len(accounts)
+    shares = [account.own(around.workload.take(each)) for account in accounts]
+    invoices = [invoice for turn in zip(*shares, strict=True) for invoice in turn]
+    await around.publish(invoices)
+    await around.wait_for(topics.SYNC.name, InvoiceSynced, _ids(invoices))
+
+
+async def _baseline_round(around: Surroundings, design: ModuleType, count: int) -> None:
+    invoices = around.workload.take(count)
+    await publish_all(around.producer, invoices, design.INVOICES.name)
+    await around.wait_for(design.SYNCED.name, InvoiceSynced, _ids(invoices))
+
+
+def _ids(invoices: Sequence[InvoiceCreated]) -> set[str]:
+    return {invoice.invoice_id for invoice in invoices}
+
+
+@contextlib.asynccontextmanager
+async def _without_webhooks(around: Surroundings) -> AsyncIterator[None]:
+    """Nobody listens to the baselines' webhooks: storing them in our database is no work of theirs."""
+    reply = await around.http.get("/admin/webhooks")
+    categories = reply.raise_for_status().json()["categories"]
+    await _listen(around, [])
+    try:
+        yield
+    finally:
+        await _listen(around, categories)
+
+
+async def _listen(around: Surroundings, categories: list[str]) -> None:
+    reply = await around.http.patch("/admin/webhooks", json={"categories": categories})
+    reply.raise_for_status()
+
+
+@contextlib.asynccontextmanager
+async def _baseline(around: Surroundings, design: ModuleType) -> AsyncIterator[Child]:
+    """A baseline's own process, and its database on the same Postgres."""
+    stack, name = around.stack, design.__name__.rpartition(".")[2]
     conn = await asyncpg.connect(stack.postgres.dsn)
-    await conn.execute("CREATE DATABASE bench_sync")
+    await conn.execute(f"CREATE DATABASE bench_{name}")
     await conn.close()
-    dsn = f"{stack.postgres.dsn.rsplit('/', 1)[0]}/bench_sync"
+    dsn = f"{stack.postgres.dsn.rsplit('/', 1)[0]}/bench_{name}"
     conn = await asyncpg.connect(dsn)
-    await conn.execute(plain_sync.CREATE_TABLES)
+    await conn.execute(design.CREATE_TABLES)
     await conn.executemany(
         "INSERT INTO contacts VALUES ($1, $2)", list(around.direct_contacts.items())
     )
     await conn.close()
     child = Child(
-        "bench-plain-sync",
-        [sys.executable, "-m", "pipeline_local_stack.bench.plain_sync"],
+        f"bench-{name.replace('_', '-')}",
+        [sys.executable, "-m", design.__name__],
         {
             "BENCH_KAFKA": stack.broker.bootstrap_servers,
             "BENCH_DSN": dsn,
