@@ -45,6 +45,7 @@ async def test_settings_are_read_changed_and_read_by_their_etag(http_of):
         "default_account_code": None,
         "default_tax_type": None,
         "number_prefix": "",
+        "edit_policy": "block",
     }
     wanted = body | {
         "invoice_status": "draft",
@@ -78,6 +79,7 @@ RUBBISH = {
     "default_account_code": ["", " 200", "200 ", "x" * 11, 200, [], "\0", "2\n0", "\ud800"],
     "default_tax_type": ["", "x" * 51, 1.5, {}, "\u0000"],
     "number_prefix": [None, " A", "x" * 21, 7, [], "a\tb", "\x7f"],
+    "edit_policy": [None, "", "Merge", "overwrite", 1, ["merge"]],
     "unheard_of": ["x"],
 }  # fmt: skip
 

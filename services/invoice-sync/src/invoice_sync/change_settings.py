@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain.account_settings import AccountSettings
+from invoice_sync.domain.account_settings import AccountSettings, EditPolicy
 from invoice_sync.domain.codes import CodeKind, fix
 from invoice_sync.store import (
     account_settings,
@@ -86,6 +86,8 @@ async def _release(
     if before.start_date != after.start_date:
         released += await invoices.release_from_date(conn, account_id, after.start_date)
         await invoices.retell_start_date(conn, account_id)
+    if before.edit_policy != after.edit_policy and after.edit_policy is EditPolicy.MERGE:
+        released += await invoices.compare_conflicts(conn, [account_id])
     fixes = []
     if before.default_account_code != after.default_account_code:
         fixes.append(fix(CodeKind.ACCOUNT, ""))

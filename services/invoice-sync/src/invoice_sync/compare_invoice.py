@@ -11,6 +11,7 @@ import structlog
 from invoice_sync.choose_work import write_settings
 from invoice_sync.deps import Deps
 from invoice_sync.domain import confirm, lifecycle, mapping, retry, trouble, update
+from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.codes import Terms
 from invoice_sync.domain.state import Account, Block, Intent, IntentRef, Invoice, Link, State, Step
@@ -263,7 +264,8 @@ def _decision(
         return _later(row, State.PENDING, until, found.block, until)
     try:
         contact_id = contacts.get(row.customer_id or "")
-        seen = seen_of(deps, account, link, read, now)
+        policy = terms.settings.edit_policy
+        seen = seen_of(deps, account, link, read, now, policy)
         return update.resolve(row, link, contact_id, seen, write_settings(deps, terms), terms)
     except _UNFORESEEN:
         log.exception("not_compared", account_id=row.account_id, invoice_id=row.invoice_id)
@@ -272,13 +274,13 @@ def _decision(
 
 
 def seen_of(
-    deps: Deps, account: Account, link: Link, read: Read, now: datetime
+    deps: Deps, account: Account, link: Link, read: Read, now: datetime, policy: EditPolicy
 ) -> confirm.Seen | None:
     """What was read, with its circumstances; None when Xero has the invoice no more."""
     if read.invoice is None:
         return None
     return confirm.Seen(
-        read.invoice, account, link.tenant_id, deps.xero_web_url, now, read.correlation_id
+        read.invoice, account, link.tenant_id, deps.xero_web_url, now, read.correlation_id, policy
     )
 
 

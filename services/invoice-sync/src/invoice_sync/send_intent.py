@@ -19,6 +19,7 @@ from invoice_sync.read_codes import await_codes
 from invoice_sync.record_contact_changes import record_contact_changes
 from invoice_sync.record_contacts import block_customers, record_contacts, refuse_customers
 from invoice_sync.store import (
+    account_settings,
     accounts,
     contact_mappings,
     customers,
@@ -34,6 +35,7 @@ from pipeline_messaging.worker import Lease
 from pipeline_xero.answers import Reply
 from pipeline_xero.errors import UnexpectedAnswer, XeroError
 from pipeline_xero.outcomes import ElementResult, element_results
+from pipeline_xero.wire import elements, loads
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +134,10 @@ async def _record_invoices(
             ids = [row.invoice_id for row in rows]
             links = await invoice_links.links_of(conn, intent.account_id, ids)
         answer = Answer(current, intent, deps.xero_web_url, now, reply.correlation_id)
+        if intent.kind == "update":
+            policy = (await account_settings.find(conn, intent.account_id)).edit_policy
+            sent = elements(loads(intent.body), "Invoices")
+            answer = replace(answer, sent=sent, edit_policy=policy)
         # Answers without an id are matched by place: where one is missing, nobody can say whose.
         placed = results if len(results) == len(rows) else ()
         outcomes = [

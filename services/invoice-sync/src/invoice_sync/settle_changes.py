@@ -84,7 +84,8 @@ async def _record(
                 continue
             element = sent[row.intent.position if row.intent else 0]
             contact_id = contacts.get(row.customer_id or "")
-            seen = seen_of(deps, account, link, read, now)
+            policy = terms.settings.edit_policy
+            seen = seen_of(deps, account, link, read, now, policy)
             found = update.after_unknown(row, link, element, contact_id, seen, settings, terms)
             if found is None:
                 untouched.append(row)

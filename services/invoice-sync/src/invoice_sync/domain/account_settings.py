@@ -25,6 +25,15 @@ class MappingPolicy(StrEnum):
     """It is linked to the contact with its number; otherwise one is created."""
 
 
+class EditPolicy(StrEnum):
+    """What becomes of an invoice that was changed both in Pipeline and in Xero, in different places."""
+
+    BLOCK = "block"
+    """A person decides."""
+    MERGE = "merge"
+    """Pipeline's changes go to Xero beside those made there; the same place changed on both sides is a person's."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
     """An account's choices; the defaults are what holds until somebody chooses."""
@@ -39,6 +48,7 @@ class AccountSettings:
     """Xero's tax type of lines that name no tax, on invoices that carry tax."""
     number_prefix: str = ""
     """Put before the numbers of invoices that are sent for the first time."""
+    edit_policy: EditPolicy = EditPolicy.BLOCK
     version: int = 0
     """How often they were changed; 0 is never."""
 

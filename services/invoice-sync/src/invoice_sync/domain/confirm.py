@@ -1,19 +1,22 @@
 """What to record once Xero has shown us an invoice of ours: the link, the new base, and whether the books agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from invoice_sync.domain import lifecycle, mapping, three_way
-from invoice_sync.domain.state import Account, Block, Invoice, Link, State, Step
-from invoice_sync.domain.three_way import FieldDifference, Snapshot
+from invoice_sync.domain import lifecycle, mapping, merging, three_way
+from invoice_sync.domain.account_settings import EditPolicy
+from invoice_sync.domain.state import Account, Block, Invoice, Link, Step
+from invoice_sync.domain.three_way import TOTAL, FieldDifference, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
-from pipeline_contracts.money import plain_money
+from pipeline_contracts.money import plain_money, plain_quantity
 from pipeline_xero.documents import XeroInvoice
 from pipeline_xero.queries import invoice_link
 
 OUT_OF_SYNC = "OUT_OF_SYNC"
+_MOST_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,78 +29,173 @@ class Seen:
     xero_web_url: str
     now: datetime
     correlation_id: str | None = None
+    edit_policy: EditPolicy = EditPolicy.BLOCK
 
 
 def created(row: Invoice, body: InvoiceBody, version: int, seen: Seen) -> Step:
     """Xero stored what we just sent. Its rendition is the base; only its total is held against Pipeline's."""
-    return _settled(row, body, version, seen, known_lines={}, adopted=False)
+    return _settled(row, body, version, seen, adopted=False)
 
 
 def adopted(row: Invoice, body: InvoiceBody, version: int, seen: Seen) -> Step:
     """We found our own invoice in Xero after an unknown outcome: whatever differs from what was sent is a conflict."""
-    return _settled(row, body, version, seen, known_lines={}, adopted=True)
+    return _settled(row, body, version, seen, adopted=True)
 
 
-def updated(row: Invoice, body: InvoiceBody, version: int, seen: Seen, link: Link) -> Step:
-    """Xero stored our change of an invoice it had.
-
-    ``link.observed`` is what we read just before. A field we did not send and that looks different now was changed
-    by somebody in between: that is told, not taken for ours.
-    """
-    step = _settled(row, body, version, seen, known_lines=link.line_item_ids, adopted=False)
-    after = step.link
-    if after is None or step.row.state is not State.SYNCED:
-        return step
-    raced = tuple(
-        FieldDifference(
-            path, link.observed.get(path), after.agreed.get(path), after.observed.get(path)
-        )
-        for path in sorted(after.observed.keys() | link.observed.keys())
-        if _changed_by_others(path, link, after)
-    )
-    if not raced:
-        return step
-    before = {each.field: each.base for each in raced}
-    told = replace(after, base={**after.base, **before})
-    why = conflict_block(told.xero_number, raced)
-    return lifecycle.then(
-        step, lifecycle.out_of_sync(step.row, told, raced, why, seen.invoice.updated_at)
-    )
-
-
-# What follows from other fields changes with them, by nobody's hand.
-_ABSENT = "\0"
-_DERIVED = (mapping.TOTAL, ": tax_amount", ": tax_type")
-
-
-def _changed_by_others(path: str, before: Link, after: Link) -> bool:
-    # An absent path is a line added or removed; None is a field left to Xero.
-    ours = before.agreed.get(path, _ABSENT) != after.agreed.get(path, _ABSENT)
-    if ours or path.endswith(_DERIVED) or path.startswith("line xero:"):
-        return False
-    return before.observed.get(path) != after.observed.get(path)
-
-
-def _settled(
+def updated(
     row: Invoice,
     body: InvoiceBody,
     version: int,
     seen: Seen,
-    *,
-    known_lines: Mapping[str, str],
-    adopted: bool,
+    link: Link,
+    element: Mapping[str, Any],
 ) -> Step:
+    """Xero stored our change of an invoice it had.
+
+    A field we did not send and that looks different now was changed by somebody in between: that is told where the
+    account's policy is to block, and kept in any case; it never becomes part of what both agreed on.
+
+    Args:
+        row: The invoice, which still carries its intent.
+        body: What was sent, in Xero's codes.
+        version: The version that was sent.
+        seen: What Xero shows now.
+        link: The link; ``observed`` is what Xero showed just before the change was sent.
+        element: The element that was sent.
+    """
+    wanted = sent_snapshot(row, body, version, link, element)
     line_item_ids = mapping.pair_lines(
         [line.line_id for line in body.lines],
         [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
-        known_lines,
+        link.line_item_ids,
+    )
+    observed = mapping.xero_snapshot(seen.invoice, line_item_ids)
+    ours = in_opinions(wanted, link, observed)
+    target = merging.target_of(link.base, ours, link.observed)
+    raced = _raced(link.observed, target, observed)
+    kept = merging.changed(ours, target) - {TOTAL} | raced
+    base = _base_after(wanted, ours, link, observed, target, kept)
+    after = link_of(row, seen, line_item_ids, wanted, base, observed)
+    step = lifecycle.synced(row, in_xero(after, seen), version, seen.now)
+    if kept:
+        step = lifecycle.with_note(step, "merged", kept_from_xero(kept, wanted, observed))
+    if row.version > version:
+        return step  # the next version is compared with this base anyway
+    blocks = seen.edit_policy is EditPolicy.BLOCK
+    told = [
+        FieldDifference(path, link.observed.get(path), ours.get(path), observed.get(path))
+        for path in sorted(raced)
+        if blocks
+    ]
+    if not any(merging.is_money(path) for path in raced):
+        told += wrong_total(target, wanted, observed)
+    if not told:
+        return step
+    why = conflict_block(after.xero_number, told)
+    return lifecycle.then(
+        step, lifecycle.out_of_sync(step.row, after, told, why, seen.invoice.updated_at)
+    )
+
+
+def merged_link(wanted: Snapshot, ours: Snapshot, link: Link, target: Snapshot) -> Link:
+    """The link of an invoice in which nothing of Pipeline's is left to write, and Xero's own changes are kept."""
+    kept = merging.changed(ours, target) - {TOTAL}
+    base = _base_after(wanted, ours, link, link.observed, target, kept)
+    return replace(link, agreed=wanted, base=base)
+
+
+def sent_snapshot(
+    row: Invoice, body: InvoiceBody, version: int, link: Link, element: Mapping[str, Any]
+) -> Snapshot:
+    """What was sent, in Pipeline's words: a contact that was not sent is the one agreed."""
+    contact = (element.get("Contact") or {}).get("ContactID") or link.base.get("contact")
+    wanted = mapping.desired_snapshot(body, contact)
+    return mapping.as_agreed(wanted, link.agreed) if row.synced_version == version else wanted
+
+
+def in_opinions(wanted: Snapshot, link: Link, observed: Snapshot) -> Snapshot:
+    """What Pipeline wants in Xero's words, with Xero's choice where it has no opinion."""
+    ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
+    return three_way.with_opinions(ours, link.base, observed)
+
+
+def wrong_total(target: Snapshot, wanted: Snapshot, observed: Snapshot) -> list[FieldDifference]:
+    """The total in Xero as a difference, unless it is what the invoice must come to."""
+    total = Decimal(observed.get(TOTAL) or 0)
+    possible = merging.totals_of(target, wanted)
+    if not possible.difference(total):
+        return []
+    expected = plain_quantity(possible.lowest)
+    return [FieldDifference(TOTAL, expected, expected, observed.get(TOTAL))]
+
+
+def kept_from_xero(kept: Collection[str], wanted: Snapshot, observed: Snapshot) -> str:
+    """What stayed as somebody left it in Xero, in words; and both totals, where they now differ."""
+    names = sorted(path for path in kept if path != TOTAL)
+    told = ", ".join(names[:_MOST_NAMES])
+    if len(names) > _MOST_NAMES:
+        told += f" and {len(names) - _MOST_NAMES} more"
+    text = f"kept as changed in Xero: {told}"
+    ours, theirs = wanted.get(TOTAL), observed.get(TOTAL)
+    if ours and theirs and Decimal(ours) != Decimal(theirs):
+        text += (
+            f"; the total is {plain_money(Decimal(ours))} in Pipeline "
+            f"and {plain_money(Decimal(theirs))} in Xero"
+        )
+    return text
+
+
+def _raced(before: Snapshot, target: Snapshot, after: Snapshot) -> frozenset[str]:
+    """The fields that we left alone and that look different now: somebody changed them in between."""
+    sent = merging.changed(before, target) - {TOTAL}
+    return frozenset(
+        path for path in merging.changed(target, after) - sent - {TOTAL} if not _follows(path, sent)
+    )
+
+
+_TAXES = (": tax_amount", ": tax_type")
+
+
+def _follows(path: str, sent: Collection[str]) -> bool:
+    """Whether Xero works this field out from what we sent: it changes by nobody's hand."""
+    if not path.endswith(_TAXES):
+        return False
+    line = mapping.line_of(path)
+    return any(
+        each in {"amounts_are", "currency", "contact"} or mapping.line_of(each) == line
+        for each in sent
+    )
+
+
+def _base_after(
+    wanted: Snapshot,
+    ours: Snapshot,
+    link: Link,
+    observed: Snapshot,
+    target: Snapshot,
+    kept: Collection[str],
+) -> Snapshot:
+    """What both agree on now: Xero's rendition of ours. What was changed in Xero alone stays Xero's own change.
+
+    Otherwise Pipeline's next change of such a field would silently overwrite it.
+    """
+    before = {path: link.base[path] for path in kept if path in link.base}
+    base = {path: value for path, value in observed.items() if path not in kept} | before
+    is_xeros = merging.is_of_both(target, wanted) and not any(map(merging.is_money, kept))
+    total = observed.get(TOTAL) if is_xeros else ours.get(TOTAL)
+    return {**base, TOTAL: total}
+
+
+def _settled(row: Invoice, body: InvoiceBody, version: int, seen: Seen, *, adopted: bool) -> Step:
+    line_item_ids = mapping.pair_lines(
+        [line.line_id for line in body.lines],
+        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
+        {},
     )
     observed = mapping.xero_snapshot(seen.invoice, line_item_ids)
     contact = seen.invoice.contact.contact_id if seen.invoice.contact else None
     agreed = mapping.desired_snapshot(body, contact)
-    base = (
-        _filled(agreed, observed) if adopted else {**observed, mapping.TOTAL: agreed[mapping.TOTAL]}
-    )
+    base = _filled(agreed, observed) if adopted else {**observed, TOTAL: agreed[TOTAL]}
     link = link_of(row, seen, line_item_ids, agreed, base, observed)
     step = lifecycle.synced(row, in_xero(link, seen), version, seen.now, adopted=adopted)
     if row.version > version:
@@ -118,7 +216,7 @@ def _settled(
 
 
 def _total_of(snapshot: Snapshot) -> Snapshot:
-    return {mapping.TOTAL: snapshot.get(mapping.TOTAL)}
+    return {TOTAL: snapshot.get(TOTAL)}
 
 
 def link_of(
@@ -174,7 +272,7 @@ def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block
 def _told(difference: FieldDifference) -> str:
     ours, theirs = difference.pipeline, difference.xero
     told = f"{difference.field} is {_shown(ours)} in Pipeline and {_shown(theirs)} in Xero"
-    if difference.field == mapping.TOTAL and ours and theirs:
+    if difference.field == TOTAL and ours and theirs:
         apart = abs(Decimal(theirs) - Decimal(ours))
         told += f" (a difference of {plain_money(apart)})"
     return told

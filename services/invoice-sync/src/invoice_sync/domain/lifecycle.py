@@ -147,6 +147,11 @@ def with_warnings(step: Step, warnings: Sequence[str]) -> Step:
     return replace(step, notes=step.notes + notes)
 
 
+def with_note(step: Step, kind: str, detail: str) -> Step:
+    """The step, with one more thing on the timeline."""
+    return replace(step, notes=(*step.notes, Note(kind, detail, version=step.row.version)))
+
+
 def waits_quietly(row: Invoice, state: State, detail: str) -> Step:
     """Wait for something already under way; there is nothing anybody would have to do."""
     waiting = replace(row, state=state, due_at=None, intent=None, block=None)

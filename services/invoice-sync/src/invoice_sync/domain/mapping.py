@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from invoice_sync.domain.rounding import to_cents, to_unit
-from invoice_sync.domain.three_way import LIVE, STATUS, WITHDRAWN, Snapshot
+from invoice_sync.domain.three_way import LIVE, STATUS, TOTAL, WITHDRAWN, Snapshot
 from pipeline_contracts.invoice import Invoice, InvoiceLine
 from pipeline_contracts.money import plain_quantity
 from pipeline_contracts.observed import ObservedInvoice
@@ -21,7 +21,16 @@ LINE_AMOUNT_TYPES = {
 }
 _AMOUNTS_ARE = {theirs.lower(): ours for ours, theirs in LINE_AMOUNT_TYPES.items()}
 _GONE = frozenset({"VOIDED", "DELETED"})
-TOTAL = "total"
+_CODED = (
+    "amounts_are",
+    ": account_code",
+    ": tax_type",
+    ": tax_amount",
+    ": item_code",
+    ": tracking",
+)
+_XEROS_LINE = "line xero:"
+_ABSENT = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +73,15 @@ def is_ours(element: Mapping[str, Any], marker_url: str) -> bool:
     return str(element.get("Url") or "").strip().rstrip("/").lower() == marker_url.lower()
 
 
-def to_xero(
-    invoice: Invoice,
-    contact_id: str,
-    settings: WriteSettings,
-    line_item_ids: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The element to send for this invoice.
+def to_xero(invoice: Invoice, contact_id: str, settings: WriteSettings) -> dict[str, Any]:
+    """The element of this invoice as a new one.
 
     Args:
         invoice: What Pipeline wants.
         contact_id: Its customer's contact. Only the id is sent: any further field would edit the contact, and an
             unknown name would create one.
         settings: See ``WriteSettings``.
-        line_item_ids: For an update: our line ids with Xero's. A line sent without its LineItemID would be added
-            anew and the old one removed.
     """
-    known = line_item_ids or {}
     element: dict[str, Any] = {
         "Type": "ACCREC",
         "InvoiceNumber": invoice.invoice_number.strip(),
@@ -92,14 +93,15 @@ def to_xero(
         "CurrencyCode": invoice.currency,
         "Status": settings.status,
         "Url": marker(settings.pipeline_web_url, invoice.account_id, invoice.invoice_id),
-        "LineItems": [_line(line, settings, known.get(line.line_id)) for line in invoice.lines],
+        "LineItems": [line_element(line, settings) for line in invoice.lines],
     }
     if invoice.currency_rate is not None:
         element["CurrencyRate"] = invoice.currency_rate
     return element
 
 
-def _line(line: InvoiceLine, settings: WriteSettings, line_item_id: str | None) -> dict[str, Any]:
+def line_element(line: InvoiceLine, settings: WriteSettings) -> dict[str, Any]:
+    """The element of a line that Xero does not have yet."""
     item: dict[str, Any] = {
         "Description": line.description,
         "Quantity": to_unit(line.quantity),
@@ -107,7 +109,6 @@ def _line(line: InvoiceLine, settings: WriteSettings, line_item_id: str | None) 
         "AccountCode": line.account_code or settings.default_account_code,
     }
     optional = {
-        "LineItemID": line_item_id,
         "DiscountRate": line.discount_rate,
         "TaxType": line.tax_code,
         "TaxAmount": None if line.tax_amount is None else to_cents(line.tax_amount),
@@ -255,20 +256,76 @@ def in_xeros_words(pipeline: Snapshot, agreed: Snapshot, base: Snapshot) -> Snap
     """Pipeline's snapshot with every field it has not changed since the agreement as Xero rendered it then.
 
     Xero trims texts and fills in defaults; without this, its own rendition of an unchanged field would look like
-    a change of ours. The total is never taken over: a difference there must be seen.
+    a change of ours. Lines of Xero's that the agreement took over and Pipeline never had stay as they are.
     """
+    unchanged = {path for path, value in pipeline.items() if agreed.get(path, _ABSENT) == value}
+    theirs = {path for path in base if path.startswith(_XEROS_LINE) and path not in agreed}
+    ours = {path: value for path, value in pipeline.items() if path not in unchanged}
+    return ours | {path: base[path] for path in (unchanged & base.keys()) | theirs}
+
+
+def as_agreed(wanted: Snapshot, agreed: Snapshot) -> Snapshot:
+    """The same version as it was sent: a code mapped anew, or another tax rate, changes no invoice that is in Xero."""
     return {
-        path: base.get(path)
-        if path != TOTAL and path in agreed and agreed[path] == value
-        else value
-        for path, value in pipeline.items()
-        if not (path != TOTAL and path in agreed and agreed[path] == value and path not in base)
+        path: agreed.get(path, value) if path.endswith(_CODED) else value
+        for path, value in wanted.items()
     }
 
 
 def line_field(line_id: str, name: str) -> str:
     """The path of a line's field in a snapshot."""
     return f"line {line_id}: {name}"
+
+
+def same_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict[str, str]:
+    """Lines that both sides have and nobody linked: our line ids with Xero's.
+
+    Somebody added the same line on the other side, or a write of ours landed late: equal in all that Pipeline names.
+
+    Args:
+        wanted: What Pipeline wants, in its own words.
+        base: What both last agreed on.
+        observed: What Xero has.
+    """
+    ours, theirs, agreed = lines_of(wanted), lines_of(observed), lines_of(base)
+    free = [key for key in theirs if key not in ours]
+    pairs: dict[str, str] = {}
+    for key in (key for key in ours if key not in agreed and key not in theirs):
+        for other in free:
+            if other.startswith(_XEROS_LINE) and _is_as_wanted(ours[key], theirs[other]):
+                pairs[key.removeprefix("line ")] = other.removeprefix(_XEROS_LINE)
+                free.remove(other)
+                break
+    return pairs
+
+
+def renamed(snapshot: Snapshot, pairs: Mapping[str, str]) -> Snapshot:
+    """The snapshot with these lines of Xero's under our line ids."""
+    ours = {f"{_XEROS_LINE}{theirs}": f"line {line_id}" for line_id, theirs in pairs.items()}
+    return {
+        f"{ours[key]}: {path.rpartition(': ')[2]}"
+        if (key := line_of(path)) in ours
+        else path: value
+        for path, value in snapshot.items()
+    }
+
+
+def line_of(path: str) -> str:
+    """The key of the line a path belongs to; empty for a field of the invoice."""
+    return path.rpartition(": ")[0] if path.startswith("line ") else ""
+
+
+def lines_of(snapshot: Snapshot) -> dict[str, dict[str, str | None]]:
+    """The lines of a snapshot by key, each with its fields by name."""
+    lines: dict[str, dict[str, str | None]] = {}
+    for path, value in snapshot.items():
+        if key := line_of(path):
+            lines.setdefault(key, {})[path.rpartition(": ")[2]] = value
+    return lines
+
+
+def _is_as_wanted(ours: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> bool:
+    return all(value is None or value == theirs.get(name) for name, value in ours.items())
 
 
 def _line_key(line_id: str, position: int) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from invoice_sync.domain import confirm, lifecycle, mapping
+from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.state import Account, Intent, Invoice, Link, Operation, Step
@@ -29,6 +30,9 @@ class Answer:
     xero_web_url: str
     now: datetime
     correlation_id: str | None = None
+    sent: Sequence[Mapping[str, Any]] = ()
+    """The elements of a change that was sent, in their places."""
+    edit_policy: EditPolicy = EditPolicy.BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ def _accepted(
     if body is None:
         return None
     if answer.intent.kind == "update" and link is not None:
-        return confirm.updated(row, body, version, seen, link)
+        place = row.intent.position if row.intent else 0
+        return confirm.updated(row, body, version, seen, link, answer.sent[place])
     if not matches(source, body.invoice_number):
         return None  # an answer at our place that is not ours: linking it would mix up two invoices
     return confirm.created(row, body, version, seen)
@@ -137,6 +142,7 @@ def _seen(source: Mapping[str, Any], answer: Answer) -> confirm.Seen:
         xero_web_url=answer.xero_web_url,
         now=answer.now,
         correlation_id=answer.correlation_id,
+        edit_policy=answer.edit_policy,
     )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from invoice_sync.domain import mapping
 from invoice_sync.domain.state import Link
-from invoice_sync.domain.three_way import STATUS, WITHDRAWN
+from invoice_sync.domain.three_way import STATUS, TOTAL, WITHDRAWN
 from pipeline_contracts.money import WHOLE_DIGITS, plain_money
 from pipeline_contracts.reconciled import Finding, LedgerTotal, StateTotal
 from pipeline_xero.documents import XeroInvoice
@@ -222,7 +222,7 @@ def not_shown(link: Link, read_at: datetime, *, is_gone: bool) -> Sighting:
         verdict=Verdict.GONE if is_gone else Verdict.UNREADABLE,
         read_at=read_at,
         currency=link.observed.get("currency") or NO_CURRENCY,
-        total=Decimal(0 if is_gone else link.observed.get(mapping.TOTAL) or 0),
+        total=Decimal(0 if is_gone else link.observed.get(TOTAL) or 0),
     )
 
 

@@ -45,8 +45,11 @@ class Comparison:
 
 
 STATUS = "status"
+TOTAL = "total"
 LIVE = "live"
 WITHDRAWN = "withdrawn"
+_TAX = ": tax_amount"
+_FACTORS = (": quantity", ": unit_amount", ": discount_rate")
 
 
 def compare(base: Snapshot | None, pipeline: Snapshot, xero: Snapshot) -> Comparison:
@@ -58,7 +61,7 @@ def compare(base: Snapshot | None, pipeline: Snapshot, xero: Snapshot) -> Compar
         pipeline: What Pipeline wants.
         xero: What Xero has.
     """
-    ours = _with_opinions(pipeline, base or {}, xero)
+    ours = with_opinions(pipeline, base or {}, xero)
     differences = tuple(
         FieldDifference(path, (base or {}).get(path), ours.get(path), xero.get(path))
         for path in sorted(ours.keys() | xero.keys())
@@ -78,12 +81,29 @@ def _plan(base: Snapshot, ours: Snapshot, xero: Snapshot) -> Plan:
     return Plan.PUSH if we_changed else Plan.KEEP_XERO
 
 
-def _with_opinions(pipeline: Snapshot, base: Snapshot, xero: Snapshot) -> Snapshot:
-    """Pipeline's snapshot with "no opinion" replaced by what stands agreed, or else by what Xero chose."""
+def with_opinions(pipeline: Snapshot, base: Snapshot, xero: Snapshot) -> Snapshot:
+    """Pipeline's snapshot with "no opinion" replaced by what stands agreed, or else by what Xero chose.
+
+    Tax left to Xero follows the amount of its line: where Pipeline changed that amount and Xero has the same one, the
+    tax agreed for the former amount is none of Pipeline's opinion.
+    """
     return {
-        path: value if value is not None else base.get(path, xero.get(path))
+        path: _opinion(path, pipeline, base, xero) if value is None else value
         for path, value in pipeline.items()
     }
+
+
+def _opinion(path: str, pipeline: Snapshot, base: Snapshot, xero: Snapshot) -> str | None:
+    if path.endswith(_TAX) and _is_amount_of_both(path.removesuffix(_TAX), pipeline, base, xero):
+        return xero.get(path)
+    return base.get(path, xero.get(path))
+
+
+def _is_amount_of_both(line: str, pipeline: Snapshot, base: Snapshot, xero: Snapshot) -> bool:
+    ours, agreed, theirs = (
+        [side.get(line + factor) for factor in _FACTORS] for side in (pipeline, base, xero)
+    )
+    return ours == theirs != agreed
 
 
 def _differ(one: Snapshot, other: Snapshot) -> bool:

@@ -1,49 +1,33 @@
 """What a comparison of an invoice that is in Xero already comes to, and the payload of a change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from invoice_sync.domain import codes, confirm, lifecycle, mapping, taxes, three_way
+from invoice_sync.domain import (
+    codes,
+    confirm,
+    lifecycle,
+    mapping,
+    merging,
+    picture,
+    taxes,
+    three_way,
+)
+from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.picture import Picture
 from invoice_sync.domain.plan import Stop, by_codes, read_body, sent_body
+from invoice_sync.domain.push import Push, update_element, void_element
 from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
-from invoice_sync.domain.three_way import Plan, Snapshot
+from invoice_sync.domain.three_way import TOTAL, Plan, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
-from pipeline_xero.documents import XeroInvoice
 
-_HEAD = {
-    "invoice_number": "InvoiceNumber",
-    "reference": "Reference",
-    "contact": "Contact",
-    "issue_date": "Date",
-    "due_date": "DueDate",
-    "currency": "CurrencyCode",
-    "amounts_are": "LineAmountTypes",
-}
 # What Xero still lets change once something is paid or credited ("Invoices").
 _CHANGEABLE_HEAD = frozenset({"invoice_number", "reference", "due_date", "contact"})
-_CODED = (
-    "amounts_are",
-    ": account_code",
-    ": tax_type",
-    ": tax_amount",
-    ": item_code",
-    ": tracking",
-)
 _CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """Pipeline's version is to be written: the step before sending, and the link with what was read."""
-
-    step: Step
-    link: Link
-    changed: frozenset[str]
-    is_paid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +72,10 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     if seen is None:
         gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
         return lifecycle.failed(row, gone)
-    ours = taxes.for_xero(body, terms, row.number_prefix or "")
+    ours = taxes.told_anew(taxes.for_xero(body, terms, row.number_prefix or ""), link.agreed, terms)
     verdict = judge(row, link, ours, contact_id, seen)
     if not isinstance(verdict, Push):
         return verdict
-    ours = taxes.told_anew(ours, verdict.link.agreed, terms)
     sent = sent_body(body, ours)
     if is_void:
         return Change(verdict, void_element(verdict.link), sent)
@@ -140,32 +123,47 @@ def after_unknown(
         if "Status" in element and observed[three_way.STATUS] == three_way.WITHDRAWN:
             return confirm.voided(row, seen, link)
         sent = read_body(row.sent)
-        if "Status" not in element and sent is not None and _holds(sent, element, seen, link):
-            version = row.intent.version if row.intent else row.version
-            return confirm.updated(row, sent, version, seen, link)
+        version = row.intent.version if row.intent else row.version
+        if "Status" not in element and sent is not None and _holds(row, sent, element, seen, link):
+            return confirm.updated(row, sent, version, seen, link, element)
         if observed == link.observed:
             return None
+        seen = _without_merging_lines(sent, seen, link)
     found = resolve(taken_up, link, contact_id, seen, settings, terms)
-    return None if isinstance(found, Change) else found
+    if isinstance(found, Change):
+        # The bytes sent may name lines as they were: whatever is still to be written is decided on a fresh look.
+        return lifecycle.again_alone(
+            row, found.push.link.observed_at, "changed in Xero meanwhile; compared again"
+        )
+    return found
 
 
-def _holds(sent: InvoiceBody, element: Mapping[str, Any], seen: confirm.Seen, link: Link) -> bool:
+def _without_merging_lines(
+    sent: InvoiceBody | None, seen: confirm.Seen, link: Link
+) -> confirm.Seen:
+    """Where a line was sent as new, a new line in Xero may be that one, edited since: only a person can tell."""
+    known = {*link.line_item_ids}
+    is_new = sent is not None and any(line.line_id not in known for line in sent.lines)
+    return replace(seen, edit_policy=EditPolicy.BLOCK) if is_new else seen
+
+
+def _holds(
+    row: Invoice, sent: InvoiceBody, element: Mapping[str, Any], seen: confirm.Seen, link: Link
+) -> bool:
     """Whether Xero holds just what was sent."""
-    contact = (element.get("Contact") or {}).get("ContactID") or link.base.get("contact")
-    wanted = mapping.desired_snapshot(sent, contact)
-    ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
-    paired = _paired(sent, link, seen)
-    return three_way.compare(link.base, ours, paired.observed).plan is Plan.IN_SYNC
-
-
-def _paired(body: InvoiceBody, link: Link, seen: confirm.Seen) -> Link:
-    """The link with Xero's lines that are new to us taken for those of ours that are new to Xero, by their place."""
-    lines = mapping.pair_lines(
-        [line.line_id for line in body.lines],
-        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
-        link.line_item_ids,
+    version = row.intent.version if row.intent else row.version
+    wanted = confirm.sent_snapshot(row, sent, version, link, element)
+    shown = mapping.xero_snapshot(seen.invoice, link.line_item_ids)
+    paired, observed = picture.linked(link, wanted, shown)
+    ours = confirm.in_opinions(wanted, paired, observed)
+    target = merging.target_of(paired.base, ours, paired.observed)
+    is_there = all(
+        value is None or value == observed.get(path)
+        for path, value in target.items()
+        if path != TOTAL
     )
-    return replace(link, line_item_ids=lines, observed=mapping.xero_snapshot(seen.invoice, lines))
+    is_all = mapping.lines_of(target).keys() == mapping.lines_of(observed).keys()
+    return is_there and is_all and not confirm.wrong_total(target, wanted, observed)
 
 
 def judge(
@@ -181,53 +179,43 @@ def judge(
         seen: The invoice as Xero just showed it.
     """
     observed = mapping.xero_snapshot(seen.invoice, link.line_item_ids)
-    wanted = mapping.desired_snapshot(body, contact_id or link.base.get("contact"))
-    if row.operation is Operation.VOID:
-        wanted = mapping.withdrawn({**link.agreed})
-    elif row.synced_version == row.version:
-        wanted = _as_agreed(wanted, link.agreed)
-    ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
-    compared = three_way.compare(link.base, ours, observed)
+    if row.operation is Operation.VOID and observed[three_way.STATUS] == three_way.WITHDRAWN:
+        return confirm.voided(row, seen, link)
     now_seen = replace(
         link,
-        observed=observed,
         observed_at=seen.now,
         xero_status=seen.invoice.status or link.xero_status,
         xero_number=seen.invoice.invoice_number or link.xero_number,
     )
-    if row.operation is Operation.VOID and observed[three_way.STATUS] == three_way.WITHDRAWN:
-        return confirm.voided(row, seen, link)
-    paired = _paired(body, now_seen, seen)
-    if (
-        compared.plan is Plan.CONFLICT
-        and three_way.compare(link.base, ours, paired.observed).plan is Plan.IN_SYNC
-    ):
-        # The same line was added on both sides: by hand, or by a write of ours that landed late.
-        return _in_sync(row, replace(paired, agreed=wanted, base=paired.observed), seen)
-    match compared.plan:
+    found = picture.picture_of(row, now_seen, body, contact_id, observed)
+    match found.plan:
         case Plan.IN_SYNC:
-            agreed = replace(now_seen, agreed=wanted, base=observed)
-            return _in_sync(row, agreed, seen)
-        case Plan.KEEP_XERO:
-            return _kept(row, now_seen, seen, compared)
-        case Plan.CONFLICT:
-            told = confirm.conflict_block(now_seen.xero_number, compared.differences)
-            return lifecycle.out_of_sync(
-                row, now_seen, compared.differences, told, seen.invoice.updated_at
-            )
+            return _in_sync(found, seen)
+        case Plan.KEEP_XERO if row.state is not State.OUT_OF_SYNC:
+            return _kept(row, found.link, seen)
         case Plan.PUSH:
-            return _push(row, now_seen, ours, seen.invoice)
+            return _write(found, found.ours, seen)
+        case Plan.KEEP_XERO | Plan.CONFLICT:
+            if seen.edit_policy is EditPolicy.MERGE:
+                merged = merging.merge(found.link.base, found.ours, found.link.observed)
+                if merged is not None:
+                    return _write(found, merged, seen)
+            return _conflict(found, found.differences, seen)
 
 
-def _as_agreed(wanted: Snapshot, agreed: Snapshot) -> Snapshot:
-    """The same version as it was sent: a code mapped anew, or another tax rate, changes no invoice that is in Xero."""
-    return {
-        path: agreed.get(path, value) if path.endswith(_CODED) else value
-        for path, value in wanted.items()
-    }
+def _conflict(
+    found: Picture, differences: Sequence[three_way.FieldDifference], seen: confirm.Seen
+) -> Step:
+    told = confirm.conflict_block(found.link.xero_number, differences)
+    return lifecycle.out_of_sync(found.row, found.link, differences, told, seen.invoice.updated_at)
 
 
-def _in_sync(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
+def _in_sync(found: Picture, seen: confirm.Seen) -> Step:
+    agreed = replace(found.link, agreed=found.wanted, base=found.link.observed)
+    return _at_rest(found.row, agreed, seen)
+
+
+def _at_rest(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
     first = _resumed(row, link)
     if row.synced_version == row.version:
         rest = replace(first.row, state=State.SYNCED, due_at=None, attempts=0, block=None)
@@ -244,11 +232,8 @@ def _resumed(row: Invoice, link: Link) -> Step:
     return lifecycle.resumed(row, link, by)
 
 
-def _kept(row: Invoice, link: Link, seen: confirm.Seen, compared: three_way.Comparison) -> Step:
-    """Only Xero changed. That is remembered, not overwritten; a conflict it does not settle stays one."""
-    if row.state is State.OUT_OF_SYNC:
-        told = confirm.conflict_block(link.xero_number, compared.differences)
-        return lifecycle.out_of_sync(row, link, compared.differences, told, seen.invoice.updated_at)
+def _kept(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
+    """Only Xero changed. That is remembered, not overwritten."""
     if row.synced_version == row.version:
         return lifecycle.noticed(
             row, link, "changed in Xero; Pipeline's version is not pushed over it"
@@ -256,44 +241,24 @@ def _kept(row: Invoice, link: Link, seen: confirm.Seen, compared: three_way.Comp
     return lifecycle.synced(row, confirm.in_xero(link, seen), row.version, seen.now)
 
 
-def _push(row: Invoice, link: Link, ours: Snapshot, xero: XeroInvoice) -> Step | Push:
-    changed = frozenset(
-        path for path in ours.keys() | link.base.keys() if ours.get(path) != link.base.get(path)
-    )
-    is_paid = bool(xero.amount_paid or xero.amount_credited)
-    if is_paid and not all(_changeable(path) for path in changed):
+def _write(found: Picture, target: Snapshot, seen: confirm.Seen) -> Step | Push:
+    """What is still to be written of Pipeline's side; where that is nothing, the invoice rests as it is."""
+    row, link = found.row, found.link
+    is_paid = bool(seen.invoice.amount_paid or seen.invoice.amount_credited)
+    push = Push(_resumed(row, link), link, seen.invoice, target, is_paid)
+    if not push.changed:
+        if wrong := confirm.wrong_total(target, found.wanted, link.observed):
+            return _conflict(found, wrong, seen)
+        merged = confirm.merged_link(found.wanted, found.ours, link, target)
+        rest = _at_rest(row, merged, seen)
+        kept = merging.changed(found.ours, target) - {TOTAL}
+        told = confirm.kept_from_xero(kept, found.wanted, link.observed)
+        return lifecycle.with_note(rest, "merged", told) if kept else rest
+    if is_paid and not all(_changeable(path) for path in push.changed):
         paid = block(ProblemCode.INVOICE_HAS_PAYMENT, invoice_number=link.xero_number)
         return replace(lifecycle.failed(row, paid), link=link)
-    first = _resumed(row, link)
-    return Push(first, link, changed, is_paid)
+    return push
 
 
 def _changeable(path: str) -> bool:
     return path in _CHANGEABLE_HEAD or path.endswith(_CHANGEABLE_OF_LINES)
-
-
-def void_element(link: Link) -> dict[str, Any]:
-    """Voiding: id and status only; Xero refuses a void that carries the rest. A draft is deleted instead."""
-    status = "DELETED" if link.xero_status in {"DRAFT", "SUBMITTED"} else "VOIDED"
-    return {"InvoiceID": link.xero_invoice_id, "Status": status}
-
-
-def update_element(
-    body: InvoiceBody, contact_id: str, settings: mapping.WriteSettings, push: Push
-) -> Mapping[str, Any]:
-    """The change to send: only the fields Pipeline changed.
-
-    Xero has no conditional writes. A field left out keeps what somebody may be writing into it at this moment, and
-    the answer then shows it. Lines go together: one left out would be removed.
-    """
-    element = mapping.to_xero(body, contact_id, settings, push.link.line_item_ids)
-    del element["Status"]
-    keep = {_HEAD[path] for path in push.changed if path in _HEAD}
-    if "currency" in push.changed:
-        keep.add("CurrencyRate")
-    if "amounts_are" in push.changed or any(path.startswith("line ") for path in push.changed):
-        keep |= {"LineItems", "LineAmountTypes"}
-    if push.is_paid:
-        keep.discard("LineAmountTypes")
-    changes = {key: value for key, value in element.items() if key in keep}
-    return {"InvoiceID": push.link.xero_invoice_id, **(changes or element)}

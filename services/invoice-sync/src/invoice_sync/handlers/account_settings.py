@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from invoice_sync.change_settings import change_settings, etag
 from invoice_sync.domain.account_settings import (
     AccountSettings,
+    EditPolicy,
     InvoiceStatus,
     MappingPolicy,
 )
@@ -102,6 +103,11 @@ class SettingsChoice(BaseModel):
     number_prefix: Annotated[str, BeforeValidator(_prefix)] = Field(
         "", description="Put before the numbers of invoices that are not yet in Xero."
     )
+    edit_policy: Annotated[Literal["block", "merge"], _one_of("block", "merge")] = Field(
+        "block",
+        description="What becomes of an invoice changed both in Pipeline and in Xero, in different places. block: it "
+        "is out of sync until a person decides; merge: Pipeline's changes go to Xero, and those made in Xero stay.",
+    )
 
     def settings(self) -> AccountSettings:
         """The choice as a value."""
@@ -112,6 +118,7 @@ class SettingsChoice(BaseModel):
             default_account_code=self.default_account_code,
             default_tax_type=self.default_tax_type,
             number_prefix=self.number_prefix,
+            edit_policy=EditPolicy(self.edit_policy),
         )
 
 
@@ -126,6 +133,7 @@ class SettingsView(BaseModel):
     default_account_code: str | None
     default_tax_type: str | None
     number_prefix: str
+    edit_policy: str
     released: int | None = Field(None, description="Invoices released by this change.")
 
     @classmethod
@@ -140,6 +148,7 @@ class SettingsView(BaseModel):
             default_account_code=found.default_account_code,
             default_tax_type=found.default_tax_type,
             number_prefix=found.number_prefix,
+            edit_policy=found.edit_policy,
             released=released,
         )
 

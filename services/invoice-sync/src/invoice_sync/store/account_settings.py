@@ -2,6 +2,7 @@
 
 from invoice_sync.domain.account_settings import (
     AccountSettings,
+    EditPolicy,
     InvoiceStatus,
     MappingPolicy,
 )
@@ -13,7 +14,7 @@ async def find(conn: Connection, account_id: str) -> AccountSettings:
     row = await conn.fetchrow(
         """
         SELECT invoice_status, start_date, mapping_policy, default_account_code, default_tax_type, number_prefix,
-               version
+               edit_policy, version
           FROM account_settings WHERE account_id = $1
         """,
         account_id,
@@ -27,6 +28,7 @@ async def find(conn: Connection, account_id: str) -> AccountSettings:
         default_account_code=row["default_account_code"],
         default_tax_type=row["default_tax_type"],
         number_prefix=row["number_prefix"],
+        edit_policy=EditPolicy(row["edit_policy"]),
         version=row["version"],
     )
 
@@ -36,13 +38,14 @@ async def save(conn: Connection, account_id: str, settings: AccountSettings) -> 
     await conn.execute(
         """
         INSERT INTO account_settings AS s (account_id, invoice_status, start_date, mapping_policy,
-               default_account_code, default_tax_type, number_prefix, version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+               default_account_code, default_tax_type, number_prefix, edit_policy,
+               version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT (account_id) DO UPDATE
            SET invoice_status = excluded.invoice_status, start_date = excluded.start_date,
                mapping_policy = excluded.mapping_policy,
                default_account_code = excluded.default_account_code, default_tax_type = excluded.default_tax_type,
-               number_prefix = excluded.number_prefix, version = excluded.version
+               number_prefix = excluded.number_prefix, edit_policy = excluded.edit_policy, version = excluded.version
         """,
         account_id,
         settings.invoice_status,
@@ -51,5 +54,6 @@ async def save(conn: Connection, account_id: str, settings: AccountSettings) -> 
         settings.default_account_code,
         settings.default_tax_type,
         settings.number_prefix,
+        settings.edit_policy,
         settings.version,
     )

@@ -1,0 +1,92 @@
+"""An invoice on both sides at one moment: what each has, where they differ, and what proves which of it was seen."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+
+from invoice_sync.domain import mapping, three_way
+from invoice_sync.domain.state import Invoice, Link, Operation
+from invoice_sync.domain.three_way import FieldDifference, Plan, Snapshot
+from pipeline_contracts.invoice import Invoice as InvoiceBody
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One invoice compared.
+
+    Attributes:
+        row: Pipeline's side as stored.
+        link: The link with ``observed`` as looked at here, and lines of both sides that are the same one linked.
+        wanted: What Pipeline wants, in its own words.
+        ours: The same in Xero's words, open opinions filled.
+        plan: What the comparison says to do.
+        differences: Every field on which both sides differ.
+    """
+
+    row: Invoice
+    link: Link
+    wanted: Snapshot
+    ours: Snapshot
+    plan: Plan
+    differences: tuple[FieldDifference, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """What a person who decides gives back, so that nothing is decided on differences nobody saw."""
+        seen = [
+            self.row.version,
+            self.row.operation,
+            self.link.observed.get(three_way.STATUS),
+            [[each.field, each.base, each.pipeline, each.xero] for each in self.differences],
+        ]
+        canonical = json.dumps(seen, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def picture_of(
+    row: Invoice, link: Link, body: InvoiceBody, contact_id: str | None, observed: Snapshot
+) -> Picture:
+    """Compare an invoice that is in Xero.
+
+    Args:
+        row: The invoice.
+        link: Its link.
+        body: What Pipeline wants, in Xero's codes (for a void: what it wanted before).
+        contact_id: The customer's contact now; None when it is mapped no more.
+        observed: What Xero has, its lines named as the link names them.
+    """
+    wanted = mapping.desired_snapshot(body, contact_id or link.base.get("contact"))
+    if row.operation is Operation.VOID:
+        wanted = mapping.withdrawn({**link.agreed})
+    else:
+        if row.synced_version == row.version:
+            wanted = mapping.as_agreed(wanted, link.agreed)
+        link, observed = linked(link, wanted, observed)
+    ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
+    compared = three_way.compare(link.base, ours, observed)
+    if three_way.compare(link.base, wanted, observed).plan is Plan.IN_SYNC:
+        # Equal word for word, whatever was agreed before.
+        compared = three_way.Comparison(Plan.IN_SYNC)
+    return Picture(
+        row,
+        replace(link, observed=observed),
+        wanted,
+        three_way.with_opinions(ours, link.base, observed),
+        compared.plan,
+        compared.differences,
+    )
+
+
+def linked(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snapshot]:
+    """The link with the lines that both sides have and nobody linked, and what was observed in its names."""
+    pairs = mapping.same_lines(wanted, link.base, observed)
+    if not pairs:
+        return link, observed
+    paired = replace(
+        link,
+        line_item_ids={**link.line_item_ids, **pairs},
+        base=mapping.renamed(link.base, pairs),
+        agreed=mapping.renamed(link.agreed, pairs),
+        observed=mapping.renamed(link.observed, pairs),
+    )
+    return paired, mapping.renamed(observed, pairs)
