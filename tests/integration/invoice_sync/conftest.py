@@ -316,7 +316,8 @@ async def sync_pool(sync_dsn) -> AsyncIterator[asyncpg.Pool]:
         await opened.execute(
             "TRUNCATE accounts, invoices, invoice_links, intents, customers, contact_mappings, timeline, audit,"
             " outbox, inbox, account_leases, account_settings, code_mappings, code_lists, setting_changes,"
-            " reconciliations, reconciled_invoices, reconciliation_totals, reconciliation_findings"
+            " reconciliations, reconciled_invoices, reconciliation_totals, reconciliation_findings,"
+            " imports, import_results"
         )
         yield opened
 

@@ -15,6 +15,7 @@ from invoice_sync.store import (
     contact_mappings,
     customers,
     failures,
+    imports,
     intents,
     invoice_links,
     invoices,
@@ -151,6 +152,19 @@ async def crowded(sync_pool):
                    CASE WHEN n < 20 THEN 'clean' END FROM accounts, generate_series(1, 20) n
             """
         )
+        await conn.execute(
+            """
+            INSERT INTO imports (account_id, number, tenant_id, dry_run, asked_by, finished_at, outcome)
+            SELECT account_id, n, 'ten', false, 'x', CASE WHEN n < 20 THEN now() END, CASE WHEN n < 20 THEN 'done' END
+              FROM accounts, generate_series(1, 20) n
+            """
+        )
+        await conn.execute(
+            """
+            INSERT INTO import_results (account_id, number, place, invoice_id, number_key)
+            SELECT account_id, 20, n, 'inv-' || n, 'inv-' || n FROM accounts, generate_series(1, 100) n
+            """
+        )
         await conn.execute("ANALYZE")
         yield Explaining(conn)
 
@@ -212,6 +226,10 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await invoices.release_from_date(crowded, account, None)
     await accounts.reconcile_at(crowded, account, at)
     await reconciliations.find_open(crowded, account)
+    await accounts.import_at(crowded, account, at)
+    await imports.find_open(crowded, account)
+    run = imports.Import(account, 20, tenant, False, "x", at, None, None, None)
+    await imports.next_listed(crowded, run, limit=100)
     await reconciliations.newest(crowded, account, limit=10)
     await setting_changes.any_since(crowded, account, datetime.now(UTC))
     await setting_changes.changes_of(crowded, account, after=0, limit=10)

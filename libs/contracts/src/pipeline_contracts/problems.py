@@ -44,6 +44,7 @@ class ProblemCode(StrEnum):
     FIELD_TOO_LONG = "FIELD_TOO_LONG"
     INVOICE_NUMBER_MISSING = "INVOICE_NUMBER_MISSING"
     INVOICE_NUMBER_TAKEN = "INVOICE_NUMBER_TAKEN"
+    INVOICE_IN_XERO_DIFFERS = "INVOICE_IN_XERO_DIFFERS"
     DUE_DATE_BEFORE_ISSUE = "DUE_DATE_BEFORE_ISSUE"
     CURRENCY_UNKNOWN = "CURRENCY_UNKNOWN"
     CURRENCY_RATE_INVALID = "CURRENCY_RATE_INVALID"
@@ -252,7 +253,15 @@ _ALL: Final = (
         _C.INVOICE_NUMBER_TAKEN,
         _M.BOOKKEEPER,
         "The number {invoice_number} is already used by another invoice in Xero.",
-        "Give the invoice another number in Pipeline, or change the number of the other invoice in Xero and retry.",
+        "If the two are the same invoice, link them by an import; otherwise give the invoice another number in Pipeline, or "
+        "change the number of the other one in Xero and retry.",
+    ),
+    _problem(
+        _C.INVOICE_IN_XERO_DIFFERS,
+        _M.BOOKKEEPER,
+        "An invoice with the number {invoice_number} is in Xero already, and the two are not the same: {detail}.",
+        "If they are meant to be one invoice, make them the same in Pipeline or in Xero and import again; otherwise give "
+        "the invoice another number in Pipeline.",
     ),
     _problem(
         _C.DUE_DATE_BEFORE_ISSUE,

@@ -21,6 +21,7 @@ from invoice_sync.handlers import (
     code_mappings,
     contact_mappings,
     failures,
+    imports,
     reconciliations,
     summary,
     sync_status,
@@ -95,6 +96,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     api.include_router(account_settings.router)
     api.include_router(code_mappings.router)
     api.include_router(reconciliations.router)
+    api.include_router(imports.router)
     return api
 
 

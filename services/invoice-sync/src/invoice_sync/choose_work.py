@@ -112,6 +112,13 @@ class ReadCodes:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportInvoices:
+    """Somebody ordered to link what is in Xero already: before any of it is sent there again."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
 class Reconcile:
     """The next step of comparing the account's whole books with Xero's."""
 
@@ -127,6 +134,7 @@ Work = (
     | TendContacts
     | CompareInXero
     | ReadCodes
+    | ImportInvoices
     | Reconcile
     | LookOn
 )
@@ -158,6 +166,8 @@ async def choose_work(  # noqa: PLR0911 - one return per kind of work, in their 
             return Resume(account, tuple(open_intents))
         if work := await _contacts(conn, account, now, limit=deps.batch_size):
             return work
+        if account.import_due_at is not None and account.import_due_at <= now:
+            return ImportInvoices(account)
         if account.codes_due_at is not None and account.codes_due_at <= now:
             return ReadCodes(account)
         reconcile_at = account.reconcile_due_at

@@ -1,8 +1,6 @@
 """Settle a write whose outcome nobody knows: the same bytes again while Xero still knows the key, else look."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, mapping, retry, trouble
@@ -10,6 +8,7 @@ from invoice_sync.domain.outcome import LANDS_WITHIN, Answer, found_in_xero, mat
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import SendAgain
 from invoice_sync.domain.state import Account, Intent, Invoice, Step
+from invoice_sync.find_by_number import find_by_number
 from invoice_sync.record_contact_changes import look_up_contact_changes
 from invoice_sync.record_contacts import look_up_contacts
 from invoice_sync.send_intent import record_trouble, send_intent
@@ -18,11 +17,6 @@ from invoice_sync.store import accounts, intents, invoices, steps
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import UnexpectedAnswer, XeroError
-from pipeline_xero.queries import can_be_listed, invoice_numbers, where_text
-from pipeline_xero.wire import elements
-
-# Numbers are up to 255 characters; addresses beyond a few thousand are refused on the way.
-_NUMBERS_LENGTH = 2_000
 
 
 async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Intent) -> None:
@@ -64,7 +58,8 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
 async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: Intent) -> None:
     async with deps.pool.acquire() as conn:
         open_rows = await invoices.lock_of_intent(conn, intent.id)
-    found = await _find_by_number(deps, intent, sorted({_number(row) for row in open_rows}))
+    numbers = sorted({_number(row) for row in open_rows})
+    found = await find_by_number(deps, intent.account_id, intent.tenant_id, numbers)
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         current, now = await accounts.find(conn, intent.account_id)
@@ -99,36 +94,3 @@ def _number(row: Invoice) -> str:
     """The number under which the invoice was sent: the newest version may carry another."""
     body = read_body(row.sent)
     return body.invoice_number.strip() if body is not None else row.xero_number
-
-
-async def _find_by_number(
-    deps: Deps, intent: Intent, numbers: Sequence[str]
-) -> list[Mapping[str, Any]]:
-    """Every invoice Xero has under these numbers, with lines. Numbers a list cannot carry are asked for singly."""
-    queries = [{"InvoiceNumbers": invoice_numbers(chunk)} for chunk in _chunks(numbers)]
-    queries += [
-        {"where": where_text("InvoiceNumber", number)}
-        for number in numbers
-        if not can_be_listed(number)
-    ]
-    found: list[Mapping[str, Any]] = []
-    for query in queries:
-        # Only paged lists carry line items.
-        params = {**query, "page": "1", "pageSize": "1000", "unitdp": "4"}
-        reply = await deps.gateway.get(
-            intent.account_id, "Invoices", params=params, tenant_id=intent.tenant_id
-        )
-        found += elements(reply.json(), "Invoices")
-    return found
-
-
-def _chunks(numbers: Sequence[str]) -> list[list[str]]:
-    chunks: list[list[str]] = []
-    length = 0
-    for number in filter(can_be_listed, numbers):
-        if not chunks or length + len(number) > _NUMBERS_LENGTH:
-            chunks.append([])
-            length = 0
-        chunks[-1].append(number)
-        length += len(number) + 1
-    return chunks

@@ -8,6 +8,7 @@ import structlog
 from invoice_sync.choose_work import (
     Ask,
     CompareInXero,
+    ImportInvoices,
     LookOn,
     MatchContacts,
     ReadCodes,
@@ -20,6 +21,7 @@ from invoice_sync.choose_work import (
 )
 from invoice_sync.compare_invoice import compare_in_xero
 from invoice_sync.deps import Deps
+from invoice_sync.import_invoices import import_invoices
 from invoice_sync.match_contacts import match_contacts
 from invoice_sync.read_codes import read_codes
 from invoice_sync.reconcile_account import reconcile_account
@@ -74,6 +76,8 @@ async def sync_account(  # noqa: C901, PLR0912 - one case per kind of work
                 await compare_in_xero(deps, lease, account, rows)
             case ReadCodes(account, kinds):
                 await read_codes(deps, lease, account, kinds)
+            case ImportInvoices(account):
+                await import_invoices(deps, lease, account)
             case Reconcile(account):
                 await reconcile_account(deps, lease, account)
             case LookOn():

@@ -257,7 +257,7 @@ def in_xero(link: Link, seen: Seen) -> lifecycle.InXero:
 
 def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block:
     """A conflict in words: which fields differ, and a difference of totals to the cent."""
-    told = [_told(each) for each in differences[:3]]
+    told = [in_words(each) for each in differences[:3]]
     more = len(differences) - len(told)
     if more:
         told.append(f"and {more} more")
@@ -269,7 +269,8 @@ def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block
     )
 
 
-def _told(difference: FieldDifference) -> str:
+def in_words(difference: FieldDifference) -> str:
+    """One difference in words; one of totals to the cent."""
     ours, theirs = difference.pipeline, difference.xero
     told = f"{difference.field} is {_shown(ours)} in Pipeline and {_shown(theirs)} in Xero"
     if difference.field == TOTAL and ours and theirs:

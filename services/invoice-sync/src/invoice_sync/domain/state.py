@@ -169,6 +169,8 @@ class Account:
     """The kind of invoices that had the account's last turn (``turns.Kind``), while several shared them."""
     codes_due_at: datetime | None = None
     """When the organisation's codes are to be read; None: when an invoice asks for it."""
+    import_due_at: datetime | None = None
+    """When the next step of its import is due; None: none is under way."""
     reconcile_due_at: datetime | None = None
     """When the next step of its reconciliation is due; None: none was ever planned."""
 

@@ -12,7 +12,7 @@ from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, status, reason, message, hint, tenant_id, tenant_name, short_code, base_currency, sequence,
-    paused_until, paused_code, pause_count, last_kind, codes_due_at, reconcile_due_at
+    paused_until, paused_code, pause_count, last_kind, codes_due_at, import_due_at, reconcile_due_at
 """
 
 
@@ -126,6 +126,13 @@ async def connected(conn: Connection) -> list[str]:
         "SELECT account_id FROM accounts WHERE status = 'CONNECTED' AND tenant_id IS NOT NULL ORDER BY account_id"
     )
     return [row["account_id"] for row in rows]
+
+
+async def import_at(conn: Connection, account_id: str, at: datetime | None) -> None:
+    """The next step of the account's import is due then; None: none is under way any more."""
+    await conn.execute(
+        "UPDATE accounts SET import_due_at = $2 WHERE account_id = $1", account_id, at
+    )
 
 
 async def reconcile_at(conn: Connection, account_id: str, at: datetime | None) -> None:

@@ -187,7 +187,7 @@ async def next_due(conn: Connection, account_id: str) -> datetime | None:
             (SELECT min(m.check_at) FROM contact_mappings m JOIN accounts a USING (account_id, tenant_id)
               WHERE m.account_id = $1 AND m.check_at IS NOT NULL),
             (SELECT min(due_at) FROM intents WHERE account_id = $1),
-            (SELECT least(codes_due_at, reconcile_due_at) FROM accounts
+            (SELECT least(codes_due_at, import_due_at, reconcile_due_at) FROM accounts
               WHERE account_id = $1 AND status = 'CONNECTED'))
         """,
         account_id,
