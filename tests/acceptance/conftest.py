@@ -14,8 +14,10 @@ from pipeline_local_stack.xero_admin import XeroAdmin
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """The whole system, empty, with the demo account connected to Xero."""
-    with running_stack() as running:
+    """The whole system, empty, with the demo account connected to Xero, whose limits are lifted."""
+    with running_stack(environment={"connector": {"XERO_MINUTE_LIMIT": "6000"}}) as running:
+        lifted = {"unlimited": True}
+        httpx.put(f"{running.urls['simulator']}/admin/limits", json=lifted).raise_for_status()
         connect_to_xero(running)
         yield running
 
