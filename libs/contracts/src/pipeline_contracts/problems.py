@@ -253,8 +253,8 @@ _ALL: Final = (
         _C.INVOICE_NUMBER_TAKEN,
         _M.BOOKKEEPER,
         "The number {invoice_number} is already used by another invoice in Xero.",
-        "If the two are the same invoice, link them by an import; otherwise give the invoice another number in Pipeline, or "
-        "change the number of the other one in Xero and retry.",
+        "Give the invoice another number in Pipeline, or change the number of the other one in Xero and retry; if the two "
+        "are the same invoice, link them by an import.",
     ),
     _problem(
         _C.INVOICE_IN_XERO_DIFFERS,
