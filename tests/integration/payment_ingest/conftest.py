@@ -30,6 +30,8 @@ from payment_ingest.process_account import process_account
 from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import ring_doorbells
+from payment_ingest.store import deliveries
+from payment_ingest.store.deliveries import Delivery
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import Envelope, decode
 from pipeline_contracts.sync import InvoiceSynced
@@ -347,16 +349,17 @@ class Service:
         async with self.pool.acquire() as conn, conn.transaction():
             await link_invoices(conn, [_envelope(event)], self.deps.clock)
 
-    async def hear(self, *bodies: bytes) -> None:
-        """Store deliveries as the endpoint does, and ring."""
+    async def store(self, *bodies: bytes) -> None:
+        """Store deliveries as the endpoint does."""
         async with self.pool.acquire() as conn:
-            for body in bodies:
-                await conn.execute(
-                    "INSERT INTO deliveries (body_hash, body, key_position) VALUES ($1, $2, 0)"
-                    " ON CONFLICT DO NOTHING",
-                    hashlib.sha256(body).digest(),
-                    body,
-                )
+            await deliveries.keep(
+                conn, [Delivery(hashlib.sha256(body).digest(), body, 0) for body in bodies]
+            )
+
+    async def hear(self, *bodies: bytes) -> None:
+        """Store deliveries, and ring."""
+        await self.store(*bodies)
+        async with self.pool.acquire() as conn:
             while await ring_doorbells(conn):
                 pass
 

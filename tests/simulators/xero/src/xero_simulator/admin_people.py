@@ -241,6 +241,12 @@ def people_router(world: World) -> APIRouter:  # noqa: C901, PLR0915 -- a table 
         body = await _payload(request)
         return _act(world, tenant, lambda scene: _credit(scene, body), 201)
 
+    @router.post("/tenants/{tenant}/credits/{source_id}/allocations", status_code=201)
+    async def allocate(tenant: str, source_id: str, request: Request) -> Response:
+        """Allocates what is left of a credit note, overpayment or prepayment to one more invoice."""
+        body = await _payload(request)
+        return _act(world, tenant, lambda scene: _allocate(scene, source_id, body), 201)
+
     @router.delete("/tenants/{tenant}/allocations/{allocation_id}")
     async def remove_allocation(tenant: str, allocation_id: str) -> Response:
         def act(scene: Scene) -> Json:
@@ -322,6 +328,19 @@ def _credit(scene: Scene, body: Json) -> Json:
     row = {"Invoice": {"InvoiceID": found.document_id}, "Amount": amount, "Date": body.get("date")}
     allocated = credit_notes.allocate(scene, source, row)
     return ledger.allocation(scene.books, allocated)
+
+
+def _allocate(scene: Scene, source_id: str, body: Json) -> Json:
+    source = scene.books.documents.get(source_id.lower())
+    if source is None or source.kind == "invoice":
+        raise HTTPException(404, f"no credit {source_id}")
+    found = _invoice(scene.books, text(body, "invoice"))
+    row = {
+        "Invoice": {"InvoiceID": found.document_id},
+        "Amount": number(body, "amount"),
+        "Date": body.get("date"),
+    }
+    return ledger.allocation(scene.books, credit_notes.allocate(scene, source, row))
 
 
 def _credit_document(scene: Scene, kind: str, found: Document, total: Decimal) -> Document:
