@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     match given.command:
         case "reconcile":
             sys.exit(asyncio.run(_reconcile(load(UpkeepSettings), given)))
+        case "verify-audit":
+            sys.exit(asyncio.run(_verify(load(UpkeepSettings))))
         case _:
             serve()
 
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to wait for the results (600)",
     )
+    commands.add_parser("verify-audit", help="check the chains of changed settings")
     return found
 
 
@@ -69,6 +72,21 @@ async def _reconcile(settings: UpkeepSettings, given: argparse.Namespace) -> int
     for sentence in told.sentences:
         say(sentence)
     return 0 if told.is_clean else 1
+
+
+async def _verify(settings: UpkeepSettings) -> int:
+    """Check the audit; 0 when every chain holds."""
+    from invoice_sync.verify_audit import verify_audit  # noqa: PLC0415 - as above
+
+    conn = await asyncpg.connect(settings.database_url.get_secret_value())
+    try:
+        read, broken = await verify_audit(conn)
+    finally:
+        await conn.close()
+    for sentence in broken:
+        say(f"BROKEN: {sentence}.")
+    say(f"{read} rows read, {len(broken)} broken chains.")
+    return 1 if broken else 0
 
 
 def say(sentence: str) -> None:

@@ -1,11 +1,11 @@
 """Change how an account wants its invoices in Xero, and what its codes are called there."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain.account_settings import AccountSettings, EditPolicy
 from invoice_sync.domain.codes import CodeKind, fix
+from invoice_sync.domain.setting_audit import SETTINGS, told
 from invoice_sync.store import (
     account_settings,
     accounts,
@@ -18,8 +18,6 @@ from invoice_sync.store.codes import CodeMapping
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.worker import mark_due
 from pipeline_service_defaults.problems import Problem
-
-SETTINGS = "settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,8 @@ async def change_settings(
             account_id,
             actor=actor,
             subject=SETTINGS,
-            before=_told(before),
-            after=_told(after),
+            before=told(before),
+            after=told(after),
         )
     deps.on_recorded()
     return Changed(after, released)
@@ -96,10 +94,6 @@ async def _release(
     if fixes:
         released += await invoices.release_for_codes(conn, account_id, fixes)
     return released
-
-
-def _told(settings: AccountSettings) -> str:
-    return json.dumps(asdict(settings), default=str, sort_keys=True)
 
 
 def _changed_meanwhile(version: int) -> Problem:

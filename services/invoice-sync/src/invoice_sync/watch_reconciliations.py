@@ -37,6 +37,8 @@ async def watch_reconciliations(
             asked = await accounts.connected(conn)
     else:
         asked = [account_id]
+    if not asked:
+        return Told(("No account is connected to Xero.",), is_clean=True)
     sentences: list[str] = []
     open_runs: dict[str, int] = {}
     for each in asked:

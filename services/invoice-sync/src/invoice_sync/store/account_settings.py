@@ -1,5 +1,7 @@
 """Rows of ``account_settings``: how an account wants its invoices in Xero."""
 
+import asyncpg
+
 from invoice_sync.domain.account_settings import (
     AccountSettings,
     EditPolicy,
@@ -8,19 +10,28 @@ from invoice_sync.domain.account_settings import (
 )
 from pipeline_messaging.connection import Connection
 
+_COLUMNS = """
+    invoice_status, start_date, mapping_policy, default_account_code, default_tax_type, number_prefix, edit_policy,
+    version
+"""
+
 
 async def find(conn: Connection, account_id: str) -> AccountSettings:
     """The account's settings; the defaults where nothing was ever chosen."""
     row = await conn.fetchrow(
-        """
-        SELECT invoice_status, start_date, mapping_policy, default_account_code, default_tax_type, number_prefix,
-               edit_policy, version
-          FROM account_settings WHERE account_id = $1
-        """,
+        f"SELECT {_COLUMNS} FROM account_settings WHERE account_id = $1",  # noqa: S608 - a constant list of columns
         account_id,
     )
-    if row is None:
-        return AccountSettings()
+    return AccountSettings() if row is None else _settings(row)
+
+
+async def every(conn: Connection) -> dict[str, AccountSettings]:
+    """The settings of every account that has chosen any."""
+    rows = await conn.fetch(f"SELECT account_id, {_COLUMNS} FROM account_settings")  # noqa: S608 - as above
+    return {row["account_id"]: _settings(row) for row in rows}
+
+
+def _settings(row: asyncpg.Record) -> AccountSettings:
     return AccountSettings(
         invoice_status=InvoiceStatus(row["invoice_status"]),
         start_date=row["start_date"],

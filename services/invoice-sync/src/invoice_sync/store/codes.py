@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeList, CodeListing, Terms
+from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeList, CodeListing, Terms, fix
 from invoice_sync.store import account_settings
 from pipeline_messaging.connection import Connection
 
@@ -86,6 +86,16 @@ async def find_mapping(
         code,
     )
     return None if row is None else CodeMapping(**{**dict(row), "kind": kind})
+
+
+async def every_mapping(conn: Connection) -> dict[str, dict[str, str]]:
+    """Every account's mappings: Xero's code by ``kind:code``."""
+    rows = await conn.fetch("SELECT account_id, kind, code, xero_code FROM code_mappings")
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        subject = fix(CodeKind(row["kind"]), row["code"])
+        found.setdefault(row["account_id"], {})[subject] = row["xero_code"]
+    return found
 
 
 async def save_mapping(

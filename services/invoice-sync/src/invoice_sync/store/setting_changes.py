@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from invoice_sync.domain.account_settings import SettingChange, change_hash
 from pipeline_messaging.connection import Connection
 
@@ -79,10 +81,20 @@ async def changes_of(
         after,
         limit,
     )
-    return [
-        KeptChange(
-            SettingChange(**{key: value for key, value in row.items() if key != "hash"}),
-            row["hash"],
-        )
-        for row in rows
-    ]
+    return [_kept(row) for row in rows]
+
+
+async def every(conn: Connection) -> list[KeptChange]:
+    """Every change of every account, by account, the oldest first."""
+    rows = await conn.fetch(
+        """
+        SELECT account_id, sequence, at, actor, subject, before, after, previous_hash, hash
+          FROM setting_changes ORDER BY account_id COLLATE "C", sequence
+        """
+    )
+    return [_kept(row) for row in rows]
+
+
+def _kept(row: asyncpg.Record) -> KeptChange:
+    change = SettingChange(**{key: value for key, value in row.items() if key != "hash"})
+    return KeptChange(change, row["hash"])
