@@ -11,6 +11,7 @@ from rich.console import Console
 from pipeline_contracts import topics
 from pipeline_local_stack.bench import direct
 from pipeline_local_stack.bench.consume import measure_consuming
+from pipeline_local_stack.bench.crowd import measure_crowd
 from pipeline_local_stack.bench.gateway import measure_gateway
 from pipeline_local_stack.bench.latency import measure_latency
 from pipeline_local_stack.bench.machine import describe_machine
@@ -70,6 +71,7 @@ async def _measure(stack: Stack, report: Report, console: Console) -> None:
         await measure_latency(around, report, say)
         await measure_sync(around, report, say)
         await measure_consuming(around, report, say)
+        await measure_crowd(around, report, say)
         await measure_gateway(around, report, say)
         await around.seen.read_to_the_end()
         report.broken += await asyncio.to_thread(_check_books, around)
