@@ -314,7 +314,7 @@ async def sync_dsn(make_database) -> str:
 async def sync_pool(sync_dsn) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(sync_dsn, min_size=1, max_size=10) as opened:
         await opened.execute(
-            "TRUNCATE accounts, invoices, invoice_links, intents, customers, contact_mappings, timeline, audit,"
+            "TRUNCATE accounts, resolutions, invoices, invoice_links, intents, customers, contact_mappings, timeline, audit,"
             " outbox, inbox, account_leases, account_settings, code_mappings, code_lists, setting_changes,"
             " reconciliations, reconciled_invoices, reconciliation_totals, reconciliation_findings,"
             " imports, import_results"

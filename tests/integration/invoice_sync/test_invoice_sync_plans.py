@@ -20,6 +20,7 @@ from invoice_sync.store import (
     invoice_links,
     invoices,
     reconciliations,
+    resolutions,
     setting_changes,
     timeline,
 )
@@ -82,6 +83,12 @@ async def crowded(sync_pool):
             """,
             ACCOUNTS,
             PER_ACCOUNT,
+        )
+        await conn.execute(
+            """
+            INSERT INTO resolutions (account_id, invoice_id, keep, fingerprint, actor)
+            SELECT account_id, invoice_id, 'xero', 'f', 'user:u' FROM invoices
+            """
         )
         await conn.execute(
             """
@@ -212,6 +219,7 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await invoice_links.follow_merge(crowded, account, tenant, [("cust-1", "c", "d")])
     await invoices.compare_conflicts_of(crowded, account, ["cust-1"])
     await invoice_links.links_of(crowded, account, ["inv-1", "inv-2"])
+    await resolutions.choices_of(crowded, account, ["inv-1", "inv-2"])
     await invoice_links.links_by_xero(crowded, [(tenant, "acc-7inv-1")])
     await intents.due(crowded, account)
     await intents.wake(crowded, [account])

@@ -13,7 +13,7 @@ from invoice_sync.domain.mapping import desired_snapshot, xero_snapshot
 from invoice_sync.domain.outcome import Answer, may_still_land
 from invoice_sync.domain.plan import Compare, Create, Known, Stop, decide
 from invoice_sync.domain.state import Account, ContactMapping, Intent, IntentRef, Link, State
-from invoice_sync.domain.update import Push, judge
+from invoice_sync.domain.update import Push, judge, look
 from pipeline_xero.wire import XeroInvoice
 
 CONTACT = "00000000-0000-0000-0000-0000000000c1"
@@ -142,6 +142,7 @@ def test_mapping_a_code_anew_changes_an_invoice_in_xero_with_its_next_version_on
         now,
     )
     seen = Seen(read, account, "tenant-1", "https://go.xero.com", now)
-    verdict = judge(row_of(version=version, synced_version=1), link, anew, CONTACT, seen)
+    found = look(row_of(version=version, synced_version=1), link, anew, CONTACT, seen)
+    verdict = judge(found, seen)
     assert isinstance(verdict, Push) is pushes
     assert pushes or verdict.row.state is State.SYNCED

@@ -349,7 +349,7 @@ def in_step(sent, body_of, settings, account, now):
 
 def judged(in_step, body, seen, **fields):
     row, link = in_step
-    return update.judge(replace(row, **fields), link, body, CONTACT, seen)
+    return update.judge(update.look(replace(row, **fields), link, body, CONTACT, seen), seen)
 
 
 def test_only_what_pipeline_changed_is_sent(in_step, body_of, settings, account, now):

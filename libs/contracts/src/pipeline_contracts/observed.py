@@ -27,6 +27,9 @@ class ObservedLine(Value):
     tracking: tuple[TrackingOption, ...] = Field(
         default=(), max_length=MAX_TRACKING, description="Tracking options."
     )
+    line_id: Id | None = Field(
+        default=None, description="Pipeline's line, where the writer knows which one it is."
+    )
 
 
 class ObservedInvoice(Value):

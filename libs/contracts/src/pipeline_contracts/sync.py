@@ -18,9 +18,13 @@ from pipeline_contracts.fields import (
     Word,
 )
 from pipeline_contracts.money import Money
+from pipeline_contracts.observed import ObservedInvoice
 
 MAX_DIFFERENCES = 10_000
 MAX_XERO_ERRORS = 1_000
+
+ConflictKind = Annotated[Word, Known("edited", "voided_in_xero", "deleted_in_xero")]
+"""What stands between the two versions of an invoice."""
 
 ResolvedBy = Annotated[Word, Known("pipeline_change", "xero_change", "person")]
 """By whose hand an invoice came back into step."""
@@ -147,6 +151,10 @@ class OutOfSync(SyncEvent):
     )
     message: LongText = Field(description="What happened, for the owner of the invoice.")
     hint: LongText = Field(description="The next step.")
+    kind: ConflictKind | None = Field(
+        default=None,
+        description="`edited` on both sides, or withdrawn in Xero: `voided_in_xero`, `deleted_in_xero`.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -184,6 +192,11 @@ class SyncResumed(SyncEvent):
     xero_invoice_id: Id = Field(description="Xero's InvoiceID.")
     resolved_by: ResolvedBy = Field(
         description="`pipeline_change`, `xero_change`, or `person` who chose a side."
+    )
+    invoice: ObservedInvoice | None = Field(
+        default=None,
+        description="The invoice as Xero has it, in Xero's codes, where a person chose Xero's version: for Pipeline to "
+        "take over. Absent too where it is beyond the size of an event.",
     )
 
     model_config = ConfigDict(

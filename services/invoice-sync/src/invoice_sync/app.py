@@ -23,6 +23,7 @@ from invoice_sync.handlers import (
     failures,
     imports,
     reconciliations,
+    resolve,
     summary,
     sync_status,
 )
@@ -90,6 +91,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
         },
     )
     api.include_router(sync_status.router)
+    api.include_router(resolve.router)
     api.include_router(failures.router)
     api.include_router(summary.router)
     api.include_router(contact_mappings.router)

@@ -14,7 +14,17 @@ from invoice_sync.domain import confirm, lifecycle, mapping, retry, trouble, upd
 from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.codes import Terms
-from invoice_sync.domain.state import Account, Block, Intent, IntentRef, Invoice, Link, State, Step
+from invoice_sync.domain.state import (
+    Account,
+    Block,
+    Choice,
+    Intent,
+    IntentRef,
+    Invoice,
+    Link,
+    State,
+    Step,
+)
 from invoice_sync.domain.turns import fitting
 from invoice_sync.domain.update import Change
 from invoice_sync.read_codes import record_steps
@@ -27,6 +37,7 @@ from invoice_sync.store import (
     intents,
     invoice_links,
     invoices,
+    resolutions,
     steps,
 )
 from pipeline_contracts.problems import ProblemCode
@@ -193,6 +204,7 @@ async def _decide(
     contacts = await contacts_of(conn, account.account_id, rows, list(links.values()))
     await _notice_merges(conn, account, rows, links, contacts, reads, now)
     terms = await terms_of(conn, deps, account, list(links.values()))
+    choices = await resolutions.choices_of(conn, account.account_id, invoice_ids)
     return [
         _decision(
             deps,
@@ -203,6 +215,7 @@ async def _decide(
             terms,
             reads[row.invoice_id],
             now,
+            choices.get(row.invoice_id),
         )
         for row in rows
     ]
@@ -257,6 +270,7 @@ def _decision(
     terms: Terms,
     read: Read,
     now: datetime,
+    choice: Choice | None,
 ) -> Step | Change:
     if read.error is not None:
         found = trouble.of(read.error, count=row.attempts + 1, chance=deps.chance())
@@ -266,7 +280,8 @@ def _decision(
         contact_id = contacts.get(row.customer_id or "")
         policy = terms.settings.edit_policy
         seen = seen_of(deps, account, link, read, now, policy)
-        return update.resolve(row, link, contact_id, seen, write_settings(deps, terms), terms)
+        settings = write_settings(deps, terms)
+        return update.resolve(row, link, contact_id, seen, settings, terms, choice)
     except _UNFORESEEN:
         log.exception("not_compared", account_id=row.account_id, invoice_id=row.invoice_id)
         until = now + retry.backoff(row.attempts + 1, deps.chance())

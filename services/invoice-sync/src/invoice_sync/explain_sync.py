@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from invoice_sync.domain import three_way
 from invoice_sync.domain.blocks import block, mover_of
 from invoice_sync.domain.plan import unconnected
 from invoice_sync.domain.state import Account, Block, Invoice, Link, State
-from invoice_sync.domain.three_way import FieldDifference
 from invoice_sync.store import accounts, invoice_links, invoices, timeline
 from invoice_sync.store.timeline import TimelineEntry
 from pipeline_contracts.problems import Mover, ProblemCode
@@ -35,7 +33,6 @@ class Explanation:
     next_attempt_at: datetime | None
     link: Link | None
     deep_link: str | None
-    differences: tuple[FieldDifference, ...]
     timeline: tuple[TimelineEntry, ...]
 
 
@@ -58,7 +55,6 @@ async def explain_sync(
         deep_link=invoice_link(xero_web_url, account.short_code, link.xero_invoice_id)
         if link
         else None,
-        differences=_differences(link) if link and state is State.OUT_OF_SYNC else (),
         timeline=tuple(await timeline.timeline_of(conn, account_id, invoice_id)),
     )
 
@@ -104,8 +100,3 @@ def _next_attempt(invoice: Invoice, account: Account, now: datetime) -> datetime
     if invoice.due_at is None or not account.is_connected:
         return None
     return max(invoice.due_at, account.paused_until or invoice.due_at, now)
-
-
-def _differences(link: Link) -> tuple[FieldDifference, ...]:
-    """The fields in which both sides differ, with what was last agreed."""
-    return three_way.compare(link.base, link.agreed, link.observed).differences

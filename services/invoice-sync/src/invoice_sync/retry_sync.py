@@ -1,7 +1,7 @@
 """Start blocked invoices afresh, by hand: one, or all of one cause."""
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain.confirm import OUT_OF_SYNC
+from invoice_sync.domain.lifecycle import OUT_OF_SYNC
 from invoice_sync.domain.state import State
 from invoice_sync.store import audit, contact_mappings, customers, intents, invoices
 from pipeline_contracts.problems import ProblemCode

@@ -15,7 +15,6 @@ from pipeline_contracts.money import plain_money, plain_quantity
 from pipeline_xero.documents import XeroInvoice
 from pipeline_xero.queries import invoice_link
 
-OUT_OF_SYNC = "OUT_OF_SYNC"
 _MOST_NAMES = 10
 
 
@@ -30,6 +29,11 @@ class Seen:
     now: datetime
     correlation_id: str | None = None
     edit_policy: EditPolicy = EditPolicy.BLOCK
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether something is paid or credited, so that Xero lets little of it change."""
+        return bool(self.invoice.amount_paid or self.invoice.amount_credited)
 
 
 def created(row: Invoice, body: InvoiceBody, version: int, seen: Seen) -> Step:
@@ -240,6 +244,8 @@ def link_of(
         base=base,
         observed=observed,
         observed_at=seen.now,
+        is_paid=seen.is_paid,
+        xero_updated_at=seen.invoice.updated_at,
     )
 
 
@@ -255,6 +261,17 @@ def in_xero(link: Link, seen: Seen) -> lifecycle.InXero:
     )
 
 
+def withdrawn_block(number: str, xero_status: str) -> Block:
+    """An invoice that somebody withdrew in Xero, in words."""
+    done = "deleted" if xero_status == "DELETED" else "voided"
+    return Block(
+        lifecycle.OUT_OF_SYNC,
+        f"Invoice {number} was {done} in Xero, and Pipeline still has it.",
+        "Void it in Pipeline too, or keep Xero's version; if it is to be billed, issue a new invoice with a new number.",
+        retryable=False,
+    )
+
+
 def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block:
     """A conflict in words: which fields differ, and a difference of totals to the cent."""
     told = [in_words(each) for each in differences[:3]]
@@ -262,9 +279,10 @@ def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block
     if more:
         told.append(f"and {more} more")
     return Block(
-        OUT_OF_SYNC,
+        lifecycle.OUT_OF_SYNC,
         f"Invoice {number} is not the same in Pipeline and in Xero: {'; '.join(told)}.",
-        "Review the differences and make the invoice the same in both; syncing resumes by itself.",
+        "Review the differences and make the invoice the same in both, or choose which version stands; syncing then "
+        "resumes by itself.",
         retryable=False,
     )
 

@@ -5,6 +5,8 @@ and the link that must commit with it. Sequences are given here, so that events 
 without a gap.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,16 +15,33 @@ from typing import Any
 
 from invoice_sync.domain import retry, xero_messages
 from invoice_sync.domain.blocks import block
-from invoice_sync.domain.state import Block, IntentRef, Invoice, Link, Note, State, Step
-from invoice_sync.domain.three_way import FieldDifference
+from invoice_sync.domain.state import (
+    Block,
+    Choice,
+    IntentRef,
+    Invoice,
+    Keep,
+    Link,
+    Note,
+    State,
+    Step,
+)
+from invoice_sync.domain.three_way import STATUS, WITHDRAWN, FieldDifference
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import Invoice as InvoiceBody
+from pipeline_contracts.observed import ObservedInvoice
 from pipeline_contracts.problems import ProblemCode
 from pipeline_contracts.sync import Difference, InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
 
 # An event has a size limit; a conflict of a thousand lines must not exceed it. The message counts the rest.
 _MOST_DIFFERENCES = 200
 _LONGEST_VALUE = 200
+
+OUT_OF_SYNC = "OUT_OF_SYNC"
+PERSON = "person"
+"""Who resolved a conflict that was not resolved by aligning the two versions."""
+_RESUMED_ALONE = "Pipeline and Xero agree again"
+_RESUMED = {PERSON: "a person chose which version stands"}
 
 # Linking the customer to another contact is what helps here, and it releases what waits for it.
 _FIXED_BY_MAPPING = frozenset(
@@ -147,6 +166,12 @@ def with_warnings(step: Step, warnings: Sequence[str]) -> Step:
     return replace(step, notes=step.notes + notes)
 
 
+def chosen(row: Invoice, choice: Choice) -> Note:
+    """A person chose whose version is to stand; Xero is read before anything follows from it."""
+    whose = "Xero" if choice.keep is Keep.XERO else "Pipeline"
+    return Note("chosen", f"{choice.actor} chose to keep {whose}'s version", version=row.version)
+
+
 def with_note(step: Step, kind: str, detail: str) -> Step:
     """The step, with one more thing on the timeline."""
     return replace(step, notes=(*step.notes, Note(kind, detail, version=step.row.version)))
@@ -225,6 +250,21 @@ def synced(
     return _published(done, (event,), (note,), found.link)
 
 
+def in_step(row: Invoice, link: Link) -> Step:
+    """Both sides agree without anything having been written."""
+    rest = replace(
+        row,
+        state=State.SYNCED,
+        due_at=None,
+        intent=None,
+        attempts=0,
+        block=None,
+        told=None,
+        synced_version=row.version,
+    )
+    return Step(rest, link=link)
+
+
 def never_sent(row: Invoice) -> Step:
     """Cancelled before anything was sent, or after finding that nothing ever arrived."""
     done = replace(row, state=State.VOIDED, due_at=None, intent=None, attempts=0, block=None)
@@ -255,12 +295,9 @@ def out_of_sync(
     xero_updated_at: datetime | None,
 ) -> Step:
     """Both sides changed: nothing is pushed until they agree. Told once per set of differences."""
-    stopped = replace(row, state=State.OUT_OF_SYNC, due_at=None, intent=None, block=why)
-    if (
-        row.state is State.OUT_OF_SYNC
-        and row.block is not None
-        and row.block.message == why.message
-    ):
+    told = f"{OUT_OF_SYNC}/{_digest(row.version, differences)}"
+    stopped = replace(row, state=State.OUT_OF_SYNC, due_at=None, intent=None, block=why, told=told)
+    if row.state is State.OUT_OF_SYNC and row.told == told:
         return Step(stopped, link=link)
     event = OutOfSync(
         **_named(stopped, row.version),
@@ -278,24 +315,41 @@ def out_of_sync(
         ),
         message=why.message,
         hint=why.hint,
+        kind=conflict_kind(link),
     )
     note = Note("out_of_sync", why.message, why.code, row.version)
     return _published(stopped, (event,), (note,), link)
+
+
+def conflict_kind(link: Link) -> str:
+    """What stands between the two versions: edits, or that Xero's was withdrawn."""
+    if link.observed.get(STATUS) != WITHDRAWN:
+        return "edited"
+    return "deleted_in_xero" if link.xero_status == "DELETED" else "voided_in_xero"
+
+
+def _digest(version: int, differences: Sequence[FieldDifference]) -> str:
+    seen = [version, [[each.field, each.base, each.pipeline, each.xero] for each in differences]]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
 
 
 def _short(value: str | None) -> str | None:
     return value if value is None else value[:_LONGEST_VALUE]
 
 
-def resumed(row: Invoice, link: Link, by: str) -> Step:
-    """Both sides agree again; what follows (a push, or rest) is for the caller to add."""
+def resumed(row: Invoice, link: Link, by: str, adopt: ObservedInvoice | None = None) -> Step:
+    """Both sides agree again; what follows (a push, or rest) is for the caller to add.
+
+    ``adopt`` is the invoice as Xero has it, for Pipeline to take over.
+    """
     event = SyncResumed(
         **_named(row, row.version),
         tenant_id=link.tenant_id,
         xero_invoice_id=link.xero_invoice_id,
         resolved_by=by,
+        invoice=adopt,
     )
-    note = Note("sync_resumed", "Pipeline and Xero agree again", version=row.version)
+    note = Note("sync_resumed", _RESUMED.get(by, _RESUMED_ALONE), version=row.version)
     return _published(replace(row, block=None), (event,), (note,), link)
 
 

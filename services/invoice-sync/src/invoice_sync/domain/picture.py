@@ -21,6 +21,7 @@ class Picture:
         ours: The same in Xero's words, open opinions filled.
         plan: What the comparison says to do.
         differences: Every field on which both sides differ.
+        resolved_by: Whose hand it is, should a conflict end with this.
     """
 
     row: Invoice
@@ -29,6 +30,7 @@ class Picture:
     ours: Snapshot
     plan: Plan
     differences: tuple[FieldDifference, ...]
+    resolved_by: str
 
     @property
     def fingerprint(self) -> str:
@@ -39,8 +41,13 @@ class Picture:
             self.link.observed.get(three_way.STATUS),
             [[each.field, each.base, each.pipeline, each.xero] for each in self.differences],
         ]
-        canonical = json.dumps(seen, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+        return fingerprint_of(seen)
+
+
+def fingerprint_of(seen: object) -> str:
+    """What names a picture: any other one has another name."""
+    canonical = json.dumps(seen, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def picture_of(
@@ -74,6 +81,7 @@ def picture_of(
         three_way.with_opinions(ours, link.base, observed),
         compared.plan,
         compared.differences,
+        "pipeline_change" if row.synced_version != row.version else "xero_change",
     )
 
 

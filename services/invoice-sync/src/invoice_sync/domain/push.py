@@ -21,6 +21,9 @@ _HEAD = {
     "currency": "CurrencyCode",
     "amounts_are": "LineAmountTypes",
 }
+# What Xero still lets change once something is paid or credited ("Invoices").
+_CHANGEABLE_HEAD = frozenset({"invoice_number", "reference", "due_date", "contact"})
+_CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
 _OF_FORMER_AMOUNT = frozenset({"DiscountRate", "DiscountAmount", "TaxAmount"})
 
 
@@ -46,6 +49,11 @@ class Push:
     def changed(self) -> frozenset[str]:
         """What is to change in Xero."""
         return merging.changed(self.link.observed, self.target) - {TOTAL}
+
+
+def changeable(path: str) -> bool:
+    """Whether Xero still lets this field change once something is paid or credited."""
+    return path in _CHANGEABLE_HEAD or path.endswith(_CHANGEABLE_OF_LINES)
 
 
 def void_element(link: Link) -> dict[str, Any]:

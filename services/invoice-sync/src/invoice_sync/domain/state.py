@@ -125,6 +125,26 @@ class Link:
     """The same moment in Xero's words: trimmed, with Xero's defaults filled in."""
     observed: Snapshot
     observed_at: datetime
+    is_paid: bool = False
+    """Whether something was paid or credited when last seen, so that Xero lets little of it change."""
+    xero_updated_at: datetime | None = None
+    """Xero's own time of the state last seen."""
+
+
+class Keep(StrEnum):
+    """Whose version of an invoice in conflict is to stand."""
+
+    PIPELINE = "pipeline"
+    XERO = "xero"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A person's choice, and the picture it was made of."""
+
+    keep: Keep
+    fingerprint: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from invoice_sync.domain import (
     mapping,
     merging,
     picture,
+    resolution,
     taxes,
     three_way,
 )
@@ -19,15 +20,11 @@ from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.picture import Picture
 from invoice_sync.domain.plan import Stop, by_codes, read_body, sent_body
-from invoice_sync.domain.push import Push, update_element, void_element
-from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
+from invoice_sync.domain.push import Push, changeable, update_element, void_element
+from invoice_sync.domain.state import Choice, Invoice, Keep, Link, Operation, State, Step
 from invoice_sync.domain.three_way import TOTAL, Plan, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
-
-# What Xero still lets change once something is paid or credited ("Invoices").
-_CHANGEABLE_HEAD = frozenset({"invoice_number", "reference", "due_date", "contact"})
-_CHANGEABLE_OF_LINES = (": description", ": account_code", ": tracking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     seen: confirm.Seen | None,
     settings: mapping.WriteSettings,
     terms: codes.Terms,
+    choice: Choice | None = None,
 ) -> Step | Change:
     """Decide on an invoice that is, or was, in Xero.
 
@@ -62,6 +60,7 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
         seen: The invoice as Xero just showed it; None when Xero has it no more.
         settings: What a payload needs besides.
         terms: What Pipeline's codes are called in Xero, and which of them Xero has.
+        choice: What a person last chose of it; it takes effect only on the very picture that was seen.
     """
     is_void = row.operation is Operation.VOID
     if seen is None and is_void:
@@ -69,11 +68,18 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     body = read_body(row.desired)
     if body is None:
         return lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR))
+    if seen is None and resolution.accepts_gone(row, choice):
+        return resolution.accepted_as_gone(row, link)
     if seen is None:
         gone = block(ProblemCode.INVOICE_GONE_FROM_XERO, invoice_number=link.xero_number)
         return lifecycle.failed(row, gone)
-    ours = taxes.told_anew(taxes.for_xero(body, terms, row.number_prefix or ""), link.agreed, terms)
-    verdict = judge(row, link, ours, contact_id, seen)
+    ours = in_xeros_form(row, link, body, terms)
+    found = look(row, link, ours, contact_id, seen)
+    if choice is not None and choice.fingerprint == found.fingerprint:
+        if choice.keep is Keep.XERO:
+            return resolution.accepted(found, seen)
+        found, ours = _forced(found, ours, contact_id)
+    verdict = judge(found, seen)
     if not isinstance(verdict, Push):
         return verdict
     sent = sent_body(body, ours)
@@ -166,10 +172,16 @@ def _holds(
     return is_there and is_all and not confirm.wrong_total(target, wanted, observed)
 
 
-def judge(
+def in_xeros_form(row: Invoice, link: Link, body: InvoiceBody, terms: codes.Terms) -> InvoiceBody:
+    """The invoice as it is to be in Xero: by Xero's codes and tax rates."""
+    ours = taxes.for_xero(body, terms, row.number_prefix or "")
+    return taxes.told_anew(ours, link.agreed, terms)
+
+
+def look(
     row: Invoice, link: Link, body: InvoiceBody, contact_id: str | None, seen: confirm.Seen
-) -> Step | Push:
-    """Judge an invoice that is in Xero.
+) -> Picture:
+    """The picture of an invoice that is in Xero.
 
     Args:
         row: The invoice, locked.
@@ -178,16 +190,34 @@ def judge(
         contact_id: The customer's contact now; None when it is mapped no more.
         seen: The invoice as Xero just showed it.
     """
-    observed = mapping.xero_snapshot(seen.invoice, link.line_item_ids)
-    if row.operation is Operation.VOID and observed[three_way.STATUS] == three_way.WITHDRAWN:
-        return confirm.voided(row, seen, link)
     now_seen = replace(
         link,
         observed_at=seen.now,
         xero_status=seen.invoice.status or link.xero_status,
         xero_number=seen.invoice.invoice_number or link.xero_number,
+        is_paid=seen.is_paid,
+        xero_updated_at=seen.invoice.updated_at,
     )
-    found = picture.picture_of(row, now_seen, body, contact_id, observed)
+    observed = mapping.xero_snapshot(seen.invoice, link.line_item_ids)
+    return picture.picture_of(row, now_seen, body, contact_id, observed)
+
+
+def _forced(
+    found: Picture, body: InvoiceBody, contact_id: str | None
+) -> tuple[Picture, InvoiceBody]:
+    """The picture in which all of Pipeline's version is its change, because a person chose it."""
+    link, named = resolution.forced(found, body)
+    again = picture.picture_of(found.row, link, named, contact_id, found.link.observed)
+    return replace(again, resolved_by=lifecycle.PERSON), named
+
+
+def judge(found: Picture, seen: confirm.Seen) -> Step | Push:
+    """Judge an invoice that is in Xero by its picture, and the circumstances in which it was seen."""
+    row = found.row
+    if row.operation is Operation.VOID and found.link.observed[three_way.STATUS] == (
+        three_way.WITHDRAWN
+    ):
+        return confirm.voided(row, seen, found.link)
     match found.plan:
         case Plan.IN_SYNC:
             return _in_sync(found, seen)
@@ -206,17 +236,21 @@ def judge(
 def _conflict(
     found: Picture, differences: Sequence[three_way.FieldDifference], seen: confirm.Seen
 ) -> Step:
-    told = confirm.conflict_block(found.link.xero_number, differences)
+    number, status = found.link.xero_number, found.link.xero_status
+    told = confirm.conflict_block(number, differences)
+    if found.link.observed.get(three_way.STATUS) == three_way.WITHDRAWN:
+        told = confirm.withdrawn_block(number, status)
     return lifecycle.out_of_sync(found.row, found.link, differences, told, seen.invoice.updated_at)
 
 
 def _in_sync(found: Picture, seen: confirm.Seen) -> Step:
     agreed = replace(found.link, agreed=found.wanted, base=found.link.observed)
-    return _at_rest(found.row, agreed, seen)
+    return _at_rest(found, agreed, seen)
 
 
-def _at_rest(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
-    first = _resumed(row, link)
+def _at_rest(pictured: Picture, link: Link, seen: confirm.Seen) -> Step:
+    row = pictured.row
+    first = _resumed(pictured, link)
     if row.synced_version == row.version:
         rest = replace(first.row, state=State.SYNCED, due_at=None, attempts=0, block=None)
         return Step(rest, first.events, first.notes, link)
@@ -224,12 +258,11 @@ def _at_rest(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
     return lifecycle.then(first, lifecycle.synced(first.row, found, row.version, seen.now))
 
 
-def _resumed(row: Invoice, link: Link) -> Step:
-    """SyncResumed, if there was a conflict; by whose hand is told by which side moved since."""
-    if row.state is not State.OUT_OF_SYNC:
-        return Step(row)
-    by = "pipeline_change" if row.synced_version != row.version else "xero_change"
-    return lifecycle.resumed(row, link, by)
+def _resumed(found: Picture, link: Link) -> Step:
+    """SyncResumed, if there was a conflict."""
+    if found.row.state is not State.OUT_OF_SYNC:
+        return Step(found.row)
+    return lifecycle.resumed(found.row, link, found.resolved_by)
 
 
 def _kept(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
@@ -244,21 +277,16 @@ def _kept(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
 def _write(found: Picture, target: Snapshot, seen: confirm.Seen) -> Step | Push:
     """What is still to be written of Pipeline's side; where that is nothing, the invoice rests as it is."""
     row, link = found.row, found.link
-    is_paid = bool(seen.invoice.amount_paid or seen.invoice.amount_credited)
-    push = Push(_resumed(row, link), link, seen.invoice, target, is_paid)
+    push = Push(_resumed(found, link), link, seen.invoice, target, seen.is_paid)
     if not push.changed:
         if wrong := confirm.wrong_total(target, found.wanted, link.observed):
             return _conflict(found, wrong, seen)
         merged = confirm.merged_link(found.wanted, found.ours, link, target)
-        rest = _at_rest(row, merged, seen)
+        rest = _at_rest(found, merged, seen)
         kept = merging.changed(found.ours, target) - {TOTAL}
         told = confirm.kept_from_xero(kept, found.wanted, link.observed)
         return lifecycle.with_note(rest, "merged", told) if kept else rest
-    if is_paid and not all(_changeable(path) for path in push.changed):
+    if seen.is_paid and not all(changeable(path) for path in push.changed):
         paid = block(ProblemCode.INVOICE_HAS_PAYMENT, invoice_number=link.xero_number)
         return replace(lifecycle.failed(row, paid), link=link)
     return push
-
-
-def _changeable(path: str) -> bool:
-    return path in _CHANGEABLE_HEAD or path.endswith(_CHANGEABLE_OF_LINES)

@@ -4,17 +4,19 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from invoice_sync.domain.resolution import Conflict
 from invoice_sync.domain.state import State
 from invoice_sync.explain_sync import Explanation, explain_sync
 from invoice_sync.handlers.access import Reader, Writer, deps_of, name_of
 from invoice_sync.handlers.views import (
     CauseView,
-    DifferenceView,
+    ConflictView,
     InXeroView,
     RetryView,
     SyncView,
     TimelineView,
 )
+from invoice_sync.resolve_conflict import find_conflict
 from invoice_sync.retry_sync import retry_invoice
 from pipeline_contracts.fields import Id
 from pipeline_service_defaults.problems import Problem
@@ -36,8 +38,9 @@ async def get_sync(request: Request, account_id: Id, invoice_id: Id, _: Reader) 
     async with deps.pool.acquire() as conn:
         found = await explain_sync(conn, account_id, invoice_id, deps.xero_web_url)
     if found is None:
-        raise _no_invoice()
-    return _view(found)
+        raise no_invoice()
+    _invoice, conflict = await find_conflict(deps, account_id, invoice_id)
+    return _view(found, conflict)
 
 
 @router.post(
@@ -51,7 +54,7 @@ async def post_retry(request: Request, account_id: Id, invoice_id: Id, caller: W
     """A failure starts afresh, a conflict is compared again, a write of unknown outcome is looked into."""
     state = await retry_invoice(deps_of(request), account_id, invoice_id, name_of(caller))
     if state is None:
-        raise _no_invoice()
+        raise no_invoice()
     if state in {State.SYNCED, State.VOIDED}:
         raise Problem(
             409,
@@ -64,7 +67,8 @@ async def post_retry(request: Request, account_id: Id, invoice_id: Id, caller: W
     return RetryView(released=1)
 
 
-def _no_invoice() -> Problem:
+def no_invoice() -> Problem:
+    """The answer about an invoice that this account does not have."""
     return Problem(
         404,
         "INVOICE_UNKNOWN",
@@ -74,8 +78,9 @@ def _no_invoice() -> Problem:
     )
 
 
-def _view(found: Explanation) -> SyncView:
+def _view(found: Explanation, conflict: Conflict | None) -> SyncView:
     invoice, link, cause = found.invoice, found.link, found.cause
+    decision = ConflictView.of(conflict) if conflict else None
     return SyncView(
         account_id=invoice.account_id,
         invoice_id=invoice.invoice_id,
@@ -104,10 +109,8 @@ def _view(found: Explanation) -> SyncView:
             deep_link=found.deep_link or "",
             observed_at=link.observed_at,
         ),
-        differences=[
-            DifferenceView(field=each.field, base=each.base, pipeline=each.pipeline, xero=each.xero)
-            for each in found.differences
-        ],
+        differences=decision.differences if decision else [],
+        conflict=decision,
         timeline=[
             TimelineView(
                 at=entry.at,

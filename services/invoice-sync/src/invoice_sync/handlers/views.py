@@ -1,9 +1,11 @@
 """What the HTTP interface answers with."""
 
 from datetime import datetime
+from typing import Literal, Self
 
 from pydantic import BaseModel, Field
 
+from invoice_sync.domain.resolution import Conflict
 from pipeline_contracts.money import Money
 
 
@@ -40,6 +42,52 @@ class DifferenceView(BaseModel):
     xero: str | None
 
 
+class OptionView(BaseModel):
+    """One side to choose."""
+
+    keep: Literal["pipeline", "xero"]
+    allowed: bool = Field(description="Whether it can be chosen.")
+    why_not: str | None = Field(description="Why it cannot be chosen.")
+    follows: str = Field(
+        description="What follows from it; where it cannot be chosen, the next step."
+    )
+
+
+class ConflictView(BaseModel):
+    """What a person may decide."""
+
+    kind: str = Field(
+        description="`edited` on both sides; `voided_in_xero`, `deleted_in_xero`, `gone_from_xero`; or "
+        "`refused_by_xero`: Xero takes Pipeline's change no more."
+    )
+    fingerprint: str = Field(description="Names what is shown here; given back with the choice.")
+    differences: list[DifferenceView] = Field(description="Where both sides differ.")
+    choices: list[OptionView]
+
+    @classmethod
+    def of(cls, found: Conflict) -> Self:
+        """The view of a conflict."""
+        return cls(
+            kind=found.kind,
+            fingerprint=found.fingerprint,
+            differences=[
+                DifferenceView(
+                    field=each.field, base=each.base, pipeline=each.pipeline, xero=each.xero
+                )
+                for each in found.differences
+            ],
+            choices=[
+                OptionView(
+                    keep=each.keep.value,
+                    allowed=each.allowed,
+                    why_not=each.why_not,
+                    follows=each.follows,
+                )
+                for each in found.options
+            ],
+        )
+
+
 class TimelineView(BaseModel):
     """One thing that happened to the invoice."""
 
@@ -74,6 +122,9 @@ class SyncView(BaseModel):
     in_xero: InXeroView | None = Field(description="Its counterpart in Xero, once there is one.")
     differences: list[DifferenceView] = Field(
         description="Where both sides differ, while out of sync."
+    )
+    conflict: ConflictView | None = Field(
+        None, description="What a person may decide, where there is anything: see `…/sync/resolve`."
     )
     timeline: list[TimelineView] = Field(
         description="What happened, oldest first; the newest 200 entries."
