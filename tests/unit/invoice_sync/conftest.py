@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from invoice_sync.domain.mapping import WriteSettings
-from invoice_sync.domain.state import Account, Invoice, Operation, State
+from invoice_sync.domain.plan import Known, decide
+from invoice_sync.domain.state import Account, ContactMapping, Invoice, Operation, State
 from pipeline_contracts.invoice import InvoiceCreated, InvoiceLine
 
 
@@ -76,3 +77,15 @@ def account():
 @pytest.fixture
 def settings():
     return WriteSettings("https://app.pipeline.example/", "200")
+
+
+@pytest.fixture
+def decide_on(account, settings, now):
+    """What is decided on a new invoice under given terms; its customer has a contact."""
+    contact = ContactMapping("acc-1", "tenant-1", "cust-1", "contact-1", "Customer", "t")
+
+    def of(invoice, terms):
+        known = Known(account, {"cust-1": contact}, {}, {}, settings, terms, now)
+        return decide(row(desired=invoice.model_dump_json()), known)
+
+    return of

@@ -9,7 +9,7 @@ from invoice_sync.domain import codes
 from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.codes import CodeKind, CodeList, CodeListing, Standing, Terms
-from invoice_sync.domain.plan import Reread, Stop, by_codes
+from invoice_sync.domain.plan import Create, Reread, Stop
 from invoice_sync.domain.state import State
 from pipeline_contracts.problems import ProblemCode
 
@@ -169,11 +169,11 @@ def test_the_default_tax_is_for_invoices_whose_total_has_tax(
         (timedelta(hours=1), timedelta(minutes=1), Standing.UNREADABLE),
     ],
 )
-def test_only_a_fresh_list_is_believed(row_of, body_of, line_of, now, read, tried, standing):
+def test_only_a_fresh_list_is_believed(decide_on, body_of, line_of, now, read, tried, standing):
     known = terms(now, read=now - read, tried=now - tried)
     body = body_of(lines=[line_of(account_code="999")])
     assert known.lists[CodeKind.ACCOUNT].standing(now) is standing
-    decided = by_codes(row_of(), body, known, now)
+    decided = decide_on(body, known)
     match standing:
         case Standing.FRESH:
             assert isinstance(decided, Stop)
@@ -182,7 +182,7 @@ def test_only_a_fresh_list_is_believed(row_of, body_of, line_of, now, read, trie
         case Standing.OLD:
             assert decided == Reread(CodeKind.ACCOUNT)
         case Standing.UNREADABLE:
-            assert decided is None
+            assert isinstance(decided, Create)
 
 
 def test_what_xero_refused_waits_for_the_code_it_named_or_for_all_of_the_kind(

@@ -12,7 +12,7 @@ from invoice_sync.domain import taxes
 from invoice_sync.domain.account_settings import AccountSettings
 from invoice_sync.domain.codes import CodeKind, CodeList, Terms
 from invoice_sync.domain.mapping import desired_snapshot, line_field
-from invoice_sync.domain.plan import Reread, Stop, by_codes
+from invoice_sync.domain.plan import Create, Reread, Stop
 from invoice_sync.domain.rounding import CENT, LineFigures, carried_cents, line_amount, tax_on_top
 from pipeline_contracts.problems import ProblemCode
 
@@ -172,10 +172,10 @@ def test_where_tax_adds_nothing_to_the_total_no_cent_is_carried(guitars, now, ki
     assert taxes.for_xero(body, terms(now), "") is body
 
 
-def test_anything_larger_is_named_to_the_cent_by_a_fresh_list(guitars, row_of, now):
+def test_anything_larger_is_named_to_the_cent_by_a_fresh_list(guitars, decide_on, now):
     body = guitars(total="88.00")
     known = terms(now)
-    stopped = by_codes(row_of(), body, known, now)
+    stopped = decide_on(body, known)
     assert isinstance(stopped, Stop)
     found = stopped.step.row.block
     assert found.code == ProblemCode.TOTAL_MISMATCH
@@ -183,12 +183,12 @@ def test_anything_larger_is_named_to_the_cent_by_a_fresh_list(guitars, row_of, n
     assert "87.74 (a difference of 0.26)" in found.message
 
 
-def test_an_old_list_is_read_again_and_an_unreadable_one_leaves_it_to_xero(guitars, row_of, now):
+def test_an_old_list_is_read_again_and_an_unreadable_one_leaves_it_to_xero(guitars, decide_on, now):
     body, hour = guitars(total="88.00"), timedelta(hours=1)
-    assert by_codes(row_of(), body, terms(now, age=hour, tried=hour), now) == Reread(CodeKind.TAX)
-    assert by_codes(row_of(), body, terms(now, age=hour), now) is None
+    assert decide_on(body, terms(now, age=hour, tried=hour)) == Reread(CodeKind.TAX)
+    assert isinstance(decide_on(body, terms(now, age=hour)), Create)
     # What fits by an old list is not read again.
-    assert by_codes(row_of(), guitars(), terms(now, age=hour, tried=hour), now) is None
+    assert isinstance(decide_on(guitars(), terms(now, age=hour, tried=hour)), Create)
 
 
 def test_a_line_whose_tax_was_named_before_names_it_again(guitars, now):

@@ -22,6 +22,7 @@ from invoice_sync.handlers import (
     contact_mappings,
     failures,
     imports,
+    preview,
     reconciliations,
     resolve,
     summary,
@@ -92,6 +93,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     )
     api.include_router(sync_status.router)
     api.include_router(resolve.router)
+    api.include_router(preview.router)
     api.include_router(failures.router)
     api.include_router(summary.router)
     api.include_router(contact_mappings.router)

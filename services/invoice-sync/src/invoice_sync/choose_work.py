@@ -316,7 +316,7 @@ async def _invoices(
     conn: Connection, deps: Deps, account: Account, kind: Kind, now: datetime
 ) -> Work:
     rows = await invoices.lock_due_of(conn, account.account_id, kind, limit=deps.batch_size)
-    known = await _known(conn, deps, account, rows, now)
+    known = await known_around(conn, deps, account, rows, now)
     decisions = [decide(row, known) for row in rows]
     if kinds := frozenset(each.kind for each in decisions if isinstance(each, Reread)):
         return ReadCodes(account, kinds)
@@ -330,9 +330,10 @@ async def _invoices(
     return CompareInXero(account, tuple(compares)) if compares else LookOn()
 
 
-async def _known(
+async def known_around(
     conn: Connection, deps: Deps, account: Account, rows: Sequence[Invoice], now: datetime
 ) -> Known:
+    """What decides on these invoices beside themselves, read and not changed."""
     account_id, tenant_id = account.account_id, account.tenant_id or ""
     terms = await codes.terms_of(conn, account_id, tenant_id, deps.write.default_account_code)
     customer_ids = sorted({row.customer_id for row in rows if row.customer_id is not None})

@@ -206,7 +206,7 @@ async def _decide(
     terms = await terms_of(conn, deps, account, list(links.values()))
     choices = await resolutions.choices_of(conn, account.account_id, invoice_ids)
     return [
-        _decision(
+        decision_on(
             deps,
             account,
             row,
@@ -261,7 +261,7 @@ async def terms_of(conn: Connection, deps: Deps, account: Account, links: Sequen
     return await codes.terms_of(conn, account.account_id, tenant_id, default)
 
 
-def _decision(
+def decision_on(
     deps: Deps,
     account: Account,
     row: Invoice,
@@ -272,6 +272,7 @@ def _decision(
     now: datetime,
     choice: Choice | None,
 ) -> Step | Change:
+    """What becomes of an invoice by what was read of it; nothing is recorded."""
     if read.error is not None:
         found = trouble.of(read.error, count=row.attempts + 1, chance=deps.chance())
         until = now + (found.pause or trouble.LOOK_AGAIN)

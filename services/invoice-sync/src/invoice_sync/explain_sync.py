@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from invoice_sync.domain.blocks import block, mover_of
+from invoice_sync.domain.blocks import block, contact_pending, mover_of
 from invoice_sync.domain.plan import unconnected
 from invoice_sync.domain.state import Account, Block, Invoice, Link, State
 from invoice_sync.store import accounts, invoice_links, invoices, timeline
 from invoice_sync.store.timeline import TimelineEntry
-from pipeline_contracts.problems import Mover, ProblemCode
+from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_xero.queries import invoice_link
 
@@ -80,19 +80,11 @@ def _cause(invoice: Invoice, account: Account, now: datetime) -> tuple[State, Ca
     if invoice.block is not None:
         return state, _named(invoice.block)
     if state is State.WAITING_FOR_CONTACT:
-        making = Block(
-            "CONTACT_PENDING",
-            "The customer's contact is being created in Xero.",
-            "Nothing to do: the invoice follows by itself.",
-            retryable=True,
-        )
-        return state, Cause(making, Mover.SYSTEM)
+        return state, _named(contact_pending())
     return state, None
 
 
 def _named(why: Block) -> Cause:
-    if why.code == "OUT_OF_SYNC":
-        return Cause(why, Mover.BOOKKEEPER)
     return Cause(why, mover_of(why.code))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from invoice_sync.deps import Deps
+from pipeline_xero.client import Lane
 from pipeline_xero.queries import can_be_listed, invoice_numbers, where_text
 from pipeline_xero.wire import elements
 
@@ -13,9 +14,20 @@ _PAGE = 1_000
 
 
 async def find_by_number(
-    deps: Deps, account_id: str, tenant_id: str, numbers: Sequence[str]
+    deps: Deps,
+    account_id: str,
+    tenant_id: str,
+    numbers: Sequence[str],
+    lane: Lane | None = None,
 ) -> list[Mapping[str, Any]]:
     """Every invoice Xero has under these numbers, with lines. Numbers a list cannot carry are asked for singly.
+
+    Args:
+        deps: What the verbs share.
+        account_id: The account.
+        tenant_id: The organisation that is meant.
+        numbers: The numbers as they would be in Xero.
+        lane: Whose turn the calls are; this service's own if not named.
 
     Raises:
         XeroError: Xero could not be asked.
@@ -39,7 +51,7 @@ async def find_by_number(
                 "unitdp": "4",
             }
             reply = await deps.gateway.get(
-                account_id, "Invoices", params=params, tenant_id=tenant_id
+                account_id, "Invoices", params=params, tenant_id=tenant_id, lane=lane
             )
             shown = elements(reply.json(), "Invoices")
             found += shown

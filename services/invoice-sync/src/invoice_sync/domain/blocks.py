@@ -34,8 +34,24 @@ def never_connected() -> Block:
     )
 
 
+def contact_pending() -> Block:
+    """The block of an invoice whose customer's contact is being made: nothing anybody would have to do."""
+    return Block(
+        "CONTACT_PENDING",
+        "The customer's contact is being created in Xero.",
+        "Nothing to do: the invoice follows by itself.",
+        retryable=True,
+    )
+
+
+# Causes that are no problems of an invoice: one passes by itself, the other is two people's work.
+_NO_PROBLEMS = {"CONTACT_PENDING": Mover.SYSTEM, "OUT_OF_SYNC": Mover.BOOKKEEPER}
+
+
 def mover_of(code: str) -> str:
     """Whose move a code is; a code no release knows any more is for support."""
+    if code in _NO_PROBLEMS:
+        return _NO_PROBLEMS[code]
     try:
         return PROBLEMS[ProblemCode(code)].mover
     except (ValueError, KeyError):

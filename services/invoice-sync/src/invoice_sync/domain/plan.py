@@ -73,39 +73,96 @@ class Known:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An invoice as Pipeline wants it, and as it would be in Xero."""
+
+    body: InvoiceBody
+    ours: InvoiceBody
+    """In Xero's codes, its number with its prefix, the cents carried."""
+    number_prefix: str
+    is_linked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Something in an invoice's way: the step that records it, and which of Xero's lists says so."""
+
+    step: Step
+    by_list: codes.CodeKind | None = None
+
+    def standing(self, known: Known) -> codes.Standing:
+        """How far it may be believed: what no list says is certain."""
+        if self.by_list is None:
+            return codes.Standing.FRESH
+        return known.terms.lists[self.by_list].standing(known.now)
+
+
 def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one return per cause, in their order
     """Decide on one invoice. The order of the checks is the order in which causes are told."""
-    if elsewhere := _elsewhere(row, known):
-        return Stop(elsewhere)
-    has_link = row.invoice_id in known.links
-    if has_link and row.is_settled and row.synced_version == row.version:
+    if stays := elsewhere(row, known):
+        return Stop(stays)
+    if rests(row, known):
         return Compare(row)
+    is_linked = row.invoice_id in known.links
     if row.operation is Operation.VOID:
         # Unsent and cancelled: there is nothing for Xero to hear of.
-        return Compare(row) if has_link else Stop(lifecycle.never_sent(row))
-    if row.void_version is not None:
-        return Stop(lifecycle.failed(row, block(ProblemCode.UPDATE_AFTER_VOID)))
+        return Compare(row) if is_linked else Stop(lifecycle.never_sent(row))
+    draft = draft_of(row, known)
+    if draft is None:
+        return Stop(lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR)))
+    for found in objections(row, draft, known):
+        match found.standing(known):
+            case codes.Standing.FRESH:
+                return Stop(found.step)
+            case codes.Standing.OLD if found.by_list is not None:
+                return Reread(found.by_list)
+            case _:
+                continue
+    return Compare(row) if is_linked else create_of(row, draft, known)
+
+
+def rests(row: Invoice, known: Known) -> bool:
+    """Whether this version is in Xero already, so that being due only means to look at it there again."""
+    return row.invoice_id in known.links and row.is_settled and row.synced_version == row.version
+
+
+def draft_of(row: Invoice, known: Known) -> Draft | None:
+    """The invoice as it would be in Xero; None if what is stored cannot be read."""
     body = read_body(row.desired)
     if body is None:
-        return Stop(lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR)))
-    if not has_link and (too_early := _before_start(row, body, known.terms.settings.start_date)):
-        return Stop(too_early)
-    prefix = _number_prefix(row, known.terms.settings, has_link=has_link)
-    ours = taxes.for_xero(body, known.terms, prefix)
-    if findings := validate.check(ours):
-        return Stop(lifecycle.failed(row, block(findings[0].code, **findings[0].facts)))
-    if not has_link and (stopped := by_codes(row, body, known.terms, known.now)):
-        return stopped
-    contact = known.mappings.get(body.customer_id)
+        return None
+    is_linked = row.invoice_id in known.links
+    prefix = _number_prefix(row, known.terms.settings, has_link=is_linked)
+    return Draft(body, taxes.for_xero(body, known.terms, prefix), prefix, is_linked)
+
+
+def objections(row: Invoice, draft: Draft, known: Known) -> Iterator[Objection]:
+    """Everything in the invoice's way before Xero is asked, in the order in which causes are told."""
+    if row.void_version is not None:
+        yield Objection(lifecycle.failed(row, block(ProblemCode.UPDATE_AFTER_VOID)))
+    start = known.terms.settings.start_date
+    if not draft.is_linked and (too_early := _before_start(row, draft.body, start)):
+        yield Objection(too_early)
+    for finding in validate.check(draft.ours):
+        yield Objection(lifecycle.failed(row, block(finding.code, **finding.facts)))
+    if not draft.is_linked:
+        for kind, why in _by_lists(draft.body, known.terms):
+            yield Objection(lifecycle.failed(row, why), kind)
+    customer_id = draft.body.customer_id
+    contact = known.mappings.get(customer_id)
     if contact is None:
-        return Stop(_without_contact(row, body.customer_id, known.customers.get(body.customer_id)))
-    if has_link:
-        return Compare(row)
-    if contact.problem is not None:
+        yield Objection(_without_contact(row, customer_id, known.customers.get(customer_id)))
+    elif contact.problem is not None and not draft.is_linked:
         why = block(ProblemCode(contact.problem), contact=contact.contact_name)
-        return Stop(lifecycle.waits(row, State.WAITING_FOR_CONTACT, why))
-    element = mapping.to_xero(ours, contact.contact_id, known.settings)
-    return Create(row, element, sent_body(body, ours), prefix)
+        yield Objection(lifecycle.waits(row, State.WAITING_FOR_CONTACT, why))
+
+
+def create_of(row: Invoice, draft: Draft, known: Known) -> Create:
+    """The invoice as a new one in Xero; its customer has a contact."""
+    contact = known.mappings[draft.body.customer_id]
+    element = mapping.to_xero(draft.ours, contact.contact_id, known.settings)
+    return Create(row, element, sent_body(draft.body, draft.ours), draft.number_prefix)
 
 
 def _number_prefix(row: Invoice, settings: AccountSettings, *, has_link: bool) -> str:
@@ -120,18 +177,14 @@ def sent_body(body: InvoiceBody, ours: InvoiceBody) -> str | None:
     return None if ours is body else ours.model_dump_json(exclude_none=True)
 
 
-def by_codes(
-    row: Invoice, body: InvoiceBody, terms: codes.Terms, now: datetime
-) -> Stop | Reread | None:
-    """What Xero's lists say to the invoice's codes and its tax; None when it may go. Only a fresh list stops anything."""
+def by_codes(row: Invoice, body: InvoiceBody, terms: codes.Terms, now: datetime) -> Step | None:
+    """What a fresh list of Xero's says to the codes and the tax of an invoice that is there; None when it may go.
+
+    An old list stops none of these: Xero decides.
+    """
     for kind, why in _by_lists(body, terms):
-        match terms.lists[kind].standing(now):
-            case codes.Standing.FRESH:
-                return Stop(lifecycle.failed(row, why))
-            case codes.Standing.OLD:
-                return Reread(kind)
-            case codes.Standing.UNREADABLE:
-                continue
+        if terms.lists[kind].standing(now) is codes.Standing.FRESH:
+            return lifecycle.failed(row, why)
     return None
 
 
@@ -160,7 +213,7 @@ def read_body(desired: str | None) -> InvoiceBody | None:
         return None
 
 
-def _elsewhere(row: Invoice, known: Known) -> Step | None:
+def elsewhere(row: Invoice, known: Known) -> Step | None:
     """What is in another organisation stays there; what never was in Xero goes to the one connected now.
 
     The connector binds an account to another organisation only after a person confirmed it.

@@ -5,11 +5,18 @@ known the difference is known before sending: a cent a line is carried in ``TaxA
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from invoice_sync.domain.codes import CodeKind, Terms, in_xeros_codes
 from invoice_sync.domain.mapping import amounts_are, line_field
-from invoice_sync.domain.rounding import carried_cents, tax_on_top
+from invoice_sync.domain.rounding import (
+    TotalRange,
+    carried_cents,
+    line_amount,
+    possible_totals,
+    tax_on_top,
+)
 from invoice_sync.domain.three_way import Snapshot
 from invoice_sync.domain.validate import Finding, figures_of, total_mismatch
 from pipeline_contracts.invoice import Invoice, InvoiceLine
@@ -62,13 +69,43 @@ def mismatch(body: Invoice, terms: Terms) -> Finding | None:
     return total_mismatch(for_xero(body, terms, ""), terms.tax_rate)
 
 
-def taxes_of(ours: Invoice, terms: Terms) -> Iterator[Decimal | None]:
-    """The tax on each line of an invoice in Xero's codes, where it is known beforehand."""
-    for line in ours.lines:
-        match amounts_are(ours):
-            case "no_tax":
-                yield Decimal(0)
-            case "tax_exclusive":
-                yield tax_on_top(figures_of(line, terms.tax_rate(line)))
-            case _:
-                yield line.tax_amount
+@dataclass(frozen=True, slots=True)
+class LineSum:
+    """How one line comes to its amount in Xero."""
+
+    line: InvoiceLine
+    """In Xero's codes."""
+    amount: Decimal
+    tax: Decimal | None
+    """None where Xero alone knows it."""
+    carried: Decimal
+    """The cent by which its tax differs from Xero's own rounding, so that both totals are equal."""
+
+
+def line_sums(ours: Invoice, body: Invoice, terms: Terms) -> Iterator[LineSum]:
+    """Every line of an invoice as it is to be in Xero.
+
+    Args:
+        ours: The invoice by Xero's codes, with the cents carried.
+        body: The same in Pipeline's words.
+        terms: The account's terms.
+    """
+    kind = amounts_are(ours)
+    for line, wanted in zip(ours.lines, body.lines, strict=True):
+        figures = figures_of(line, terms.tax_rate(line))
+        tax = line.tax_amount
+        if kind == "no_tax":
+            tax = Decimal(0)
+        elif kind == _ON_TOP:
+            tax = tax_on_top(figures)
+        own = tax_on_top(replace(figures, tax_amount=None))
+        carried = Decimal(0)
+        if line.tax_amount is not None and wanted.tax_amount is None and own is not None:
+            carried = line.tax_amount - own
+        yield LineSum(line, line_amount(figures), tax, carried)
+
+
+def range_of(ours: Invoice, terms: Terms) -> TotalRange:
+    """What an invoice in Xero's codes comes to."""
+    figures = [figures_of(line, terms.tax_rate(line)) for line in ours.lines]
+    return possible_totals(figures, amounts_are(ours))

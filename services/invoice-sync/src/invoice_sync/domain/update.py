@@ -19,7 +19,7 @@ from invoice_sync.domain import (
 from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.picture import Picture
-from invoice_sync.domain.plan import Stop, by_codes, read_body, sent_body
+from invoice_sync.domain.plan import by_codes, read_body, sent_body
 from invoice_sync.domain.push import Push, changeable, update_element, void_element
 from invoice_sync.domain.state import Choice, Invoice, Keep, Link, Operation, State, Step
 from invoice_sync.domain.three_way import TOTAL, Plan, Snapshot
@@ -95,8 +95,7 @@ def _by_codes(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) 
     """What stops a push that names codes. An old list stops none: the invoice is in Xero, and Xero decides."""
     if not any(path.startswith("line ") for path in push.changed):
         return None
-    found = by_codes(push.step.row, body, terms, now)
-    return found.step if isinstance(found, Stop) else None
+    return by_codes(push.step.row, body, terms, now)
 
 
 def after_unknown(

@@ -1,12 +1,13 @@
 """What the HTTP interface answers with."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
 from invoice_sync.domain.resolution import Conflict
-from pipeline_contracts.money import Money
+from invoice_sync.domain.three_way import FieldDifference
+from pipeline_contracts.money import Money, Quantity
 
 
 class CauseView(BaseModel):
@@ -41,6 +42,11 @@ class DifferenceView(BaseModel):
     pipeline: str | None
     xero: str | None
 
+    @classmethod
+    def of(cls, found: FieldDifference) -> Self:
+        """The view of a difference."""
+        return cls(field=found.field, base=found.base, pipeline=found.pipeline, xero=found.xero)
+
 
 class OptionView(BaseModel):
     """One side to choose."""
@@ -70,12 +76,7 @@ class ConflictView(BaseModel):
         return cls(
             kind=found.kind,
             fingerprint=found.fingerprint,
-            differences=[
-                DifferenceView(
-                    field=each.field, base=each.base, pipeline=each.pipeline, xero=each.xero
-                )
-                for each in found.differences
-            ],
+            differences=[DifferenceView.of(each) for each in found.differences],
             choices=[
                 OptionView(
                     keep=each.keep.value,
@@ -178,6 +179,86 @@ class SummaryView(BaseModel):
     )
     failed: int = Field(description="Those that were refused and need somebody's help.")
     synced: int = Field(description="Those that are in Xero as they are in Pipeline.")
+
+
+class FindingView(BaseModel):
+    """One check that fails."""
+
+    code: str = Field(description="Stable name of the cause.")
+    message: str = Field(description="The cause in a sentence for the invoice's owner.")
+    hint: str = Field(description="The next step.")
+    whose_move: str = Field(description="As of a cause.")
+    by_xero: bool = Field(
+        description="Whether it is sent all the same and Xero refuses it; otherwise Pipeline stops it before."
+    )
+    is_certain: bool = Field(
+        description="False where it rests on a list of Xero's that is read again before it stops anything, or where "
+        "Xero could not be asked."
+    )
+
+
+class WriteView(BaseModel):
+    """The call to Xero, exactly as it would leave if this invoice went alone."""
+
+    method: str
+    path: str
+    params: dict[str, str]
+    body: Any = Field(description="The body as JSON, for reading.")
+    text: str = Field(description="The body byte for byte: amounts keep their digits here.")
+
+
+class LineSumView(BaseModel):
+    """How one line comes to its amount in Xero: rounded to the cent, tax and all, before lines are summed."""
+
+    line_id: str
+    description: str
+    quantity: Quantity = Field(description="As sent, with four decimals at most.")
+    unit_amount: Quantity = Field(description="As sent, with four decimals at most.")
+    discount_rate: Quantity | None = Field(description="In percent.")
+    account_code: str | None = Field(description="By Xero's name; null is the default account.")
+    tax_type: str | None = Field(description="By Xero's name; null leaves it to Xero.")
+    line_amount: Money = Field(description="Quantity times unit amount less discount, in cents.")
+    tax_amount: Money | None = Field(description="Null where only Xero knows it.")
+    carried: Money = Field(
+        description="The cent by which the tax differs from Xero's own rounding, so that both totals are equal."
+    )
+
+
+class TotalsView(BaseModel):
+    """The totals of both sides."""
+
+    pipeline: Money = Field(description="The total as Pipeline states it.")
+    xero_at_least: Money = Field(description="What the lines come to in Xero, at least …")
+    xero_at_most: Money = Field(description="… and at most: the same where it is known.")
+    difference: Money = Field(
+        description="By how much Pipeline's total is impossible; 0.00 when it fits."
+    )
+    in_xero_now: Money | None = Field(description="The total of the invoice that is in Xero.")
+
+
+class PreviewView(BaseModel):
+    """What is ahead of an invoice. Nothing was sent and nothing recorded."""
+
+    account_id: str
+    invoice_id: str
+    version: int = Field(description="The version that is meant.")
+    state: str = Field(
+        description="Where the invoice stands now; `pending` if it is not published."
+    )
+    ahead: str = Field(
+        description="`create`, `change`, `void`, `nothing` (both agree, or only Xero changed), `stop` (Pipeline stops "
+        "it), `refusal` (Xero will refuse it) or `conflict`."
+    )
+    findings: list[FindingView] = Field(description="Every check that fails, not only the first.")
+    request: WriteView | None = Field(
+        description="What would be sent, were nothing in the way; null when there is nothing to send or no contact."
+    )
+    lines: list[LineSumView]
+    totals: TotalsView | None
+    changed: list[str] = Field(description="The fields a change would touch.")
+    differences: list[DifferenceView] = Field(
+        description="Where both sides differ, for an invoice that is in Xero."
+    )
 
 
 class ContactDifferenceView(BaseModel):
