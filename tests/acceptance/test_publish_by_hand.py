@@ -24,6 +24,16 @@ def test_an_invoice_published_by_hand_arrives_in_xero(stack, xero):
     assert str(invoice.total) == "115.00"
 
 
+def test_a_number_published_twice_is_refused_in_words(stack, xero):
+    first = publish("--number", "HAND-4", "--customer", "Ridgeway Bank", "--amount", "10.00")
+    assert first.returncode == 0, first.stderr
+    again = publish("--number", "HAND-4", "--customer", "Ridgeway Bank", "--amount", "99.00")
+    assert again.returncode == 1
+    assert "inv-HAND-4 was published before and is synced; choose another --number" in again.stderr
+    (invoice,) = [i for i in xero.invoices() if i.number == "HAND-4"]
+    assert str(invoice.total) == "10.00"
+
+
 def test_one_whose_customer_is_unknown_waits_and_says_so(stack):
     ran = publish(
         "--number", "HAND-2", "--customer", f"not {CUSTOMER}", "--amount", "1.00", "--unmapped"
@@ -35,5 +45,7 @@ def test_one_whose_customer_is_unknown_waits_and_says_so(stack):
 def test_rubbish_is_refused_in_words():
     ran = publish("--number", "HAND-3", "--customer", "X", "--amount", "much")
     assert ran.returncode == 1
-    assert "Not published" in ran.stderr
+    assert ran.stderr == (
+        "Not published: --amount is 'much'; give a plain number such as 115.00.\n"
+    )
     assert "Traceback" not in ran.stderr

@@ -69,7 +69,18 @@ async def test_settings_are_read_changed_and_read_by_their_etag(http_of):
     assert (again.status_code, again.json()["version"]) == (200, 2)
     changes = await client.get(f"{root}/settings/changes?limit=1", headers=headers("viewer"))
     assert changes.json()["next_after"] == 1
-    assert changes.json()["changes"][0]["actor"] == "user:u"
+    (first_change,) = changes.json()["changes"]
+    assert first_change["actor"] == "user:u"
+    assert first_change["before"] == body | {"version": 0}
+    assert first_change["after"] == wanted | {"version": 1}
+    mapped = f"{root}/code-mappings/tax/GST"
+    await client.put(mapped, headers=headers("operator"), json={"xero_code": "OUTPUT2"})
+    await client.delete(mapped, headers=headers("operator"))
+    rest = await client.get(f"{root}/settings/changes?after=2", headers=headers("viewer"))
+    assert [(each["before"], each["after"]) for each in rest.json()["changes"]] == [
+        (None, "OUTPUT2"),
+        ("OUTPUT2", None),
+    ]
 
 
 RUBBISH = {

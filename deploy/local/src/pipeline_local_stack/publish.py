@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
@@ -42,17 +43,48 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         asyncio.run(_publish(arguments))
-    except (StackError, ValidationError, InvalidOperation) as error:
+    except (StackError, httpx.HTTPError) as error:
         print(f"Not published: {error}", file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        wrong = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        print(f"Not published: {wrong}.", file=sys.stderr)
         return 1
     return 0
 
 
+def amount_of(text: str) -> Decimal:
+    """The amount a person typed.
+
+    Raises:
+        StackError: It is none.
+    """
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise StackError(f"--amount is {text!r}; give a plain number such as 115.00.")
+    return amount
+
+
+def check_is_new(invoice_id: str, reply: httpx.Response) -> None:
+    """Make sure that invoice-sync has not heard of the invoice: its first version is taken once only.
+
+    Raises:
+        StackError: It has.
+    """
+    if reply.status_code == httpx.codes.OK:
+        raise StackError(
+            f"{invoice_id} was published before and is {reply.json()['state']}; choose another --number."
+        )
+
+
 async def _publish(arguments: argparse.Namespace) -> None:
+    amount = amount_of(arguments.amount)
     stack = read_stack_file()
     account = str(stack["account_id"])
     customer_id = "cust-" + re.sub(r"[^a-z0-9]+", "-", arguments.customer.lower()).strip("-")
-    amount = Decimal(arguments.amount)
     today = datetime.now(UTC).date()
     customer = CustomerCreated(
         account_id=account, customer_id=customer_id, version=1, name=arguments.customer
@@ -78,6 +110,12 @@ async def _publish(arguments: argparse.Namespace) -> None:
         ),
         total=amount,
     )
+    urls = dict(stack["urls"])
+    path = f"/v1/accounts/{account}/invoices/{quote(invoice.invoice_id, safe='')}/sync"
+    url = f"{urls['invoice-sync']}{path}"
+    token = str(stack["admin_session_token"])
+    async with _caller(token) as http:
+        check_is_new(invoice.invoice_id, await http.get(url))
     async with EventPublisher(
         stack["kafka_bootstrap_servers"],
         source="by-hand",
@@ -86,19 +124,19 @@ async def _publish(arguments: argparse.Namespace) -> None:
         if not arguments.unmapped:
             await publisher.publish(customer)
         await publisher.publish(invoice)
-    urls = dict(stack["urls"])
     print(f"Published {invoice.invoice_id}.")
-    await _follow(
-        f"{urls['invoice-sync']}/v1/accounts/{account}/invoices/{invoice.invoice_id}/sync",
-        str(stack["admin_session_token"]),
-    )
+    await _follow(url, token)
+
+
+def _caller(token: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"})
 
 
 async def _follow(url: str, token: str) -> None:
     """Ask invoice-sync until the invoice has come to rest, and print what it says."""
     print(f"Asking GET {url}")
     deadline = time.monotonic() + PATIENCE_SECONDS
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+    async with _caller(token) as http:
         while True:
             reply = await http.get(url)
             found: dict[str, Any] = (

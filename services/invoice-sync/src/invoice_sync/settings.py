@@ -34,9 +34,6 @@ class UpkeepSettings(BaseSettings):
 class InvoiceSyncSettings(ServiceSettings):
     """What invoice-sync needs to know beyond what every service does."""
 
-    http_port: int = Field(
-        8002, ge=0, le=65535, description="TCP port to listen on, 0 for any free one"
-    )
     service_key_file: ReadableFile = Field(
         description="path of this service's Ed25519 private key (PEM), with which it calls the connector"
     )

@@ -1,12 +1,13 @@
 """`GET/PUT …/settings` and `GET …/settings/changes`."""
 
+import json
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from invoice_sync.change_settings import change_settings, etag
+from invoice_sync.change_settings import SETTINGS, change_settings, etag
 from invoice_sync.domain.account_settings import (
     AccountSettings,
     EditPolicy,
@@ -160,9 +161,13 @@ class ChangeView(BaseModel):
     at: datetime
     actor: str
     subject: str = Field(description="`settings`, or the mapped code as `kind:code`.")
-    before: str | None
-    after: str | None
-    hash: str
+    before: dict[str, Any] | str | None = Field(
+        description="The settings, or the code in Xero; null where a code had no other name."
+    )
+    after: dict[str, Any] | str | None
+    hash: str = Field(
+        description="SHA-256 over the hash before it and the change as it was recorded."
+    )
 
 
 class ChangesView(BaseModel):
@@ -235,14 +240,22 @@ async def get_changes(
                 at=each.change.at,
                 actor=each.change.actor,
                 subject=each.change.subject,
-                before=each.change.before,
-                after=each.change.after,
+                before=_told(each.change.subject, each.change.before),
+                after=_told(each.change.subject, each.change.after),
                 hash=each.hash.hex(),
             )
             for each in page
         ],
         next_after=page[-1].change.sequence if len(found) > limit else None,
     )
+
+
+def _told(subject: str, kept: str | None) -> dict[str, Any] | str | None:
+    """One side of a change as a value. It is kept as the text that its hash covers."""
+    if kept is None or subject != SETTINGS:
+        return kept
+    settings: dict[str, Any] = json.loads(kept)
+    return settings
 
 
 def _version(if_match: str | None) -> int:
