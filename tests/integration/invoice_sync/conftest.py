@@ -395,6 +395,23 @@ def invoice_of():
 
 
 @pytest.fixture
+def envelopes_of():
+    return lambda events: [envelope(event) for event in events]
+
+
+@pytest.fixture
+def customers_of():
+    def make(account_id, customer_ids, *, version):
+        kind = CustomerCreated if version == 1 else CustomerUpdated
+        return [
+            kind(account_id=account_id, customer_id=each, version=version, name=f"Customer {each}")
+            for each in customer_ids
+        ]
+
+    return make
+
+
+@pytest.fixture
 def kinds_of_event():
     return {"updated": InvoiceUpdated, "voided": InvoiceVoided, "created": InvoiceCreated}
 

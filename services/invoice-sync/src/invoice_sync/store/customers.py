@@ -1,6 +1,7 @@
 """Rows of ``customers``: customers of Pipeline, and where each stands on its way to being a contact in Xero."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import asyncpg
 
@@ -13,6 +14,9 @@ _COLUMNS = """
     block_message, block_hint, intent_id, intent_position, unlinked
 """
 
+# Whoever locks several goes by this order, or two who meet would wait for each other. It is Python's of texts, too.
+_ID_ORDER = 'account_id COLLATE "C", customer_id COLLATE "C"'
+
 
 async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
     """Store customers, the highest version winning. What is new is due: it becomes a contact, or changes the one it has."""
@@ -23,6 +27,7 @@ async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
           FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[])
                AS d (account_id, customer_id, version, name, email, phone, tax_number)
           LEFT JOIN accounts a USING (account_id)
+         ORDER BY d.account_id COLLATE "C", d.customer_id COLLATE "C"
         ON CONFLICT (account_id, customer_id) DO UPDATE
            SET version = excluded.version, name = excluded.name, email = excluded.email, phone = excluded.phone,
                tax_number = excluded.tax_number, attempts = 0, updated_at = now(),
@@ -42,24 +47,29 @@ async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
 
 async def lock_due(conn: Connection, account_id: str, *, limit: int) -> list[Customer]:
     """The account's customers that are to become contacts now, locked."""
+    # Chosen by age, but locked in the order of their ids (see `_ID_ORDER`).
     rows = await conn.fetch(
         f"""
-        SELECT {_COLUMNS} FROM customers WHERE account_id = $1 AND due_at <= now()
-         ORDER BY due_at, customer_id LIMIT $2 FOR UPDATE
-        """,  # noqa: S608 - a constant list of columns
+        WITH due AS MATERIALIZED (
+            SELECT account_id, customer_id FROM customers WHERE account_id = $1 AND due_at <= now()
+             ORDER BY due_at, customer_id LIMIT $2)
+        SELECT {_COLUMNS} FROM customers
+         WHERE (account_id, customer_id) IN (SELECT account_id, customer_id FROM due) AND due_at <= now()
+         ORDER BY {_ID_ORDER} FOR UPDATE
+        """,  # noqa: S608 - constants
         account_id,
         limit,
     )
-    return [_customer(row) for row in rows]
+    return [_customer(row) for row in sorted(rows, key=itemgetter("due_at", "customer_id"))]
 
 
 async def lock_of_intent(conn: Connection, intent_id: int) -> list[Customer]:
     """The customers that went out with this intent, in the order of its body, locked."""
     rows = await conn.fetch(
-        f"SELECT {_COLUMNS} FROM customers WHERE intent_id = $1 ORDER BY intent_position FOR UPDATE",  # noqa: S608 - as above
+        f"SELECT {_COLUMNS} FROM customers WHERE intent_id = $1 ORDER BY {_ID_ORDER} FOR UPDATE",  # noqa: S608 - as above
         intent_id,
     )
-    return [_customer(row) for row in rows]
+    return [_customer(row) for row in sorted(rows, key=itemgetter("intent_position"))]
 
 
 async def customers_of(
@@ -112,7 +122,7 @@ async def lock_of(
     rows = await conn.fetch(
         f"""
         SELECT {_COLUMNS} FROM customers
-         WHERE account_id = $1 AND customer_id = ANY($2::text[]) ORDER BY customer_id FOR UPDATE
+         WHERE account_id = $1 AND customer_id = ANY($2::text[]) ORDER BY {_ID_ORDER} FOR UPDATE
         """,  # noqa: S608 - as above
         account_id,
         customer_ids,
@@ -166,11 +176,10 @@ async def unlinked_waiting(conn: Connection, account_id: str, *, limit: int) -> 
 
 async def release_for_policy(conn: Connection, account_id: str) -> None:
     """The account's mapping policy changed: what it left to a person is looked at under the new one."""
-    await conn.execute(
+    await _take_up(
+        conn,
         """
-        UPDATE customers SET due_at = now(), block_code = NULL, attempts = 0, updated_at = now()
-         WHERE account_id = $1 AND block_code = ANY($2::text[])
-           AND NOT unlinked AND due_at IS NULL AND intent_id IS NULL
+        account_id = $1 AND block_code = ANY($2::text[]) AND NOT unlinked AND due_at IS NULL AND intent_id IS NULL
         """,
         account_id,
         ["CUSTOMER_NOT_MAPPED", "CONTACT_AMBIGUOUS", "CONTACT_NAME_TAKEN"],
@@ -179,13 +188,12 @@ async def release_for_policy(conn: Connection, account_id: str) -> None:
 
 async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -> None:
     """Take up the customers that waited for these accounts' connection (those without mapping, failure or write)."""
-    await conn.execute(
+    await _take_up(
+        conn,
         """
-        UPDATE customers c SET due_at = now(), block_code = NULL, attempts = 0
-          FROM accounts a
-         WHERE c.account_id = ANY($1::text[]) AND a.account_id = ANY($1::text[])
-           AND a.account_id = c.account_id AND a.status = 'CONNECTED'
-           AND c.due_at IS NULL AND c.intent_id IS NULL AND c.block_code IN ('NOT_CONNECTED', 'TENANT_CHANGED')
+        account_id = ANY($1::text[]) AND block_code IN ('NOT_CONNECTED', 'TENANT_CHANGED')
+        AND due_at IS NULL AND intent_id IS NULL
+        AND EXISTS (SELECT FROM accounts a WHERE a.account_id = ANY($1::text[]) AND a.account_id = c.account_id AND a.status = 'CONNECTED')
         """,
         account_ids,
     )
@@ -199,15 +207,27 @@ async def retry(
     customer_id: str | None = None,
 ) -> None:
     """Try again to make contacts of customers that were refused: those of one cause, or one customer."""
-    await conn.execute(
+    await _take_up(
+        conn,
         """
-        UPDATE customers SET due_at = now(), block_code = NULL, attempts = 0, updated_at = now()
-         WHERE account_id = $1 AND (block_code = $2 OR customer_id = $3)
-           AND block_code IS NOT NULL AND due_at IS NULL AND intent_id IS NULL
+        account_id = $1 AND (block_code = $2 OR customer_id = $3)
+        AND block_code IS NOT NULL AND due_at IS NULL AND intent_id IS NULL
         """,
         account_id,
         code,
         customer_id,
+    )
+
+
+async def _take_up(conn: Connection, condition: str, *args: object) -> None:
+    """Start the customers of a condition afresh, locked first in the order of their ids."""
+    await conn.execute(
+        f"""
+        UPDATE customers SET due_at = now(), block_code = NULL, attempts = 0, updated_at = now()
+         WHERE (account_id, customer_id) IN (
+               SELECT account_id, customer_id FROM customers c WHERE {condition} ORDER BY {_ID_ORDER} FOR UPDATE)
+        """,  # noqa: S608 - constants
+        *args,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import date, datetime
+from operator import itemgetter
 
 import asyncpg
 
@@ -17,6 +18,12 @@ _COLUMNS = """
     tenant_id, generation, attempts, due_at, block_code, block_message, block_hint, block_retryable, xero_errors,
     sequence, intent_id, intent_position, intent_version, synced_version, sent,
     send_alone, told, waits_for, number_prefix
+"""
+
+# Whoever locks several goes by this order, or two who meet would wait for each other. It is Python's of texts, too.
+_ID_ORDER = 'account_id COLLATE "C", invoice_id COLLATE "C"'
+_AFRESH = """
+    state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL, updated_at = now()
 """
 
 # Each is the predicate of the kind's own index.
@@ -50,6 +57,7 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
                AS d (account_id, invoice_id, version, operation, desired, invoice_number, customer_id, currency,
                      total, void_version)
           LEFT JOIN accounts a USING (account_id)
+         ORDER BY d.account_id COLLATE "C", d.invoice_id COLLATE "C"
         ON CONFLICT (account_id, invoice_id) DO UPDATE
            SET version = excluded.version,
                operation = excluded.operation,
@@ -82,17 +90,27 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
 
 async def lock_due(conn: Connection, account_id: str, *, limit: int) -> list[Invoice]:
     """The account's invoices whose time has come, longest waiting first, locked."""
+    return await _lock_due(conn, account_id, "true", limit)
+
+
+async def _lock_due(conn: Connection, account_id: str, condition: str, limit: int) -> list[Invoice]:
+    # Chosen by age, but locked in the order of their ids (see `_ID_ORDER`).
     rows = await conn.fetch(
         f"""
-        SELECT {_COLUMNS} FROM invoices
-         WHERE account_id = $1 AND due_at <= now()
-         ORDER BY due_at, ordinal LIMIT $2
+        WITH due AS MATERIALIZED (
+            SELECT account_id, invoice_id FROM invoices
+             WHERE account_id = $1 AND due_at <= now() AND {condition}
+             ORDER BY due_at, ordinal LIMIT $2)
+        SELECT {_COLUMNS}, ordinal FROM invoices
+         WHERE (account_id, invoice_id) IN (SELECT account_id, invoice_id FROM due)
+           AND due_at <= now() AND {condition}
+         ORDER BY {_ID_ORDER}
            FOR UPDATE
-        """,  # noqa: S608 - a constant list of columns
+        """,  # noqa: S608 - constants
         account_id,
         limit,
     )
-    return [_invoice(row) for row in rows]
+    return [_invoice(row) for row in sorted(rows, key=itemgetter("due_at", "ordinal"))]
 
 
 async def due_kinds(conn: Connection, account_id: str) -> frozenset[Kind]:
@@ -105,17 +123,7 @@ async def lock_due_of(
     conn: Connection, account_id: str, kind: Kind, *, limit: int
 ) -> list[Invoice]:
     """The account's due invoices of one kind, longest waiting first, locked."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {_COLUMNS} FROM invoices
-         WHERE account_id = $1 AND due_at <= now() AND {_OF_KIND[kind]}
-         ORDER BY due_at, ordinal LIMIT $2
-           FOR UPDATE
-        """,  # noqa: S608 - constants
-        account_id,
-        limit,
-    )
-    return [_invoice(row) for row in rows]
+    return await _lock_due(conn, account_id, _OF_KIND[kind], limit)
 
 
 async def lock_invoices(
@@ -125,7 +133,7 @@ async def lock_invoices(
     rows = await conn.fetch(
         f"""
         SELECT {_COLUMNS} FROM invoices
-         WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id
+         WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY {_ID_ORDER}
            FOR UPDATE
         """,  # noqa: S608 - as above
         account_id,
@@ -137,10 +145,10 @@ async def lock_invoices(
 async def lock_of_intent(conn: Connection, intent_id: int) -> list[Invoice]:
     """The invoices that went out with this intent, in the order of its body, locked."""
     rows = await conn.fetch(
-        f"SELECT {_COLUMNS} FROM invoices WHERE intent_id = $1 ORDER BY intent_position FOR UPDATE",  # noqa: S608 - as above
+        f"SELECT {_COLUMNS} FROM invoices WHERE intent_id = $1 ORDER BY {_ID_ORDER} FOR UPDATE",  # noqa: S608 - as above
         intent_id,
     )
-    return [_invoice(row) for row in rows]
+    return [_invoice(row) for row in sorted(rows, key=itemgetter("intent_position"))]
 
 
 async def lock_invoice(conn: Connection, account_id: str, invoice_id: str) -> Invoice | None:
@@ -165,12 +173,12 @@ async def find_invoice(conn: Connection, account_id: str, invoice_id: str) -> In
 
 async def compare_again(conn: Connection, keys: Sequence[tuple[str, str]]) -> None:
     """Make these invoices due for a comparison, where they rest or are in conflict."""
-    await conn.execute(
+    await _change(
+        conn,
+        "due_at = now()",
         """
-        UPDATE invoices i SET due_at = now()
-          FROM unnest($1::text[], $2::text[]) AS asked (account_id, invoice_id)
-         WHERE i.account_id = asked.account_id AND i.invoice_id = asked.invoice_id
-           AND i.state IN ('synced', 'out_of_sync') AND i.due_at IS NULL
+        (account_id, invoice_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+        AND state IN ('synced', 'out_of_sync') AND due_at IS NULL
         """,
         [account_id for account_id, _ in keys],
         [invoice_id for _, invoice_id in keys],
@@ -200,18 +208,15 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
 
     What is in another organisation than the one now connected stays: it never moves over.
     """
-    await conn.execute(
+    await _change(
+        conn,
+        _AFRESH,
         """
-        UPDATE invoices i
-           SET state = 'pending', due_at = now(), generation = i.generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-          FROM accounts a
-         WHERE i.account_id = ANY($1::text[]) AND i.state = 'waiting_for_connection'
-           AND a.account_id = ANY($1::text[])
-           AND a.account_id = i.account_id AND a.status = 'CONNECTED'
-           AND NOT EXISTS (SELECT FROM invoice_links l
-                            WHERE l.account_id = i.account_id AND l.invoice_id = i.invoice_id
-                              AND l.tenant_id <> a.tenant_id)
+        account_id = ANY($1::text[]) AND state = 'waiting_for_connection'
+        AND EXISTS (SELECT FROM accounts a WHERE a.account_id = ANY($1::text[]) AND a.account_id = i.account_id AND a.status = 'CONNECTED'
+                       AND NOT EXISTS (SELECT FROM invoice_links l
+                                        WHERE l.account_id = i.account_id AND l.invoice_id = i.invoice_id
+                                          AND l.tenant_id <> a.tenant_id))
         """,
         account_ids,
     )
@@ -219,25 +224,23 @@ async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -
 
 async def compare_conflicts(conn: Connection, account_ids: Sequence[str]) -> int:
     """Make the conflicts of these accounts due for a comparison; how many those are."""
-    status: str = await conn.execute(
-        """
-        UPDATE invoices SET due_at = now()
-         WHERE account_id = ANY($1::text[]) AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'
-        """,
+    return await _change(
+        conn,
+        "due_at = now()",
+        "account_id = ANY($1::text[]) AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'",
         account_ids,
     )
-    return int(status.rpartition(" ")[2])
 
 
 async def compare_conflicts_of(
     conn: Connection, account_id: str, customer_ids: Sequence[str]
 ) -> None:
     """Make the conflicts of these customers' invoices due for a comparison."""
-    await conn.execute(
+    await _change(
+        conn,
+        "due_at = now()",
         """
-        UPDATE invoices SET due_at = now()
-         WHERE account_id = $1 AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync'
-           AND customer_id = ANY($2::text[])
+        account_id = $1 AND block_code = 'OUT_OF_SYNC' AND state = 'out_of_sync' AND customer_id = ANY($2::text[])
         """,
         account_id,
         customer_ids,
@@ -248,17 +251,13 @@ async def release_for_contacts(
     conn: Connection, account_id: str, customer_ids: Sequence[str]
 ) -> int:
     """Release exactly the invoices of these customers that waited for a contact; how many those were."""
-    status: str = await conn.execute(
-        """
-        UPDATE invoices
-           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-         WHERE account_id = $1 AND customer_id = ANY($2::text[]) AND state = 'waiting_for_contact'
-        """,
+    return await _change(
+        conn,
+        _AFRESH,
+        "account_id = $1 AND customer_id = ANY($2::text[]) AND state = 'waiting_for_contact'",
         account_id,
         customer_ids,
     )
-    return int(status.rpartition(" ")[2])
 
 
 async def retell_contacts(
@@ -268,14 +267,13 @@ async def retell_contacts(
 
     Those that were told it already go on waiting.
     """
-    await conn.execute(
+    await _change(
+        conn,
+        _AFRESH,
         """
-        UPDATE invoices i
-           SET state = 'pending', due_at = now(), generation = i.generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-          FROM unnest($2::text[], $3::text[]) AS p (customer_id, problem)
-         WHERE i.account_id = $1 AND i.customer_id = p.customer_id AND i.state = 'waiting_for_contact'
-           AND i.block_code IS DISTINCT FROM p.problem
+        account_id = $1 AND customer_id = ANY($2::text[]) AND state = 'waiting_for_contact'
+        AND EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS p (customer_id, problem)
+                     WHERE p.customer_id = i.customer_id AND p.problem IS DISTINCT FROM i.block_code)
         """,
         account_id,
         [customer_id for customer_id, _ in problems],
@@ -288,59 +286,49 @@ async def release_failed(conn: Connection, account_id: str, code: str) -> int:
 
     A write in flight and a conflict are not a failure to retry: they are left alone.
     """
-    status: str = await conn.execute(
+    return await _change(
+        conn,
+        _AFRESH,
         """
-        UPDATE invoices
-           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-         WHERE account_id = $1 AND block_code = $2
-           AND state NOT IN ('syncing', 'out_of_sync', 'synced', 'voided')
+        account_id = $1 AND block_code = $2 AND state NOT IN ('syncing', 'out_of_sync', 'synced', 'voided')
         """,
         account_id,
         code,
     )
-    return int(status.rpartition(" ")[2])
 
 
 async def release_for_codes(conn: Connection, account_id: str, fixes: Sequence[str]) -> int:
     """Release exactly the invoices that waited for one of these codes to become usable; how many those were."""
-    status: str = await conn.execute(
-        """
-        UPDATE invoices
-           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-         WHERE account_id = $1 AND block_code = ANY($2::text[]) AND state = 'failed' AND waits_for ?| $3::text[]
-        """,
+    return await _change(
+        conn,
+        _AFRESH,
+        "account_id = $1 AND block_code = ANY($2::text[]) AND state = 'failed' AND waits_for ?| $3::text[]",
         account_id,
         CODED,
         fixes,
     )
-    return int(status.rpartition(" ")[2])
 
 
 async def release_from_date(conn: Connection, account_id: str, start_date: date | None) -> int:
     """Release exactly the invoices that an earlier start date (None: none at all) lets in; how many those were."""
-    status: str = await conn.execute(
+    return await _change(
+        conn,
+        _AFRESH,
         """
-        UPDATE invoices
-           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-         WHERE account_id = $1 AND block_code = 'BEFORE_START_DATE' AND state = 'failed'
-           AND ($2::date IS NULL OR (desired::jsonb ->> 'issue_date')::date >= $2)
+        account_id = $1 AND block_code = 'BEFORE_START_DATE' AND state = 'failed'
+        AND ($2::date IS NULL OR (desired::jsonb ->> 'issue_date')::date >= $2)
         """,
         account_id,
         start_date,
     )
-    return int(status.rpartition(" ")[2])
 
 
 async def retell_start_date(conn: Connection, account_id: str) -> None:
     """Have the invoices that are still too old told the start date there is now: no failure anew, only its words."""
-    await conn.execute(
-        """
-        UPDATE invoices SET due_at = now()
-         WHERE account_id = $1 AND block_code = 'BEFORE_START_DATE' AND state = 'failed'
-        """,
+    await _change(
+        conn,
+        "due_at = now()",
+        "account_id = $1 AND block_code = 'BEFORE_START_DATE' AND state = 'failed'",
         account_id,
     )
 
@@ -356,16 +344,20 @@ async def count_by_state(conn: Connection, account_id: str) -> dict[State, int]:
 
 async def restart(conn: Connection, account_id: str, invoice_id: str) -> None:
     """Start one invoice afresh, whatever it waits for; the caller holds its lock."""
-    await conn.execute(
-        """
-        UPDATE invoices
-           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
-               updated_at = now()
-         WHERE account_id = $1 AND invoice_id = $2
-        """,
-        account_id,
-        invoice_id,
+    await _change(conn, _AFRESH, "account_id = $1 AND invoice_id = $2", account_id, invoice_id)
+
+
+async def _change(conn: Connection, change: str, condition: str, *args: object) -> int:
+    """Change the invoices of a condition, locked first in the order of their ids; how many those were."""
+    status: str = await conn.execute(
+        f"""
+        UPDATE invoices SET {change}
+         WHERE (account_id, invoice_id) IN (
+               SELECT account_id, invoice_id FROM invoices i WHERE {condition} ORDER BY {_ID_ORDER} FOR UPDATE)
+        """,  # noqa: S608 - constants
+        *args,
     )
+    return int(status.rpartition(" ")[2])
 
 
 def _invoice(row: asyncpg.Record) -> Invoice:
