@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from invoice_sync.change_settings import SETTINGS, change_settings, etag
+from invoice_sync.change_settings import change_settings, etag
 from invoice_sync.domain.account_settings import (
     AccountSettings,
     EditPolicy,
     InvoiceStatus,
     MappingPolicy,
 )
+from invoice_sync.domain.setting_audit import SETTINGS
 from invoice_sync.handlers.access import Admin, Reader, deps_of, name_of
 from invoice_sync.store import account_settings, setting_changes
 from pipeline_contracts.fields import Day, Id
