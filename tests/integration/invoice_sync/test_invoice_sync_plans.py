@@ -219,6 +219,7 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await invoice_links.follow_merge(crowded, account, tenant, [("cust-1", "c", "d")])
     await invoices.compare_conflicts_of(crowded, account, ["cust-1"])
     await invoice_links.links_of(crowded, account, ["inv-1", "inv-2"])
+    await invoices.lock_many(crowded, [(account, "inv-1"), (account, "inv-2")])
     await resolutions.choices_of(crowded, account, ["inv-1", "inv-2"])
     await invoice_links.links_by_xero(crowded, [(tenant, "acc-7inv-1")])
     await intents.due(crowded, account)

@@ -142,6 +142,21 @@ async def lock_invoices(
     return [_invoice(row) for row in rows]
 
 
+async def lock_many(conn: Connection, keys: Sequence[tuple[str, str]]) -> list[Invoice]:
+    """These invoices (account_id, invoice_id) of any accounts, those that there are, locked in one order for all."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM invoices
+          JOIN unnest($1::text[], $2::text[]) AS asked (account_id, invoice_id) USING (account_id, invoice_id)
+         ORDER BY account_id, invoice_id
+           FOR UPDATE OF invoices
+        """,  # noqa: S608 - as above
+        [account_id for account_id, _ in keys],
+        [invoice_id for _, invoice_id in keys],
+    )
+    return [_invoice(row) for row in rows]
+
+
 async def lock_of_intent(conn: Connection, intent_id: int) -> list[Invoice]:
     """The invoices that went out with this intent, in the order of its body, locked."""
     rows = await conn.fetch(
