@@ -49,7 +49,7 @@ def subscribe(
     pool: asyncpg.Pool,
     handle: Handle,
     on_committed: Callable[[], None] | None = None,
-    max_records: int = 500,
+    max_records: int = 1_000,
 ) -> "Subscription":
     """Consume `topic` as `group_id`; call before the broker starts.
 

@@ -1,9 +1,10 @@
 """What a batch of invoice events comes to, before any row is touched."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from invoice_sync.domain.state import Account, Operation
 from pipeline_contracts.connection import ConnectionStatusChanged
@@ -12,9 +13,10 @@ from pipeline_contracts.invoice import Invoice, InvoiceVoided
 
 Key = tuple[str, str]
 
+_OF_INVOICES = (Invoice, InvoiceVoided)
 
-@dataclass(frozen=True, slots=True)
-class DesiredState:
+
+class DesiredState(NamedTuple):
     """The newest state of one invoice in a batch. A void carries no body: the one before it stands."""
 
     account_id: str
@@ -29,8 +31,7 @@ class DesiredState:
     void_version: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """One event as it goes on the invoice's timeline."""
 
     account_id: str
@@ -69,7 +70,7 @@ def reduce_batch(envelopes: Iterable[Envelope]) -> Batch:
     arrivals: list[Arrival] = []
     for envelope in envelopes:
         event = envelope.event
-        if not isinstance(event, Invoice | InvoiceVoided):
+        if not isinstance(event, _OF_INVOICES):
             continue
         state = _desired(event)
         key = (state.account_id, state.invoice_id)
@@ -108,8 +109,7 @@ def _merge(states: Sequence[DesiredState]) -> DesiredState:
     writes = [state for state in states if state.body is not None]
     body = max(writes, key=lambda state: state.version, default=high)
     voids = [state.void_version for state in states if state.void_version is not None]
-    return replace(
-        body,
+    return body._replace(
         version=high.version,
         operation=high.operation,
         void_version=min(voids, default=None),
