@@ -20,8 +20,12 @@ os.environ.setdefault(
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from pipeline_service_defaults.migrate import migrate
+
+# More examples, and others each time: `pytest --hypothesis-profile=deep <file>`; tests that know it ask for its name.
+settings.register_profile("deep", max_examples=1000, print_blob=True)
 
 MakeDatabase = Callable[..., Awaitable[str]]
 LEFT_OUT: dict[str, str] = {}

@@ -61,7 +61,7 @@ async def test_past_five_minutes_and_not_there_a_new_key_goes_out_alone(ready):
     await ready.turn()
     await ready.age_intents(timedelta(minutes=6))
     await ready.settle()
-    assert [method for method, _ in ready.gateway.calls] == ["PUT", "GET", "PUT", "PUT"]
+    assert [method for method, _ in ready.gateway.calls] == ["PUT", "GET", "GET", "PUT", "PUT"]
     assert len(set(keys_of(ready.books))) == 3
     assert len(await ready.books.invoices()) == 2
 
@@ -123,6 +123,29 @@ async def test_an_adopted_invoice_that_was_changed_meanwhile_is_out_of_sync(read
     assert isinstance(conflict, OutOfSync)
     assert [(each.field, each.pipeline, each.xero) for each in conflict.differences] == [
         ("reference", "ours", "theirs")
+    ]
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_ours_is_found_though_somebody_renumbered_it_before_we_looked(ready, is_taken):
+    """Its number is free again, or a stranger's by now; the marker is still ours."""
+    ready.books.fault("error_500_after", method="PUT", path=INVOICES)
+    await ready.want(ready.invoice("inv-1"), ready.invoice("inv-2"))
+    await ready.turn()
+    await ready.books.act("POST", "invoices/INV-1", {"InvoiceNumber": "THEIRS-7"})
+    if is_taken:
+        line = {"Description": "x", "Quantity": 1, "UnitAmount": 5, "AccountCode": "200"}
+        stranger = {"InvoiceNumber": "INV-1", "Contact": {"Name": "Else"}, "LineItems": [line]}
+        await ready.books.act("POST", "invoices", stranger)
+    await ready.settle(12)
+    (ours,) = await ready.books.invoices("THEIRS-7")
+    assert len(await ready.books.invoices()) == 2 + is_taken
+    assert await ready.state("inv-2") == "synced"
+    synced, conflict = await ready.told("inv-1")
+    assert isinstance(synced, InvoiceSynced)
+    assert synced.xero_invoice_id == ours["document_id"]
+    assert [(each.field, each.pipeline, each.xero) for each in conflict.differences] == [
+        ("invoice_number", "INV-1", "THEIRS-7")
     ]
 
 

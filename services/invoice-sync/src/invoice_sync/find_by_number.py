@@ -1,6 +1,8 @@
 """Find invoices in Xero by their numbers: as many in a call as an address can name."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import count
 from typing import Any
 
 from invoice_sync.deps import Deps
@@ -40,24 +42,52 @@ async def find_by_number(
     ]
     found: list[Mapping[str, Any]] = []
     for query in queries:
-        page = 1
-        while True:
-            # Only paged lists carry line items; in an order that never changes nothing slips between two pages.
-            params = {
-                **query,
-                "order": "InvoiceID ASC",
-                "page": str(page),
-                "pageSize": str(_PAGE),
-                "unitdp": "4",
-            }
-            reply = await deps.gateway.get(
-                account_id, "Invoices", params=params, tenant_id=tenant_id, lane=lane
-            )
-            shown = elements(reply.json(), "Invoices")
-            found += shown
-            if len(shown) < _PAGE:
-                break
-            page += 1
+        found += await _all_pages(deps, account_id, tenant_id, query, lane=lane)
+    return found
+
+
+async def written_since(
+    deps: Deps, account_id: str, tenant_id: str, since: datetime
+) -> list[Mapping[str, Any]]:
+    """What our app created in Xero and anybody changed since then, with lines, under whatever numbers it has by now.
+
+    Raises:
+        XeroError: Xero could not be asked.
+    """
+    return await _all_pages(deps, account_id, tenant_id, {"createdByMyApp": "true"}, since=since)
+
+
+async def _all_pages(
+    deps: Deps,
+    account_id: str,
+    tenant_id: str,
+    query: Mapping[str, str],
+    *,
+    since: datetime | None = None,
+    lane: Lane | None = None,
+) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for page in count(1):
+        # Only paged lists carry line items; in an order that never changes nothing slips between two pages.
+        params = {
+            **query,
+            "order": "InvoiceID ASC",
+            "page": str(page),
+            "pageSize": str(_PAGE),
+            "unitdp": "4",
+        }
+        reply = await deps.gateway.get(
+            account_id,
+            "Invoices",
+            params=params,
+            if_modified_since=since,
+            tenant_id=tenant_id,
+            lane=lane,
+        )
+        shown = elements(reply.json(), "Invoices")
+        found += shown
+        if len(shown) < _PAGE:
+            break
     return found
 
 

@@ -1,6 +1,8 @@
 """Settle a write whose outcome nobody knows: the same bytes again while Xero still knows the key, else look."""
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, mapping, retry, trouble
@@ -8,7 +10,7 @@ from invoice_sync.domain.outcome import LANDS_WITHIN, Answer, found_in_xero, mat
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import SendAgain
 from invoice_sync.domain.state import Account, Intent, Invoice, Step
-from invoice_sync.find_by_number import find_by_number
+from invoice_sync.find_by_number import find_by_number, written_since
 from invoice_sync.record_contact_changes import look_up_contact_changes
 from invoice_sync.record_contacts import look_up_contacts
 from invoice_sync.send_intent import record_trouble, send_intent
@@ -60,6 +62,10 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
         open_rows = await invoices.lock_of_intent(conn, intent.id)
     numbers = sorted({_number(row) for row in open_rows})
     found = await find_by_number(deps, intent.account_id, intent.tenant_id, numbers)
+    if not all(_ours(deps, row, found) for row in open_rows):
+        # Somebody may have renumbered ours before we looked: sent again, it would be there twice. Clocks differ.
+        since = intent.first_sent_at - LANDS_WITHIN
+        found += await written_since(deps, intent.account_id, intent.tenant_id, since)
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         current, now = await accounts.find(conn, intent.account_id)
@@ -68,10 +74,11 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
         settled: list[Step] = []
         unreadable: list[Step] = []
         for row in rows:
-            elements_of = [each for each in found if matches(each, _number(row))]
+            ours = _ours(deps, row, found)
+            elements_of = ours or [each for each in found if matches(each, _number(row))]
             if may_still_land(row, elements_of, answer):
                 continue
-            marker = mapping.marker(deps.write.pipeline_web_url, row.account_id, row.invoice_id)
+            marker = _marker(deps, row)
             wait = retry.backoff(row.attempts + 1, deps.chance())
             try:
                 settled.append(found_in_xero(row, elements_of, marker, answer, retry_after=wait))
@@ -88,6 +95,15 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
             )
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
+
+
+def _marker(deps: Deps, row: Invoice) -> str:
+    return mapping.marker(deps.write.pipeline_web_url, row.account_id, row.invoice_id)
+
+
+def _ours(deps: Deps, row: Invoice, found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    marker = _marker(deps, row)
+    return [each for each in found if mapping.is_ours(each, marker)]
 
 
 def _number(row: Invoice) -> str:
