@@ -201,6 +201,54 @@ async def test_an_echo_of_our_own_write_and_a_payment_cost_no_call(synced):
     assert len(await synced.told("inv-1")) == 1
 
 
+async def test_a_line_written_anew_as_xero_has_it_is_the_same_line(synced, kinds_of_event, line_of):
+    """Whoever types Xero's version into Pipeline may take the line out and add another."""
+    (before,) = await synced.books.invoices("INV-1")
+    lines = [{"LineItemID": each["line_id"]} for each in before["lines"]]
+    first = {"Description": "Theirs", "Quantity": "3", "UnitAmount": "7", "AccountCode": "200"}
+    body = {"LineItems": [lines[0] | first, lines[1]], "Reference": "two"}
+    await synced.books.act("POST", "invoices/INV-1", body)
+    theirs = line_of("anew", description="Theirs", quantity="3", unit_amount="7")
+    adopted = {"reference": "two", "lines": [theirs, line_of("2")]}
+    updated = kinds_of_event["updated"]
+    await synced.want(synced.invoice("inv-1", kind=updated, version=2, reference="ours"))
+    await synced.turn()
+    assert await synced.state("inv-1") == "out_of_sync"
+    await synced.want(synced.invoice("inv-1", kind=updated, version=3, **adopted))
+    await synced.turn()
+    assert await synced.state("inv-1") == "synced"
+    await synced.want(
+        synced.invoice("inv-1", kind=updated, version=4, **(adopted | {"reference": "three"}))
+    )
+    await synced.turn()
+    (after,) = await synced.books.invoices("INV-1")
+    assert after["reference"] == "three"
+    assert [each["line_id"] for each in after["lines"]] == [
+        each["line_id"] for each in before["lines"]
+    ]
+
+
+async def test_a_line_typed_into_xero_again_as_pipeline_has_it_is_the_same_line(
+    synced, kinds_of_event, line_of
+):
+    (before,) = await synced.books.invoices("INV-1")
+    kept = {"LineItemID": before["lines"][1]["line_id"]}
+    await synced.books.act("POST", "invoices/INV-1", {"LineItems": [kept], "Reference": "two"})
+    lines = [line_of("1", quantity="5"), line_of("2")]
+    updated = kinds_of_event["updated"]
+    await synced.want(
+        synced.invoice("inv-1", kind=updated, version=2, reference="two", lines=lines)
+    )
+    await synced.turn()
+    assert await synced.state("inv-1") == "out_of_sync"
+    anew = {"Description": "Work 1", "Quantity": "5", "UnitAmount": "50", "AccountCode": "200"}
+    await synced.books.act("POST", "invoices/INV-1", {"LineItems": [anew, kept]})
+    (invoice,) = await synced.books.invoices("INV-1")
+    await synced.observe(observed(synced, invoice))
+    await synced.turn()
+    assert await synced.state("inv-1") == "synced"
+
+
 async def test_voided_inside_xero_is_a_conflict_and_a_void_in_pipeline_ends_it(
     synced, kinds_of_event
 ):

@@ -277,20 +277,20 @@ def line_field(line_id: str, name: str) -> str:
     return f"line {line_id}: {name}"
 
 
-def same_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict[str, str]:
+def same_lines(wanted: Snapshot, observed: Snapshot) -> dict[str, str]:
     """Lines that both sides have and nobody linked: our line ids with Xero's.
 
-    Somebody added the same line on the other side, or a write of ours landed late: equal in all that Pipeline names.
+    Somebody added the same line on the other side, or took it out there and typed it in again, or a write of ours
+    landed late: equal in all that Pipeline names.
 
     Args:
         wanted: What Pipeline wants, in its own words.
-        base: What both last agreed on.
         observed: What Xero has.
     """
-    ours, theirs, agreed = lines_of(wanted), lines_of(observed), lines_of(base)
+    ours, theirs = lines_of(wanted), lines_of(observed)
     free = [key for key in theirs if key not in ours]
     pairs: dict[str, str] = {}
-    for key in (key for key in ours if key not in agreed and key not in theirs):
+    for key in (key for key in ours if key not in theirs):
         for other in free:
             if other.startswith(_XEROS_LINE) and _is_as_wanted(ours[key], theirs[other]):
                 pairs[key.removeprefix("line ")] = other.removeprefix(_XEROS_LINE)
@@ -299,9 +299,37 @@ def same_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict[str
     return pairs
 
 
+def replaced_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict[str, str]:
+    """Lines that Pipeline took out and wrote anew just as Xero has them: the new line ids with the former ones.
+
+    Whoever types Xero's version into Pipeline may delete the line and add another. The line in Xero is the same.
+
+    Args:
+        wanted: What Pipeline wants, in its own words.
+        base: What both last agreed on.
+        observed: What Xero has.
+    """
+    ours, theirs, agreed = lines_of(wanted), lines_of(observed), lines_of(base)
+    former = [key for key in theirs if key in agreed and key not in ours]
+    replaced: dict[str, str] = {}
+    for key in (key for key in ours if key not in agreed and key not in theirs):
+        same = next((other for other in former if _is_as_wanted(ours[key], theirs[other])), None)
+        if same is not None:
+            replaced[key.removeprefix("line ")] = same.removeprefix("line ")
+            former.remove(same)
+    return replaced
+
+
 def renamed(snapshot: Snapshot, pairs: Mapping[str, str]) -> Snapshot:
     """The snapshot with these lines of Xero's under our line ids."""
-    ours = {f"{_XEROS_LINE}{theirs}": f"line {line_id}" for line_id, theirs in pairs.items()}
+    return with_lines_named(
+        snapshot,
+        {f"{_XEROS_LINE}{theirs}": f"line {line_id}" for line_id, theirs in pairs.items()},
+    )
+
+
+def with_lines_named(snapshot: Snapshot, ours: Mapping[str, str]) -> Snapshot:
+    """The snapshot with lines under other keys."""
     return {
         f"{ours[key]}: {path.rpartition(': ')[2]}"
         if (key := line_of(path)) in ours

@@ -87,14 +87,31 @@ def picture_of(
 
 def linked(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snapshot]:
     """The link with the lines that both sides have and nobody linked, and what was observed in its names."""
-    pairs = mapping.same_lines(wanted, link.base, observed)
-    if not pairs:
+    pairs = mapping.same_lines(wanted, observed)
+    if pairs:
+        link = replace(
+            link,
+            line_item_ids={**link.line_item_ids, **pairs},
+            base=mapping.renamed(link.base, pairs),
+            agreed=mapping.renamed(link.agreed, pairs),
+            observed=mapping.renamed(link.observed, pairs),
+        )
+        observed = mapping.renamed(observed, pairs)
+    return _with_replaced(link, wanted, observed)
+
+
+def _with_replaced(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snapshot]:
+    """The same with the lines that Pipeline replaced by equal ones under their new line ids."""
+    replaced = mapping.replaced_lines(wanted, link.base, observed)
+    if not replaced:
         return link, observed
-    paired = replace(
+    former = {theirs: ours for ours, theirs in replaced.items()}
+    keys = {f"line {before}": f"line {after}" for before, after in former.items()}
+    renamed = replace(
         link,
-        line_item_ids={**link.line_item_ids, **pairs},
-        base=mapping.renamed(link.base, pairs),
-        agreed=mapping.renamed(link.agreed, pairs),
-        observed=mapping.renamed(link.observed, pairs),
+        line_item_ids={former.get(key, key): each for key, each in link.line_item_ids.items()},
+        base=mapping.with_lines_named(link.base, keys),
+        agreed=mapping.with_lines_named(link.agreed, keys),
+        observed=mapping.with_lines_named(link.observed, keys),
     )
-    return paired, mapping.renamed(observed, pairs)
+    return renamed, mapping.with_lines_named(observed, keys)
