@@ -181,6 +181,8 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await invoices.lock_due(crowded, account, limit=50)
     await invoices.due_kinds(crowded, account)
     for kind in Kind:
+        await invoices.due_before(crowded, account, "inv-1", kind, limit=5_001)
+    for kind in Kind:
         await invoices.lock_due_of(crowded, account, kind, limit=50)
     await accounts.served(crowded, account, Kind.NEW)
     await invoices.lock_of_intent(crowded, 7)

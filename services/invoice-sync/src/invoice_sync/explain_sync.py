@@ -5,6 +5,7 @@ from datetime import datetime
 
 from invoice_sync.domain.blocks import block, contact_pending, mover_of
 from invoice_sync.domain.plan import unconnected
+from invoice_sync.domain.queue import MOST_COUNTED, Place, kind_of, place
 from invoice_sync.domain.state import Account, Block, Invoice, Link, State
 from invoice_sync.store import accounts, invoice_links, invoices, timeline
 from invoice_sync.store.timeline import TimelineEntry
@@ -31,6 +32,8 @@ class Explanation:
     state: State
     cause: Cause | None
     next_attempt_at: datetime | None
+    place: Place | None
+    """Its place in the account's queue; None if it waits for something else than its turn."""
     link: Link | None
     deep_link: str | None
     timeline: tuple[TimelineEntry, ...]
@@ -46,17 +49,31 @@ async def explain_sync(
     account, now = await accounts.find(conn, account_id)
     link = (await invoice_links.links_of(conn, account_id, [invoice_id])).get(invoice_id)
     state, cause = _cause(invoice, account, now)
+    next_attempt_at = _next_attempt(invoice, account, now)
     return Explanation(
         invoice=invoice,
         state=state,
         cause=cause,
-        next_attempt_at=_next_attempt(invoice, account, now),
+        next_attempt_at=next_attempt_at,
+        place=await _place(conn, invoice, next_attempt_at),
         link=link,
         deep_link=invoice_link(xero_web_url, account.short_code, link.xero_invoice_id)
         if link
         else None,
         timeline=tuple(await timeline.timeline_of(conn, account_id, invoice_id)),
     )
+
+
+async def _place(conn: Connection, invoice: Invoice, starts_at: datetime | None) -> Place | None:
+    if starts_at is None or invoice.is_settled:
+        return None
+    kind = kind_of(invoice)
+    most = MOST_COUNTED + 1
+    ahead = await invoices.due_before(
+        conn, invoice.account_id, invoice.invoice_id, kind, limit=most
+    )
+    due = await invoices.due_kinds(conn, invoice.account_id)
+    return place(ahead, kind, due, starts_at)
 
 
 def _cause(invoice: Invoice, account: Account, now: datetime) -> tuple[State, Cause | None]:

@@ -12,6 +12,7 @@ from invoice_sync.handlers.views import (
     CauseView,
     ConflictView,
     InXeroView,
+    PlaceView,
     RetryView,
     SyncView,
     TimelineView,
@@ -99,6 +100,13 @@ def _view(found: Explanation, conflict: Conflict | None) -> SyncView:
             xero_errors=list(cause.block.xero_errors),
         ),
         next_attempt_at=found.next_attempt_at,
+        queue=None
+        if found.place is None
+        else PlaceView(
+            ahead=found.place.ahead,
+            is_exact=found.place.is_exact,
+            expected_at=found.place.expected_at,
+        ),
         in_xero=None
         if link is None
         else InXeroView(

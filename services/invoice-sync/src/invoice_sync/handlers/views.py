@@ -104,6 +104,17 @@ class TimelineView(BaseModel):
     )
 
 
+class PlaceView(BaseModel):
+    """An invoice's place in its account's queue."""
+
+    ahead: int = Field(description="How many invoices are due before it.")
+    is_exact: bool = Field(description="False: there are more than `ahead`.")
+    expected_at: datetime | None = Field(
+        description="About when it is in Xero, at Xero's limit of calls and if nothing comes between; null if nobody "
+        "can say."
+    )
+
+
 class SyncView(BaseModel):
     """Where one invoice stands on its way to Xero, why, and how it came there."""
 
@@ -120,6 +131,9 @@ class SyncView(BaseModel):
         description="What it waits for first; null when nothing is in the way."
     )
     next_attempt_at: datetime | None = Field(description="When it is tried again by itself.")
+    queue: PlaceView | None = Field(
+        description="Its place in the account's queue; null while it waits for something else than its turn."
+    )
     in_xero: InXeroView | None = Field(description="Its counterpart in Xero, once there is one.")
     differences: list[DifferenceView] = Field(
         description="Where both sides differ, while out of sync."

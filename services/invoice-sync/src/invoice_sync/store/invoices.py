@@ -119,6 +119,26 @@ async def due_kinds(conn: Connection, account_id: str) -> frozenset[Kind]:
     return frozenset(kind for kind in Kind if row is not None and row[kind])
 
 
+async def due_before(
+    conn: Connection, account_id: str, invoice_id: str, kind: Kind, *, limit: int
+) -> int:
+    """How many of the account's invoices of this kind are due before this one, counted up to ``limit``."""
+    ahead: int = await conn.fetchval(
+        f"""
+        SELECT count(*) FROM (
+            SELECT FROM invoices i,
+                   (SELECT due_at, ordinal FROM invoices WHERE account_id = $1 AND invoice_id = $2) AS asked
+             WHERE i.account_id = $1 AND {_OF_KIND[kind]}
+               AND (i.due_at, i.ordinal) < (asked.due_at, asked.ordinal)
+             LIMIT $3) AS before
+        """,  # noqa: S608 - constants
+        account_id,
+        invoice_id,
+        limit,
+    )
+    return ahead
+
+
 async def lock_due_of(
     conn: Connection, account_id: str, kind: Kind, *, limit: int
 ) -> list[Invoice]:
