@@ -20,10 +20,11 @@ def test_every_topic_of_the_design_is_declared_once_with_its_dead_letters():
     assert {topic.partitions for topic in topics.ALL} == {6}
 
 
-def test_only_connections_is_compacted_and_only_it_is_kept_for_ever():
+def test_connections_is_compacted_and_payments_are_kept_for_ever():
     assert [topic for topic in topics.ALL if topic.compacted] == [topics.CONNECTIONS]
     assert [topic for topic in topics.ALL if topic.retention_ms == topics.FOREVER] == [
-        topics.CONNECTIONS
+        topics.PAYMENTS,
+        topics.CONNECTIONS,
     ]
     assert topics.CONNECTIONS.config["cleanup.policy"] == "compact"
     assert topics.INVOICES.config["cleanup.policy"] == "delete"

@@ -63,7 +63,8 @@ SYNC: Final = Topic(
     "pipeline.xero.sync.v1",
     "invoice_id (ContactMapped: customer_id, AccountReconciled: account_id)",
 )
-PAYMENTS: Final = Topic("pipeline.payments.v1", "invoice_id")
+# Kept for ever: they are few and small, and the ledger of payments can be rebuilt from them.
+PAYMENTS: Final = Topic("pipeline.payments.v1", "invoice_id", retention_ms=FOREVER)
 CONNECTIONS: Final = Topic(
     "pipeline.xero.connections.v1", "account_id", compacted=True, retention_ms=FOREVER
 )

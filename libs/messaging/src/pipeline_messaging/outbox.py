@@ -85,6 +85,14 @@ async def head(conn: Connection, *, limit: int, max_bytes: int) -> list[OutboxRo
     ]
 
 
+async def waiting(conn: Connection, topic: str) -> list[Record]:
+    """Every record of a topic that is still to be published, in order."""
+    rows = await conn.fetch(
+        "SELECT key, value, headers FROM outbox WHERE topic = $1 ORDER BY id", topic
+    )
+    return [Record(topic, row["key"], row["value"], unpack_headers(row["headers"])) for row in rows]
+
+
 async def delete(conn: Connection, ids: Sequence[int]) -> None:
     """Forget published rows."""
     await conn.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", ids)

@@ -1,17 +1,128 @@
-"""Start payment-ingest: `python -m payment_ingest`."""
+"""Start payment-ingest, or look after its ledger: `python -m payment_ingest`.
 
-from payment_ingest.app import create_app
+Without a command it serves. The others are for operators; only `rebuild-ledger` wants the service stopped.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from payment_ingest.rebuild_ledger import rebuild_ledger
+from payment_ingest.reconcile_topic import reconcile_topic
 from payment_ingest.settings import Settings
+from payment_ingest.store import reconciliations, sweeps
+from pipeline_contracts import topics
+from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.history import history
+from pipeline_service_defaults.database import Pool, create_pool
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
 
+SERVICE = "payment-ingest"
 
-def main() -> None:
-    """Serve until SIGTERM; settings come from the environment."""
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what was asked for. Ends with status 0, 1 when something differs, 2 for wrong settings or usage."""
+    given = parser().parse_args(arguments)
     settings = load(Settings)
-    configure_logging("payment-ingest", settings.log_level)
-    run(create_app, settings)
+    if given.command in {None, "serve"}:
+        from payment_ingest.app import create_app  # noqa: PLC0415 - operators' commands need none of it
+
+        configure_logging(SERVICE, settings.log_level)
+        run(create_app, settings)
+        return
+    configure_logging(SERVICE, "WARNING")
+    sys.exit(asyncio.run(_operate(settings, given.command)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m payment_ingest", description=__doc__)
+    commands = found.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("serve", help="serve (what it does without a command)")
+    commands.add_parser(
+        "reconcile",
+        help="show what Xero, the ledger, the published events and the topic say is settled, and where they differ",
+    )
+    commands.add_parser(
+        "deep-sweep", help="have the running service read every invoice of every organisation now"
+    )
+    commands.add_parser(
+        "rebuild-ledger",
+        help="put back into the ledger, under the same ids, what the payments topic tells; stop the service first",
+    )
+    return found
+
+
+async def _operate(settings: Settings, command: str) -> int:
+    # The service's time limits are meant for short statements; these read years of events.
+    async with await create_pool(
+        settings, command_timeout=None, server_settings={"timezone": "UTC"}
+    ) as pool:
+        match command:
+            case "reconcile":
+                return await reconcile(pool, KafkaSettings.of(SERVICE, settings))
+            case "rebuild-ledger":
+                return await rebuild(pool, KafkaSettings.of(SERVICE, settings))
+            case _:
+                async with pool.acquire() as conn:
+                    tenants = await sweeps.deepen(conn)
+                say(f"{tenants} organisations are read whole now; see `reconcile` afterwards.")
+                return 0
+
+
+async def reconcile(pool: Pool, kafka: KafkaSettings) -> int:
+    """Print both comparisons; 0 when nothing differs."""
+    differing = 0
+    say("By the last deep sweep of each organisation (invoices of Pipeline; paid and credited):")
+    async with pool.acquire() as conn:
+        for one in await reconciliations.latest(conn):
+            differing += one.differing
+            verdict = (
+                f"{one.differing} invoices DIFFER, such as {one.example}"
+                if one.differing
+                else "agree"
+            )
+            say(
+                f"  {one.tenant_id} {one.currency} at {one.completed_at:%Y-%m-%d %H:%M} UTC, {one.invoices} invoices:"
+                f" Xero {one.in_xero}, ledger {one.in_ledger}, published {one.published}: {verdict}"
+            )
+    say("By the payments topic, now:")
+    found = await reconcile_topic(pool, history(kafka, topics.PAYMENTS))
+    for (tenant_id, currency), sums in sorted(found.items()):
+        differing += len(sums.missing) + len(sums.strange)
+        verdict = "agree"
+        if not sums.agrees:
+            verdict = f"DIFFER: not in the topic {_some(sums.missing)}, only in the topic {_some(sums.strange)}"
+        say(
+            f"  {tenant_id} {currency}: published {sums.published}, topic {sums.in_topic},"
+            f" still to be sent {sums.waiting}: {verdict}"
+        )
+    return 1 if differing else 0
+
+
+async def rebuild(pool: Pool, kafka: KafkaSettings) -> int:
+    """Rebuild and say what was done; 0 when ledger and topic agree afterwards."""
+    done = await rebuild_ledger(pool, history(kafka, topics.PAYMENTS))
+    say(
+        f"{done.read} records read, {done.put_back} movements put back, {done.strange} records are not of this ledger."
+    )
+    found = await reconcile_topic(pool, history(kafka, topics.PAYMENTS))
+    differing = [key for key, sums in found.items() if not sums.agrees]
+    for tenant_id, currency in differing:
+        say(f"{tenant_id} {currency}: ledger and topic DIFFER; see `reconcile`.")
+    return 1 if differing else 0
+
+
+def _some(events: Sequence[object]) -> str:
+    return f"{len(events)} ({events[0]})" if events else "0"
+
+
+def say(sentence: str) -> None:
+    """Tell the operator."""
+    sys.stdout.write(f"{sentence}\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import DoorbellRinger
 from payment_ingest.settings import Settings
-from payment_ingest.store import deliveries, doorbells, ledger
+from payment_ingest.store import deliveries, doorbells, ledger, reconciliations
 from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
@@ -184,6 +184,7 @@ async def _measure(pool: asyncpg.Pool) -> None:
                 metrics.OLDEST_DOORBELL.set(await doorbells.oldest_ring_age(conn))
                 if time.monotonic() >= count_at:
                     metrics.UNMATCHED.set(await ledger.count_unmatched(conn))
+                    metrics.DIFFERING.set(await reconciliations.count_differing(conn))
                     count_at = time.monotonic() + _COUNT_SECONDS
         except Exception as error:  # gauges must come back when the database does
             log.warning("not_measured", error=type(error).__name__, exc_info=error)

@@ -185,7 +185,7 @@ async def _tell_snapshots(
             metrics.SNAPSHOTS_LEFT_OUT.inc()
         elif fingerprint(event) != before.snapshot_hash:
             hashed, count = fingerprint(event), count + 1
-            identity = observation_id(tenant_id, one.observation.xero_invoice_id, count)
+            identity = observation_id(tenant_id, one.observation.xero_invoice_id, count, hashed)
             try:
                 records.append(encode(event, id=str(identity), source=SOURCE, time=observed_at))
             except NotEncodable:

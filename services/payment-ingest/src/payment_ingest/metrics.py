@@ -77,3 +77,7 @@ UNMATCHED = Gauge(
     "payment_ingest_unmatched_invoices",
     "Invoices in Xero with payments that no Pipeline invoice is known for.",
 )
+DIFFERING = Gauge(
+    "payment_ingest_differing_invoices",
+    "Invoices about which Xero, the ledger and the published events differed when all were last compared.",
+)

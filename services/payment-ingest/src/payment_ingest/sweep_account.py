@@ -14,6 +14,7 @@ from payment_ingest.deps import Deps
 from payment_ingest.domain.delivery import Ring
 from payment_ingest.domain.ledger import FoundBy
 from payment_ingest.domain.pace import UNSTATED_LIMIT
+from payment_ingest.domain.reconciliation import sums
 from payment_ingest.domain.sweeping import (
     Part,
     SweepKind,
@@ -30,9 +31,10 @@ from payment_ingest.ingest_payments import (
 )
 from payment_ingest.read_invoices import Read
 from payment_ingest.read_payments import PaymentPage
-from payment_ingest.store import doorbells, ledger, sweeps
+from payment_ingest.store import doorbells, ledger, reconciliations, sweeps
 from payment_ingest.store.ledger import Provenance
 from payment_ingest.store.sweeps import Sweep
+from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import RateLimited, RequestRejected, UnexpectedAnswer, XeroError
@@ -156,10 +158,23 @@ async def _advance(
             is_moved = await sweeps.finish(conn, sweep, began_at, wait, deps.sweep.pause)
         else:
             is_moved = await sweeps.go_on(conn, sweep, began_at, following, missed)
+        if is_moved and sweep.kind is SweepKind.DEEP and isinstance(page, Read):
+            await _reconcile(conn, sweep.tenant_id, began_at, page, is_last=following is None)
         failpoint("sweep:before_commit")
     failpoint("sweep:after_commit")
     if following is None and is_moved:
         metrics.SWEEPS.labels(sweep.kind.value).inc()
+
+
+async def _reconcile(
+    conn: Connection, tenant_id: str, began_at: datetime, page: Read, *, is_last: bool
+) -> None:
+    """Compare what was just taken in with Xero's own figures; in the move's transaction, so each page counts once."""
+    seen = [observation for _, observation in page.invoices]
+    kept = await reconciliations.kept(conn, tenant_id, [one.xero_invoice_id for one in seen])
+    await reconciliations.add(conn, tenant_id, began_at, sums(seen, kept))
+    if is_last:
+        await reconciliations.complete(conn, tenant_id, began_at)
 
 
 def _until_next(times: SweepTimes, sweep: Sweep, missed: int, now: datetime) -> timedelta:

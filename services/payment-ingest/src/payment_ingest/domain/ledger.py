@@ -13,6 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+_MOST_OCCURRENCES = 1_000
 _NAMESPACE = uuid.UUID("b8f9a4c6-0f0e-5b53-9a56-5d0a6f2c7f11")
 
 
@@ -119,9 +120,29 @@ def event_id(payment: uuid.UUID, change: Change) -> uuid.UUID:
     return uuid.uuid5(payment, change)
 
 
-def observation_id(tenant_id: str, xero_invoice_id: str, number: int) -> uuid.UUID:
-    """The stable CloudEvents id of the `number`-th different snapshot of an invoice."""
-    return uuid.uuid5(_NAMESPACE, f"observed/{tenant_id}/{xero_invoice_id}/{number}")
+def occurrence_of(
+    payment: uuid.UUID, tenant_id: str, xero_invoice_id: str, kind: Kind, xero_id: str
+) -> int | None:
+    """Which occurrence the id of a payment speaks of; None when it is no id of ours for this."""
+    return next(
+        (
+            number
+            for number in range(1, _MOST_OCCURRENCES)
+            if payment_id(tenant_id, xero_invoice_id, kind, xero_id, number) == payment
+        ),
+        None,
+    )
+
+
+def observation_id(
+    tenant_id: str, xero_invoice_id: str, number: int, fingerprint: bytes
+) -> uuid.UUID:
+    """The stable CloudEvents id of the `number`-th different snapshot of an invoice.
+
+    What it shows belongs to it: after a ledger was rebuilt the numbers begin anew, and news must not pass for old.
+    """
+    name = f"observed/{tenant_id}/{xero_invoice_id}/{number}/{fingerprint.hex()}"
+    return uuid.uuid5(_NAMESPACE, name)
 
 
 def is_stale(observed_at: datetime | None, last: datetime | None) -> bool:

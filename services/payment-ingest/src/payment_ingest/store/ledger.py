@@ -230,3 +230,14 @@ async def count_unmatched(conn: Connection) -> int:
         """
     )
     return count
+
+
+async def published(conn: Connection) -> dict[uuid.UUID, tuple[str, str, Decimal]]:
+    """Every event that was told: its tenant, its currency, and its amount, negative for a reversal."""
+    rows = await conn.fetch(
+        """
+        SELECT m.event_id, m.tenant_id, p.currency, CASE m.change WHEN 'recorded' THEN p.amount ELSE -p.amount END
+        FROM payment_movements m JOIN payments p USING (payment_id) WHERE m.sequence IS NOT NULL
+        """
+    )
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}

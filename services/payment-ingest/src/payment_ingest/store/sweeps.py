@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from payment_ingest.domain.sweeping import FIRST, Part, Place, SweepKind
+from pipeline_messaging import worker
 from pipeline_messaging.connection import Connection
 
 
@@ -49,6 +50,23 @@ async def request(conn: Connection, tenant_id: str) -> None:
         """,
         tenant_id,
     )
+
+
+async def deepen(conn: Connection) -> int:
+    """Let every connected tenant be read whole as soon as possible; returns how many those are."""
+    rows = await conn.fetch(
+        """
+        WITH hurried AS (
+            UPDATE tenant_sweeps s SET next_at = now(), requests = requests + 1
+            WHERE kind = 'deep'
+              AND EXISTS (SELECT FROM connections c WHERE c.tenant_id = s.tenant_id AND c.status = 'CONNECTED')
+            RETURNING tenant_id
+        )
+        SELECT tenant_id, account_id FROM hurried JOIN connections USING (tenant_id) WHERE status = 'CONNECTED'
+        """
+    )
+    await worker.mark_due(conn, [row["account_id"] for row in rows])
+    return len({row["tenant_id"] for row in rows})
 
 
 async def hurry_all(conn: Connection, pause: timedelta, over: timedelta) -> list[str]:

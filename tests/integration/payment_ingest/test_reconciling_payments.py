@@ -1,0 +1,218 @@
+"""Xero, the ledger and the topic compared to the cent; the ledger rebuilt from either of the other two."""
+
+import secrets
+from decimal import Decimal
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+import payment_ingest.__main__ as command
+from payment_ingest import reconcile_topic as reconcile_topic_module
+from payment_ingest.rebuild_ledger import rebuild_ledger
+from payment_ingest.reconcile_topic import reconcile_topic
+from payment_ingest.store import reconciliations
+from pipeline_contracts.topics import Topic
+from pipeline_messaging import outbox
+from pipeline_messaging.broker import KafkaSettings
+
+PAYMENTS = "pipeline.payments.v1"
+LEDGER = {
+    "payments": "payment_id, tenant_id, xero_invoice_id, kind, xero_payment_id, occurrence, amount, currency,"
+    " paid_on, reference, reversed",
+    "payment_movements": "payment_id, tenant_id, xero_invoice_id, change, event_id, invoice_status, amount_paid,"
+    " amount_due, found_by, recorded_at, sequence",
+    "payment_sequences": "account_id, invoice_id, last_sequence",
+    "xero_invoices": "tenant_id, xero_invoice_id, account_id, invoice_id",
+}
+
+
+async def everything(pool, table):
+    rows = await pool.fetch(f"SELECT {LEDGER[table]} FROM {table}")  # noqa: S608 - names of ours
+    return set(map(tuple, rows))
+
+
+async def in_topic(pool):
+    async with pool.acquire() as conn:
+        return await outbox.waiting(conn, PAYMENTS)
+
+
+async def reading(records):
+    for record in records:
+        yield record
+
+
+async def latest(service):
+    async with service.pool.acquire() as conn:
+        return await reconciliations.latest(conn)
+
+
+@pytest.fixture
+async def busy(service):
+    """Two invoices with a payment made and deleted, and a credit note allocated, taken back and allocated again."""
+    first, second = service.xero.add("100.00"), service.xero.add("50.00")
+    await service.link(first, "inv-1")
+    await service.link(second, "inv-2")
+
+    async def look():
+        await service.ring(first, second)
+        await service.turn()
+
+    payment = service.xero.pay(first, "30.00")
+    service.xero.pay(second, "50.00")
+    credit = service.xero.allocate(first, "20.05")
+    await look()
+    service.xero.unpay(first, payment)
+    credits_ = service.xero.invoices[first]["CreditNotes"]
+    taken_back = credits_.pop()
+    service.xero._touch(first)
+    await look()
+    credits_.append(taken_back)
+    service.xero._touch(first)
+    await look()
+    assert taken_back["CreditNoteID"] == credit
+    assert len(await service.told()) == 6
+    return service
+
+
+async def test_a_deep_sweep_compares_xero_ledger_and_events_to_the_cent(busy):
+    stranger = busy.xero.add("9.00")
+    busy.xero.pay(stranger, "9.00")
+    await busy.pool.execute(
+        "UPDATE tenant_sweeps SET page_size = 2, next_at = now() WHERE kind = 'deep'"
+    )
+    await busy.sweep("deep")
+    (found,) = await latest(busy)
+    assert (found.currency, found.invoices, found.differing) == ("NZD", 2, 0)
+    assert found.in_xero == found.in_ledger == found.published == Decimal("70.05")
+
+
+async def test_what_differs_is_shown_and_counted(busy):
+    incomplete = busy.xero.add("80.00")
+    await busy.link(incomplete, "inv-3")
+    busy.xero.pay(incomplete, "80.00")
+    busy.xero.invoices[incomplete]["Payments"] = []
+    await busy.pool.execute("UPDATE payment_movements SET change = 'reversed' WHERE amount_due = 0")
+    await busy.sweep("deep")
+    (found,) = await latest(busy)
+    assert (found.in_xero, found.in_ledger) == (Decimal("150.05"), Decimal("70.05"))
+    assert found.published == Decimal("-29.95")
+    assert found.differing == 2
+    async with busy.pool.acquire() as conn:
+        assert await reconciliations.count_differing(conn) == 2
+
+
+async def test_only_the_last_complete_comparison_counts(busy):
+    await busy.sweep("deep")
+    await busy.pool.execute(
+        "UPDATE reconciliations SET differing = 1, began_at = began_at - interval '1 day'"
+    )
+    await busy.pool.execute(
+        "INSERT INTO reconciliations SELECT tenant_id, now(), currency, 9, 9, 9, 9, 9, 'x', NULL FROM reconciliations"
+    )
+    assert [one.differing for one in await latest(busy)] == [1]
+    await busy.sweep("deep")
+    assert [one.differing for one in await latest(busy)] == [0]
+
+
+async def test_the_topic_is_compared_event_by_event(busy):
+    records = await in_topic(busy.pool)
+    (found,) = (await reconcile_topic(busy.pool, reading(records))).values()
+    assert found.agrees
+    assert found.published == found.in_topic == Decimal("70.05")
+
+    # Copies count once; what is in the outbox still is no difference, what is nowhere is one.
+    (found,) = (await reconcile_topic(busy.pool, reading([*records[1:], *records[1:]]))).values()
+    assert (found.agrees, found.published - found.in_topic) == (True, found.waiting)
+    await busy.pool.execute("DELETE FROM outbox")
+    (found,) = (await reconcile_topic(busy.pool, reading(records[1:]))).values()
+    assert (len(found.missing), len(found.strange)) == (1, 0)
+    await busy.pool.execute(
+        "UPDATE payment_movements SET event_id = gen_random_uuid() WHERE id = (SELECT min(id) FROM payment_movements)"
+    )
+    (found,) = (await reconcile_topic(busy.pool, reading(records))).values()
+    assert (len(found.missing), len(found.strange)) == (1, 1)
+
+
+async def forget_ledger(pool) -> None:
+    await pool.execute(
+        "TRUNCATE payments, payment_movements, payment_sequences, xero_invoices, outbox RESTART IDENTITY"
+    )
+
+
+async def test_the_ledger_is_rebuilt_from_its_events_alone_under_the_same_ids(busy):
+    before = {table: await everything(busy.pool, table) for table in LEDGER}
+    records = await in_topic(busy.pool)
+    await forget_ledger(busy.pool)
+    done = await rebuild_ledger(busy.pool, reading([*records[:4], *records]))
+    assert (done.read, done.put_back, done.strange) == (10, 6, 0)
+    assert {table: await everything(busy.pool, table) for table in LEDGER} == before
+    assert (await rebuild_ledger(busy.pool, reading(records))).put_back == 0
+
+    # Life goes on where it was: nothing is told twice, and the next event has the next number.
+    await busy.sweep("deep")
+    assert await busy.told() == []
+    (invoice,) = [one for one, row in busy.xero.invoices.items() if row["AmountDue"]]
+    busy.xero.pay(invoice, "1.00")
+    await busy.ring(invoice)
+    await busy.turn()
+    assert [one.event.sequence for one in await busy.told()] == [6]
+
+
+async def test_records_that_are_none_of_the_ledgers_are_left(busy):
+    records = await in_topic(busy.pool)
+    odd = [type(records[0])(PAYMENTS, b"k", b"{", ()), *records]
+    assert (await rebuild_ledger(busy.pool, reading(odd))).strange == 1
+
+
+async def test_an_empty_ledger_is_rebuilt_from_xero_alone_under_the_same_ids(busy):
+    """Payments come back as they were; the numbers of events go on only where they were kept, or come from the topic."""
+    live = await busy.pool.fetch(
+        "SELECT kind, xero_payment_id, amount FROM payments WHERE NOT reversed"
+    )
+    ids = set(
+        await busy.pool.fetch(
+            "SELECT payment_id FROM payments WHERE NOT reversed AND occurrence = 1"
+        )
+    )
+    await busy.pool.execute("TRUNCATE payments, payment_movements, outbox")
+    await busy.sweep("deep")
+    rebuilt = await busy.pool.fetch("SELECT kind, xero_payment_id, amount FROM payments")
+    assert sorted(map(repr, rebuilt)) == sorted(map(repr, live))
+    assert ids <= set(await busy.pool.fetch("SELECT payment_id FROM payments"))
+    assert min(one.event.sequence for one in await busy.told() if one.subject == "inv-1") == 6
+
+
+async def test_the_commands_on_a_real_topic(busy, kafka, monkeypatch, capsys):
+    topic = Topic(f"test.{secrets.token_hex(6)}", "invoice_id")
+    settings = KafkaSettings(kafka, client_id="test")
+    monkeypatch.setattr(command.topics, "PAYMENTS", topic)
+    monkeypatch.setattr(reconcile_topic_module.topics, "PAYMENTS", topic)
+    await busy.pool.execute("UPDATE outbox SET topic = $1 WHERE topic = $2", topic.name, PAYMENTS)
+    async with busy.pool.acquire() as conn:
+        records = await outbox.waiting(conn, topic.name)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic.name, topic.partitions, 1)])
+    try:
+        async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+            for record in records:
+                await producer.send_and_wait(
+                    topic.name, key=record.key, value=record.value, headers=list(record.headers)
+                )
+        await busy.pool.execute("DELETE FROM outbox")
+        await busy.sweep("deep")
+        assert await command.reconcile(busy.pool, settings) == 0
+        said = capsys.readouterr().out
+        assert "Xero 70.05, ledger 70.05, published 70.05: agree" in said
+        assert "published 70.05, topic 70.05, still to be sent 0: agree" in said
+
+        await forget_ledger(busy.pool)
+        assert await command.reconcile(busy.pool, settings) == 1
+        assert "only in the topic 6 (" in capsys.readouterr().out
+        assert await command.rebuild(busy.pool, settings) == 0
+        assert "6 records read, 6 movements put back, 0 records" in capsys.readouterr().out
+        assert await command.reconcile(busy.pool, settings) == 0
+    finally:
+        await admin.delete_topics([topic.name])
+        await admin.close()
