@@ -248,7 +248,7 @@ class Mortality:
 @asynccontextmanager
 async def interleaving(pool, new_service, mortality):
     mortality.at = None
-    tables = "outbox, inbox, deliveries, delivery_replays, connections, tenant_sweeps, doorbells, payments"
+    tables = "outbox, inbox, deliveries, delivery_replays, delivery_tenants, connections, tenant_sweeps, doorbells, payments"
     await pool.execute(
         f"TRUNCATE {tables}, payment_movements, payment_sequences, xero_invoices, account_leases"
     )

@@ -1,6 +1,7 @@
 """The service as one process: started, killed at each named step, and started again."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -310,6 +311,40 @@ async def test_the_story_of_a_payment_and_its_replay(world, dsn, identities, sig
         assert {"/webhooks/xero", "/v1/deliveries/{delivery_id}/replay"} <= document["paths"].keys()
         figures = (await client.get("/metrics")).text
         assert 'payment_ingest_deliveries_total{outcome="accepted"} 1.0' in figures
+
+
+async def test_only_admins_find_deliveries_and_only_their_own(
+    world, dsn, identities, signed, webhook_of
+):
+    service, invoice, gateway = world
+    body = webhook_of((service.xero.tenant_id, invoice))
+    viewer, operator = (
+        bearer(person_token(identities, service.account_id, role))
+        for role in ("viewer", "operator")
+    )
+    async with running(dsn, gateway, identities) as (_, client):
+        assert await post(client, body, signed) == 200
+        await until(lambda: quiet(service), "the delivery is read")
+        times = {"received_from": "2026-01-01T00:00:00Z", "received_until": "2100-01-01T00:00:00Z"}
+        admin = bearer(person_token(identities, service.account_id, "admin"))
+        for headers, status in ((viewer, 403), (operator, 403), (admin, 200), ({}, 401)):
+            answer = await client.get("/v1/deliveries", params=times, headers=headers)
+            assert answer.status_code == status
+            if status != 200:
+                answer = await client.post("/v1/deliveries/replay", json=times, headers=headers)
+                assert answer.status_code == status
+        (found,) = (await client.get("/v1/deliveries", params=times, headers=admin)).json()[
+            "deliveries"
+        ]
+        assert found["delivery_id"] == hashlib.sha256(body).hexdigest()
+        elsewhere = bearer(person_token(identities, "acc-other", "admin"))
+        answer = await client.get("/v1/deliveries", params=times, headers=elsewhere)
+        assert answer.json() == {"deliveries": [], "more": False}
+        unclear = times | {"received_from": "2026-01-01T00:00:00"}
+        answer = await client.get("/v1/deliveries", params=unclear, headers=admin)
+        assert answer.status_code == 422
+        answer = await client.post("/v1/deliveries/replay", json=times, headers=admin)
+        assert (answer.status_code, len(answer.json()["deliveries"])) == (202, 1)
 
 
 async def test_it_ends_with_a_sentence_when_a_setting_is_missing(dsn, identities):

@@ -165,7 +165,9 @@ def test_ids_are_stable_for_ever():
     assert str(identity) == "c0e2d369-b6ca-52b7-960a-bb0aca2e246e"
     assert str(event_id(identity, Change.RECORDED)) == "b7dff5d8-3118-5ae2-be35-7be63726770c"
     assert str(event_id(identity, Change.REVERSED)) == "f5bd4e40-d7ac-5ec4-abd9-62091dcf12e8"
-    assert str(observation_id(TENANT, INVOICE, 3, b"seen")) == "c6f7f458-b49c-5248-b7bf-98327148127b"
+    assert (
+        str(observation_id(TENANT, INVOICE, 3, b"seen")) == "c6f7f458-b49c-5248-b7bf-98327148127b"
+    )
 
 
 class Books(RuleBasedStateMachine):

@@ -4,9 +4,20 @@ from prometheus_client import Counter, Gauge, Histogram
 
 DELIVERIES = Counter(
     "payment_ingest_deliveries_total",
-    "Webhook requests by what was answered: accepted, refused, too_large, too_slow, unavailable, bad_request.",
+    "Webhook requests by what was answered: accepted, refused, too_large, too_slow, unavailable, bad_request, gone.",
     ["outcome"],
 )
+for _outcome in (
+    "accepted",
+    "refused",
+    "too_large",
+    "too_slow",
+    "unavailable",
+    "bad_request",
+    "gone",
+):
+    # Shown from the start: "nothing was accepted for minutes" must be askable before anything was.
+    DELIVERIES.labels(_outcome)
 DELIVERY_ACK = Histogram(
     "payment_ingest_delivery_ack_seconds",
     "Time from the whole body received to its row being durable.",

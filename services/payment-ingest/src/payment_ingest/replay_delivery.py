@@ -1,10 +1,11 @@
-"""Send a stored delivery through the machinery again, on request of a person or a program."""
+"""Find stored deliveries and send them through the machinery again, on request of a person or a program."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from payment_ingest.domain.delivery import read
 from payment_ingest.store import connections, deliveries
+from payment_ingest.store.deliveries import FoundDelivery, Search
 from pipeline_messaging.connection import Connection
 
 
@@ -36,5 +37,36 @@ async def replay_delivery(conn: Connection, body_hash: bytes, requester: Request
             conn, requester.account_id, read(body).tenants
         ):
             raise UnknownDeliveryError(body_hash.hex())
-        await deliveries.mark_unprocessed(conn, body_hash)
-        return await deliveries.record_replay(conn, body_hash, requester.name, requester.account_id)
+        await deliveries.mark_unprocessed(conn, [body_hash])
+        return await deliveries.record_replay(
+            conn, [body_hash], requester.name, requester.account_id
+        )
+
+
+async def find_deliveries(
+    conn: Connection, wanted: Search, requester: Requester, limit: int
+) -> list[FoundDelivery]:
+    """The first `limit` deliveries asked for, of those that the requester may know of."""
+    return await deliveries.search(conn, await _allowed(conn, wanted, requester), limit)
+
+
+async def replay_deliveries(
+    conn: Connection, wanted: Search, requester: Requester, limit: int
+) -> list[FoundDelivery]:
+    """Have the first `limit` of them read again and write down who asked; gives back which those are."""
+    async with conn.transaction():
+        found = await find_deliveries(conn, wanted, requester, limit)
+        hashes = [one.body_hash for one in found]
+        await deliveries.mark_unprocessed(conn, hashes)
+        await deliveries.record_replay(conn, hashes, requester.name, requester.account_id)
+    return found
+
+
+async def _allowed(conn: Connection, wanted: Search, requester: Requester) -> Search:
+    """A person sees deliveries that speak of the own organisation; whatever else is asked for is simply not there."""
+    if requester.account_id is None:
+        return wanted
+    own = await connections.tenants_of(conn, requester.account_id)
+    if wanted.tenant_ids is not None:
+        own = tuple(one for one in own if one in wanted.tenant_ids)
+    return replace(wanted, tenant_ids=own)

@@ -61,9 +61,7 @@ async def ring_doorbells(
         later = {ring.tenant_id for ring in created} - tenants
         at = datetime.now(UTC) + doorbells.CREATED_WAITS
         await worker.mark_due(conn, await connections.accounts_of(conn, later), at)
-        await deliveries.finish(
-            conn, [(delivery.body_hash, reading) for delivery, reading in readings]
-        )
+        await deliveries.finish(conn, readings)
         failpoint("doorbell:before_commit")
     # On its own, so that ringers do not queue for the one row: numbers lost here only lead to a sweep too many.
     if ranges := [numbers for _, reading in readings if (numbers := reading.numbers)]:

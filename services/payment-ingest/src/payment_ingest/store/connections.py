@@ -114,3 +114,11 @@ async def belongs_to(conn: Connection, account_id: str, tenant_ids: Collection[s
         list(tenant_ids),
     )
     return found is not None
+
+
+async def tenants_of(conn: Connection, account_id: str) -> tuple[str, ...]:
+    """The organisation the account is, or last was, connected to; empty when it never was."""
+    tenant_id = await conn.fetchval(
+        "SELECT tenant_id FROM connections WHERE account_id = $1", account_id
+    )
+    return () if tenant_id is None else (tenant_id,)

@@ -65,8 +65,18 @@ async def claim_unprocessed(conn: Connection, limit: int, max_bytes: int) -> lis
     return [StoredDelivery(**row) for row in rows]
 
 
-async def finish(conn: Connection, readings: Sequence[tuple[bytes, Reading]]) -> None:
-    """Mark deliveries as read, with what they turned out to be."""
+async def finish(conn: Connection, readings: Sequence[tuple[StoredDelivery, Reading]]) -> None:
+    """Mark deliveries as read, with what they turned out to be and of whom they speak."""
+    named = [(one, tenant) for one, reading in readings for tenant in reading.tenants]
+    await conn.execute(
+        """
+        INSERT INTO delivery_tenants (tenant_id, received_at, body_hash)
+        SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bytea[]) ON CONFLICT DO NOTHING
+        """,
+        [tenant for _, tenant in named],
+        [one.received_at for one, _ in named],
+        [one.body_hash for one, _ in named],
+    )
     await conn.execute(
         """
         UPDATE deliveries
@@ -77,7 +87,7 @@ async def finish(conn: Connection, readings: Sequence[tuple[bytes, Reading]]) ->
             AS read (body_hash, outcome, events, not_understood, first_sequence, last_sequence)
         WHERE deliveries.body_hash = read.body_hash
         """,
-        [body_hash for body_hash, _ in readings],
+        [one.body_hash for one, _ in readings],
         [reading.outcome.value for _, reading in readings],
         [reading.events for _, reading in readings],
         [reading.not_understood for _, reading in readings],
@@ -94,25 +104,91 @@ async def body_of(conn: Connection, body_hash: bytes) -> bytes | None:
     return body
 
 
-async def mark_unprocessed(conn: Connection, body_hash: bytes) -> None:
-    """Let a delivery be read again."""
-    await conn.execute("UPDATE deliveries SET processed_at = NULL WHERE body_hash = $1", body_hash)
+async def mark_unprocessed(conn: Connection, body_hashes: Sequence[bytes]) -> None:
+    """Let deliveries be read again."""
+    await conn.execute(
+        """
+        UPDATE deliveries SET processed_at = NULL
+        WHERE body_hash IN (
+            SELECT body_hash FROM deliveries WHERE body_hash = ANY($1::bytea[]) ORDER BY body_hash FOR UPDATE)
+        """,
+        list(body_hashes),
+    )
 
 
 async def record_replay(
-    conn: Connection, body_hash: bytes, requested_by: str, account_id: str | None
+    conn: Connection, body_hashes: Sequence[bytes], requested_by: str, account_id: str | None
 ) -> datetime:
-    """Write down who asked for a replay; returns when, by the database's clock."""
+    """Write down who asked for replays; returns when, by the database's clock."""
     at: datetime = await conn.fetchval(
         """
-        INSERT INTO delivery_replays (body_hash, requested_by, account_id) VALUES ($1, $2, $3)
-        RETURNING requested_at
+        WITH asked AS (
+            INSERT INTO delivery_replays (body_hash, requested_by, account_id)
+            SELECT unnest($1::bytea[]), $2, $3
+        )
+        SELECT now()
         """,
-        body_hash,
+        list(body_hashes),
         requested_by,
         account_id,
     )
     return at
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which deliveries: received in [`since`, `until`), of one of the tenants (None: of anybody), oldest first."""
+
+    since: datetime
+    until: datetime
+    tenant_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDelivery:
+    """What is known of a stored delivery without opening it."""
+
+    body_hash: bytes
+    received_at: datetime
+    processed_at: datetime | None
+    outcome: str | None
+    events: int | None
+    not_understood: int | None
+    first_sequence: int | None
+    last_sequence: int | None
+
+
+async def search(conn: Connection, wanted: Search, limit: int) -> list[FoundDelivery]:
+    """The first `limit` deliveries that were asked for. One not read yet is found only where no tenant is named."""
+    columns = (
+        "d.body_hash, d.received_at, d.processed_at, d.outcome, d.events, d.not_understood,"
+        " d.first_sequence, d.last_sequence"
+    )
+    if wanted.tenant_ids is None:
+        rows = await conn.fetch(
+            f"""
+            SELECT {columns} FROM deliveries d WHERE d.received_at >= $1 AND d.received_at < $2
+            ORDER BY d.received_at, d.body_hash LIMIT $3
+            """,  # noqa: S608 - a constant list of columns
+            wanted.since,
+            wanted.until,
+            limit,
+        )
+    else:
+        rows = await conn.fetch(
+            f"""
+            SELECT {columns} FROM (
+                SELECT DISTINCT received_at, body_hash FROM delivery_tenants
+                WHERE tenant_id = ANY($4::text[]) AND received_at >= $1 AND received_at < $2
+                ORDER BY received_at, body_hash LIMIT $3
+            ) AS named JOIN deliveries d USING (body_hash) ORDER BY d.received_at, d.body_hash
+            """,  # noqa: S608 - as above
+            wanted.since,
+            wanted.until,
+            limit,
+            list(wanted.tenant_ids),
+        )
+    return [FoundDelivery(**row) for row in rows]
 
 
 async def oldest_unprocessed_age(conn: Connection) -> float:
