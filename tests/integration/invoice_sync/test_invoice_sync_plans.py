@@ -218,6 +218,7 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await customers.unlinked_like(crowded, account, tenant, alike)
     await invoices.retell_contacts(crowded, account, [("cust-1", "CONTACT_ARCHIVED")])
     await invoices.retell_start_date(crowded, account)
+    await invoices.hold_before_date(crowded, account, at.date())
     await invoice_links.follow_merge(crowded, account, tenant, [("cust-1", "c", "d")])
     await invoices.compare_conflicts_of(crowded, account, ["cust-1"])
     await invoice_links.links_of(crowded, account, ["inv-1", "inv-2"])

@@ -84,6 +84,8 @@ async def _release(
     if before.start_date != after.start_date:
         released += await invoices.release_from_date(conn, account_id, after.start_date)
         await invoices.retell_start_date(conn, account_id)
+        if after.start_date is not None:
+            await invoices.hold_before_date(conn, account_id, after.start_date)
     if before.edit_policy != after.edit_policy and after.edit_policy is EditPolicy.MERGE:
         released += await invoices.compare_conflicts(conn, [account_id])
     fixes = []

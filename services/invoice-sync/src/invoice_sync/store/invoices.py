@@ -358,6 +358,26 @@ async def release_from_date(conn: Connection, account_id: str, start_date: date 
     )
 
 
+async def hold_before_date(conn: Connection, account_id: str, start_date: date) -> None:
+    """Take up what waits for something else, or failed, and is too old by a later start date: it then says that.
+
+    What it waited for may come about without anybody's sending it. What is under way, or was in Xero once, goes on.
+    """
+    await conn.execute(
+        """
+        UPDATE invoices
+           SET state = 'pending', due_at = now(), generation = generation + 1, attempts = 0, block_code = NULL,
+               updated_at = now()
+         WHERE account_id = $1 AND state IN ('waiting_for_contact', 'failed') AND operation = 'write'
+           AND block_code IS DISTINCT FROM 'BEFORE_START_DATE'
+           AND synced_version IS NULL AND intent_id IS NULL
+           AND (desired::jsonb ->> 'issue_date')::date < $2
+        """,
+        account_id,
+        start_date,
+    )
+
+
 async def retell_start_date(conn: Connection, account_id: str) -> None:
     """Have the invoices that are still too old told the start date there is now: no failure anew, only its words."""
     await _change(
