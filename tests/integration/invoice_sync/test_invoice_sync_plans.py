@@ -19,11 +19,13 @@ from invoice_sync.store import (
     intents,
     invoice_links,
     invoices,
+    reconciled,
     reconciliations,
     resolutions,
     setting_changes,
     timeline,
 )
+from invoice_sync.store.reconciliations import Reconciliation
 
 ACCOUNTS, PER_ACCOUNT = 500, 100
 
@@ -32,11 +34,11 @@ class Explaining:
     """A connection that explains each statement instead of running it."""
 
     def __init__(self, conn) -> None:
-        self._conn = conn
+        self.conn = conn
         self.scans: set[str] = set()
 
     async def _explain(self, statement, *args):
-        plan = json.loads(await self._conn.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *args))
+        plan = json.loads(await self.conn.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *args))
         self._walk(plan[0]["Plan"])
 
     def _walk(self, node) -> None:
@@ -245,4 +247,22 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await reconciliations.newest(crowded, account, limit=10)
     await setting_changes.any_since(crowded, account, datetime.now(UTC))
     await setting_changes.changes_of(crowded, account, after=0, limit=10)
+    assert crowded.scans == set()
+
+
+async def test_adding_up_one_account_scans_no_table(crowded):
+    await crowded.conn.execute(
+        """
+        INSERT INTO reconciled_invoices
+        SELECT account_id, 20, xero_invoice_id, invoice_id, true, 'live', 'NZD', 1, false, false, now()
+          FROM invoice_links
+        """
+    )
+    at = datetime.now(UTC)
+    run = Reconciliation("acc-7", 20, "ten-7", "x", at, None, 1_000, 0, None, None, None, {})
+    async with crowded.conn.transaction():
+        await reconciled.expect_many(crowded.conn)
+        await reconciled.not_seen(crowded, run, limit=50)
+        await reconciled.add_up(crowded, run)
+        await reconciled.find(crowded, run)
     assert crowded.scans == set()

@@ -169,7 +169,8 @@ async def _ask_for_missing(deps: Deps, lease: Lease, run: Reconciliation) -> boo
 
     A list that does not show an invoice proves nothing; only an answer about that very invoice makes it "gone".
     """
-    async with deps.pool.acquire() as conn:
+    async with deps.pool.acquire() as conn, conn.transaction():
+        await reconciled.expect_many(conn)
         missing = await reconciled.not_seen(conn, run, limit=_ASKED_AT_ONCE)
         links = await invoice_links.links_of(conn, run.account_id, missing)
         _, read_at = await accounts.find(conn, run.account_id)
@@ -199,6 +200,7 @@ async def _finish(deps: Deps, lease: Lease, run: Reconciliation) -> None:
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         _, now = await accounts.lock(conn, run.account_id)
+        await reconciled.expect_many(conn)
         totals = await reconciled.add_up(conn, run)
         findings = await reconciled.find(conn, run)
         finished_at = await reconciliations.finish(
