@@ -1,7 +1,9 @@
 """Contacts that were archived, merged or deleted in Xero: recognised, told with the next step, healed where possible."""
 
+import json
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from invoice_sync import tend_contacts
@@ -166,6 +168,108 @@ async def test_xeros_list_and_its_refusals_may_contradict_each_other_without_end
     kept = await mapping_of(ready)
     assert kept["contact_id"] == contact
     assert timedelta(minutes=50) < kept["check_at"] - now < timedelta(minutes=56)
+
+
+def meanwhile(service, act):
+    """Something happens in Xero between our look at a contact and our change of it, once."""
+    real, done = service.gateway._pass_on, []
+
+    async def pass_on(request, path, tenant_id):
+        if request.method == "POST" and not done:
+            done.append(path)
+            await act()
+        return await real(request, path, tenant_id)
+
+    service.gateway._pass_on = pass_on
+
+
+@pytest.mark.parametrize("whole_call", [False, True], ids=["of the element", "of the call"])
+async def test_a_contact_deleted_just_before_a_change_is_said_to_be_gone(ready, whole_call):
+    contact = (await mapping_of(ready))["contact_id"]
+    meanwhile(ready, lambda: ready.books.act("DELETE", f"contacts/{contact}"))
+    if whole_call:
+        real = ready.gateway._pass_on
+
+        async def not_found(request, path, tenant_id):
+            answer = await real(request, path, tenant_id)
+            return httpx.Response(404, text="Not found") if request.method == "POST" else answer
+
+        ready.gateway._pass_on = not_found
+    await ready.know("cust-1", version=2, name="Changed")
+    await ready.settle()
+    assert (await mapping_of(ready))["problem"] == "CONTACT_NOT_FOUND"
+    assert await ready.pool.fetchval("SELECT block_code FROM customers") is None
+    assert await ready.pool.fetchval("SELECT count(*) FROM intents") == 0
+
+
+async def test_a_contact_archived_just_before_a_change_gets_it_when_restored(ready):
+    contact = (await mapping_of(ready))["contact_id"]
+    meanwhile(ready, lambda: archive(ready, contact))
+    await ready.know("cust-1", version=2, name="Changed")
+    await ready.settle()
+    assert (await mapping_of(ready))["problem"] == "CONTACT_ARCHIVED"
+    await archive(ready, contact, "ACTIVE")
+    await ready.settle()
+    (found,) = (await ready.books.ledger())["contacts"]
+    assert found["name"] == "Changed"
+
+
+async def test_a_change_refused_as_archived_of_what_is_shown_as_active_is_tried_hourly(ready):
+    real = ready.gateway._pass_on
+
+    async def contradict(request, path, tenant_id):
+        if request.method != "POST":
+            return await real(request, path, tenant_id)
+        error = "The specified contact details matched an archived contact. Archived contacts cannot currently be edited via the API."
+        sent = json.loads(request.content)["Contacts"][0]
+        refused = sent | {"HasValidationErrors": True, "ValidationErrors": [{"Message": error}]}
+        return httpx.Response(200, json={"Contacts": [refused]})
+
+    ready.gateway._pass_on = contradict
+    await ready.know("cust-1", version=2, name="Changed")
+    for _ in range(6):
+        await ready.turn()
+    assert [method for method, _ in ready.gateway.calls].count("POST") <= 2
+
+
+async def test_a_long_chain_of_merges_is_followed_to_its_end(ready):
+    last = (await mapping_of(ready))["contact_id"]
+    for number in range(8):
+        into = await new_contact(ready, f"Step {number}")
+        await ready.books.act("POST", f"contacts/{last}/merge-into/{into}")
+        last = into
+    await ready.want(ready.invoice("inv-1"))
+    await ready.settle()
+    assert await ready.state("inv-1") == "synced"
+    assert (await mapping_of(ready))["contact_id"] == last
+
+
+async def test_a_contact_merged_into_an_archived_one_waits_for_that_one(ready):
+    contact, other = (await mapping_of(ready))["contact_id"], await new_contact(ready)
+    await ready.books.act("POST", f"contacts/{contact}/merge-into/{other}")
+    await archive(ready, other)
+    await ready.want(ready.invoice("inv-1"))
+    await ready.settle()
+    assert await codes(ready) == ["CONTACT_ARCHIVED"]
+    await archive(ready, other, "ACTIVE")
+    await ready.settle()
+    assert await codes(ready) == ["CONTACT_ARCHIVED", "synced"]
+    assert (await mapping_of(ready))["contact_id"] == other
+
+
+async def test_a_contact_merged_into_another_customers_is_shared_and_changed_by_neither(ready):
+    await ready.know("cust-2")
+    await ready.settle()
+    old, kept = [(await mapping_of(ready, each))["contact_id"] for each in ("cust-1", "cust-2")]
+    await ready.books.act("POST", f"contacts/{old}/merge-into/{kept}")
+    await ready.want(ready.invoice("inv-1"), ready.invoice("inv-2", customer_id="cust-2"))
+    await ready.settle()
+    assert [await ready.state(each) for each in ("inv-1", "inv-2")] == ["synced", "synced"]
+    assert (await mapping_of(ready))["contact_id"] == kept
+    await ready.know("cust-1", "cust-2", version=2, name="Changed")
+    await ready.settle()
+    names = {each["contact_id"]: each["name"] for each in (await ready.books.ledger())["contacts"]}
+    assert names[kept] == "Customer cust-2"
 
 
 @pytest.mark.parametrize("step", ["contacts:after_read"])

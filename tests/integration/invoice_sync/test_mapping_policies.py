@@ -112,6 +112,22 @@ async def test_match_never_guesses_and_creates_nothing(matching):
     assert {method for method, _ in matching.gateway.calls} == {"GET"}
 
 
+async def test_a_doubt_that_was_removed_in_xero_is_over_with_the_next_retry(matching):
+    one, other = [
+        await new_contact(matching, name, EmailAddress="ap@ridgeway.example")
+        for name in ("North", "South")
+    ]
+    await matching.know("cust-1", email="ap@ridgeway.example")
+    await matching.want(matching.invoice("inv-1"))
+    await matching.settle()
+    assert await codes(matching) == ["CONTACT_AMBIGUOUS"]
+    await matching.books.act("POST", f"contacts/{one}/merge-into/{other}")
+    await retry_invoice(matching.deps, matching.account_id, "inv-1", "user:1")
+    await matching.settle()
+    assert await linked(matching) == {"cust-1": other}
+    assert await matching.state("inv-1") == "synced"
+
+
 async def test_match_asks_for_a_batch_of_customers_at_once(matching):
     ids = [f"cust-{n}" for n in range(20)]
     for each in ids:

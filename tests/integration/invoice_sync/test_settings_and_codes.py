@@ -70,6 +70,30 @@ async def test_a_draft_with_prefix_and_default_account_is_so_in_xero(ready):
     assert (await ready.told("inv-1"))[0].invoice_number == "PL-INV-1"
 
 
+async def test_a_draft_stays_one_when_the_setting_changes_and_is_deleted_when_voided(
+    ready, kinds_of_event
+):
+    await choose(ready, invoice_status=InvoiceStatus.DRAFT)
+    await ready.want(ready.invoice("inv-1"))
+    await ready.settle()
+    await choose(ready, invoice_status=InvoiceStatus.AUTHORISED)
+    await ready.want(ready.invoice("inv-2"))
+    await ready.settle()
+    found = {each["number"]: each["status"] for each in await ready.books.invoices()}
+    assert found == {"INV-1": "DRAFT", "INV-2": "AUTHORISED"}
+    voided = kinds_of_event["voided"]
+    await ready.want(
+        *(
+            voided(account_id=ready.account_id, invoice_id=each, version=2)
+            for each in ("inv-1", "inv-2")
+        )
+    )
+    await ready.settle()
+    found = {each["number"]: each["status"] for each in await ready.books.invoices()}
+    assert found == {"INV-1": "DELETED", "INV-2": "VOIDED"}
+    assert [await ready.state(each) for each in ("inv-1", "inv-2")] == ["voided", "voided"]
+
+
 async def test_an_invoice_keeps_the_prefix_it_was_sent_with(ready, kinds_of_event, line_of):
     await choose(ready, number_prefix="A-")
     await ready.want(ready.invoice("inv-1"))

@@ -12,11 +12,14 @@ from invoice_sync.domain.state import Account, ContactMapping, Customer, Intent
 from invoice_sync.read_contacts import contacts_by_id
 from invoice_sync.store import accounts, contact_mappings, customers, intents
 from pipeline_contracts.problems import ProblemCode
+from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import UnexpectedAnswer
 from pipeline_xero.outcomes import ElementResult
 from pipeline_xero.wire import XeroContact
+
+_UNUSABLE = frozenset({ProblemCode.CONTACT_ARCHIVED, ProblemCode.CONTACT_NOT_FOUND})
 
 
 async def record_contact_changes(
@@ -33,7 +36,7 @@ async def record_contact_changes(
         failpoint("record_contact_changes:before")
         agreed: list[ContactMapping] = []
         after: list[Customer] = []
-        archived: list[str] = []
+        unusable: list[str] = []
         answered = results if len(results) == len(rows) else ()
         for row in rows:
             result = answered[row.intent_position or 0] if answered else None
@@ -48,13 +51,13 @@ async def record_contact_changes(
             elif result.errors and not result.accepted:
                 if contacts.moved_on(row, intent.body):
                     after.append(contacts.again(row, now, failed=False))
-                elif _is_archived(result):
-                    archived.append(row.customer_id)
+                elif is_about_the_contact(result.errors):
+                    unusable.append(row.customer_id)
                     after.append(contacts.settled(row))
                 else:
                     after.append(contacts.refused(row, result.errors))
         await contact_mappings.update(conn, agreed)
-        await contact_mappings.check(conn, intent.account_id, intent.tenant_id, archived, now)
+        await doubt_contacts(conn, intent, unusable)
         await customers.save(conn, after)
         if len(after) < len(rows):
             await intents.defer(
@@ -157,5 +160,17 @@ def _next(row: Customer, mapping: ContactMapping | None, now: datetime) -> Custo
     return contacts.again(row, now, failed=False) if behind else contacts.settled(row)
 
 
-def _is_archived(result: ElementResult) -> bool:
-    return xero_messages.code_of_all(result.errors) is ProblemCode.CONTACT_ARCHIVED
+def is_about_the_contact(messages: Sequence[str]) -> bool:
+    """Whether Xero refused a change because the contact cannot be changed at all, whatever is in it."""
+    return xero_messages.code_of_all(messages) in _UNUSABLE
+
+
+async def doubt_contacts(conn: Connection, intent: Intent, customer_ids: Sequence[str]) -> None:
+    """Have the contacts looked at that Xero refused to change; what Pipeline changed stays due until they are usable."""
+    await contact_mappings.doubt(
+        conn,
+        intent.account_id,
+        intent.tenant_id,
+        customer_ids,
+        linked_before=intent.first_sent_at,
+    )

@@ -16,7 +16,11 @@ from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
 from invoice_sync.read_codes import await_codes
-from invoice_sync.record_contact_changes import record_contact_changes
+from invoice_sync.record_contact_changes import (
+    doubt_contacts,
+    is_about_the_contact,
+    record_contact_changes,
+)
 from invoice_sync.record_contacts import block_customers, record_contacts, refuse_customers
 from invoice_sync.store import (
     account_settings,
@@ -33,7 +37,7 @@ from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.answers import Reply
-from pipeline_xero.errors import UnexpectedAnswer, XeroError
+from pipeline_xero.errors import NotFound, UnexpectedAnswer, XeroError
 from pipeline_xero.outcomes import ElementResult, element_results
 from pipeline_xero.wire import elements, loads
 
@@ -228,7 +232,7 @@ async def record_trouble(
         if found.effect is Effect.UNKNOWN or (found.effect is Effect.NOTHING and not is_first):
             await _keep_open(conn, intent, found)
         elif intent.kind == "contacts":
-            await _give_back_customers(conn, intent, found)
+            await _give_back_customers(conn, intent, found, is_gone=isinstance(error, NotFound))
         else:
             await _give_back_invoices(conn, deps, intent, found)
     deps.on_recorded()
@@ -308,7 +312,9 @@ def _may_be_ours(found: Trouble, intent: Intent) -> bool:
     return intent.kind == "create" and lifecycle.number_taken(found.messages)
 
 
-async def _give_back_customers(conn: Connection, intent: Intent, found: Trouble) -> None:
+async def _give_back_customers(
+    conn: Connection, intent: Intent, found: Trouble, *, is_gone: bool
+) -> None:
     _, now = await accounts.find(conn, intent.account_id)
     rows = await customers.lock_of_intent(conn, intent.id)
     is_refused = found.effect is Effect.REFUSED
@@ -323,6 +329,10 @@ async def _give_back_customers(conn: Connection, intent: Intent, found: Trouble)
         refused = [contacts.refused(row, found.messages) for row in rows]
         if intent.method == "PUT":
             await refuse_customers(conn, intent, refused, now)
+        elif is_gone or is_about_the_contact(found.messages):
+            # An unknown ContactID is 404 for the whole call.
+            await customers.save(conn, [contacts.settled(row) for row in rows])
+            await doubt_contacts(conn, intent, [row.customer_id for row in rows])
         else:
             await block_customers(conn, intent.account_id, refused)
     else:

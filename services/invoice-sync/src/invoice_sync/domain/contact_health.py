@@ -11,7 +11,8 @@ from pipeline_xero.documents import XeroContact
 
 # Restoring a contact in Xero is announced by nothing we hear of.
 LOOK_AGAIN = timedelta(hours=1)
-MOST_MERGES = 5
+# Each costs a call, once; nobody merges more often than that between two looks.
+MOST_MERGES = 20
 
 
 @dataclass(frozen=True, slots=True)
