@@ -109,4 +109,14 @@ async def latest(conn: Connection) -> list[Reconciliation]:
 
 async def count_differing(conn: Connection) -> int:
     """About how many invoices the last complete reconciliations found a difference."""
-    return sum(one.differing for one in await latest(conn))
+    count: int = await conn.fetchval(
+        """
+        SELECT coalesce(sum(differing), 0) FROM reconciliations r
+        WHERE differing > 0 AND completed_at IS NOT NULL
+          AND NOT EXISTS (
+                SELECT FROM reconciliations later
+                WHERE later.tenant_id = r.tenant_id AND later.began_at > r.began_at
+                  AND later.completed_at IS NOT NULL)
+        """
+    )
+    return count
