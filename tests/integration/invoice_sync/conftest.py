@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from serving import serving
+from sync_wire import Wire
 
 from invoice_sync.accept_events import accept_customers, accept_invoices, track_connections
 from invoice_sync.deps import Deps
@@ -359,6 +360,15 @@ async def ready(service) -> Service:
     await service.settle()
     service.gateway.calls.clear()
     return service
+
+
+@pytest.fixture
+async def wire(kafka, monkeypatch):
+    wire = Wire(kafka)
+    await wire.open()
+    wire.divert(monkeypatch)
+    yield wire
+    await wire.close()
 
 
 @pytest.fixture(scope="module")

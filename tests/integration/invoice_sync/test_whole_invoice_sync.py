@@ -6,22 +6,17 @@ import signal
 import sys
 import time
 import uuid
-from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 
-import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sync_processes import gateway_app, running_process, until
+from sync_wire import running_app
 
-from invoice_sync import app as app_module
 from invoice_sync.settings import InvoiceSyncSettings
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import encode
-from pipeline_contracts.sync import ContactMapped, InvoiceSynced, SyncEvent, SyncFailed
-from pipeline_contracts.topics import Topic
+from pipeline_contracts.sync import InvoiceSynced, SyncFailed
 from pipeline_service_defaults.keys import sign
 
 STEPS = [
@@ -65,81 +60,6 @@ def service_token(identities, name="pipeline-backend", audience="invoice-sync") 
     now = int(time.time())
     key = identities[2] if name == "pipeline-backend" else identities[3]
     return sign(key, {"iss": name, "sub": name, "aud": audience, "iat": now, "exp": now + 300})
-
-
-class Wire:
-    """The topics of one test on the shared broker."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
-        self.prefix = f"t{uuid.uuid4().hex[:10]}"
-
-    def name(self, of: str) -> str:
-        return f"{self.prefix}.{of}"
-
-    async def open(self) -> None:
-        names = [
-            self.name(each) for each in ("invoices", "customers", "connections", "changes", "sync")
-        ]
-        names += [f"{each}.dlq" for each in names]
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(each, 2, 1) for each in names])
-        finally:
-            await admin.close()
-        self.producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
-        await self.producer.start()
-
-    async def close(self) -> None:
-        await self.producer.stop()
-
-    async def publish(self, of: str, event) -> None:
-        record = encode(event, id=uuid.uuid4().hex, source="billing", time=datetime.now(UTC))
-        await self.raw(of, record.key, record.value, record.headers)
-
-    async def raw(self, of: str, key, value, headers=()) -> None:
-        await self.producer.send_and_wait(self.name(of), value, key=key, headers=list(headers))
-
-    async def read(self, topic: str, count: int) -> list:
-        """The first `count` records of a topic."""
-        consumer = AIOKafkaConsumer(
-            self.name(topic),
-            bootstrap_servers=self.bootstrap,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-        )
-        await consumer.start()
-        try:
-            async with asyncio.timeout(40):
-                return [await consumer.getone() for _ in range(count)]
-        finally:
-            await consumer.stop()
-
-
-@pytest.fixture
-async def wire(kafka, monkeypatch):
-    wire = Wire(kafka)
-    await wire.open()
-    monkeypatch.setattr(SyncEvent, "TOPIC", wire.name("sync"))
-    monkeypatch.setattr(ContactMapped, "TOPIC", wire.name("sync"))
-    handlers = tuple(
-        (Topic(wire.name(topic.name.split(".")[-2]), topic.key), handle)
-        for topic, handle in app_module._HANDLERS
-    )
-    monkeypatch.setattr(app_module, "_HANDLERS", handlers)
-    yield wire
-    await wire.close()
-
-
-@asynccontextmanager
-async def running_app(settings, serve_with_lifespan):
-    application = app_module.create_app(settings)
-    async with (
-        serve_with_lifespan(application) as url,
-        httpx.AsyncClient(base_url=url, timeout=15, trust_env=False) as client,
-    ):
-        yield client
 
 
 async def test_from_kafka_to_xero_and_back_and_what_is_broken_is_set_aside(

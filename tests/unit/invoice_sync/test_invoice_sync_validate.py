@@ -17,6 +17,9 @@ CASES = [
     ({"line": {"quantity": "-1"}}, "QUANTITY_NEGATIVE", "1 (Work)"),
     ({"line": {"description": "  "}}, "DESCRIPTION_MISSING", "1"),
     ({"line": {"description": "x" * 4001}}, "FIELD_TOO_LONG", "description of line 1"),
+    ({"line": {"description": "bell\x07"}}, "CHARACTERS_INVALID", "description of line 1"),
+    ({"invoice_number": "\x1b[1m"}, "CHARACTERS_INVALID", "invoice number"),
+    ({"reference": "\uffff"}, "CHARACTERS_INVALID", "reference"),
     ({"invoice_number": " "}, "INVOICE_NUMBER_MISSING", None),
     ({"invoice_number": "x" * 256}, "FIELD_TOO_LONG", "invoice number"),
     ({"reference": "x" * 256}, "FIELD_TOO_LONG", "reference"),
@@ -39,6 +42,16 @@ def test_what_is_wrong_has_its_code_and_says_where(body_of, line_of, fields, cod
     told = block(found.code, **found.facts)
     assert named is None or named in told.message
     assert "{" not in told.message + told.hint
+
+
+def test_two_lines_of_one_identity(body_of, line_of):
+    (finding,) = check(body_of(lines=[line_of("1"), line_of("2"), line_of("1")]))
+    assert finding.code is ProblemCode.LINE_REPEATED
+    assert finding.facts == {"line": "3 (Work)"}
+
+
+def test_tabs_line_ends_and_letters_of_any_script_are_printable(body_of, line_of):
+    assert check(body_of(lines=[line_of(description="a\tb\r\nc 🎸 é 漢 <b>")])) == ()
 
 
 def test_too_many_tracking_options(body_of, line_of):

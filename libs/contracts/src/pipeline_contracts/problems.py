@@ -41,6 +41,8 @@ class ProblemCode(StrEnum):
     TOTAL_NEGATIVE = "TOTAL_NEGATIVE"
     QUANTITY_NEGATIVE = "QUANTITY_NEGATIVE"
     DESCRIPTION_MISSING = "DESCRIPTION_MISSING"
+    LINE_REPEATED = "LINE_REPEATED"
+    CHARACTERS_INVALID = "CHARACTERS_INVALID"
     FIELD_TOO_LONG = "FIELD_TOO_LONG"
     INVOICE_NUMBER_MISSING = "INVOICE_NUMBER_MISSING"
     INVOICE_NUMBER_TAKEN = "INVOICE_NUMBER_TAKEN"
@@ -64,6 +66,7 @@ class ProblemCode(StrEnum):
     CONTACT_INVALID = "CONTACT_INVALID"
     PERIOD_LOCKED = "PERIOD_LOCKED"
     STATUS_NOT_TAKEN = "STATUS_NOT_TAKEN"
+    CURRENCY_CHANGED = "CURRENCY_CHANGED"
     INVOICE_NOT_EDITABLE = "INVOICE_NOT_EDITABLE"
     INVOICE_HAS_PAYMENT = "INVOICE_HAS_PAYMENT"
     INVOICE_GONE_FROM_XERO = "INVOICE_GONE_FROM_XERO"
@@ -92,6 +95,7 @@ _UNKNOWN: Final = MappingProxyType(
         "line": "in question",
         "lock_date": "the lock date",
         "name": "of this customer",
+        "other": "another invoice in Xero",
         "next_step": "Open the Xero card, which names the next step",
         "retry_at": "shortly",
         "start_date": "the start date",
@@ -238,6 +242,18 @@ _ALL: Final = (
         "Add a description to the line in Pipeline.",
     ),
     _problem(
+        _C.LINE_REPEATED,
+        _M.SUPPORT,
+        "The line {line} has the same identity as a line before it, so the two could not be told apart.",
+        "Contact support with this message: Pipeline has to give every line an identity of its own.",
+    ),
+    _problem(
+        _C.CHARACTERS_INVALID,
+        _M.BOOKKEEPER,
+        "A text of the invoice has characters that cannot be printed, and Xero takes none: {field}.",
+        "Type the text anew in Pipeline; such characters come from copying out of other programs.",
+    ),
+    _problem(
         _C.FIELD_TOO_LONG,
         _M.BOOKKEEPER,
         "A text of the invoice is longer than Xero keeps: {field}.",
@@ -252,7 +268,7 @@ _ALL: Final = (
     _problem(
         _C.INVOICE_NUMBER_TAKEN,
         _M.BOOKKEEPER,
-        "The number {invoice_number} is already used by another invoice in Xero.",
+        "The number {invoice_number} is already used by {other}.",
         "Give the invoice another number in Pipeline, or change the number of the other one in Xero and retry; if the two "
         "are the same invoice, link them by an import.",
     ),
@@ -373,6 +389,13 @@ _ALL: Final = (
         "Xero takes no new invoice with the status the account's settings ask for.",
         "Let invoices be created as drafts in the settings, or have the Xero organisation allow them to be approved, "
         "then retry.",
+    ),
+    _problem(
+        _C.CURRENCY_CHANGED,
+        _M.BOOKKEEPER,
+        "The invoice {invoice_number} is in Xero in another currency than {currency}, and the currency of an invoice "
+        "that was issued stays.",
+        "Change the currency back in Pipeline, or void the invoice there and issue a new one.",
     ),
     _problem(
         _C.INVOICE_NOT_EDITABLE,

@@ -135,7 +135,8 @@ def number_in_use(
     ]
     if not others:
         return None
-    taken = block(ProblemCode.INVOICE_NUMBER_TAKEN, invoice_number=number)
+    other = mapping.other_of(others, marker)
+    taken = block(ProblemCode.INVOICE_NUMBER_TAKEN, invoice_number=number, other=other)
     return Finding(taken, by_xero=True)
 
 

@@ -118,6 +118,7 @@ def refused_as(
     correlation_id: str | None = None,
     *,
     sent: InvoiceBody | None = None,
+    other: str | None = None,
 ) -> Step:
     """What was sent is refused for this cause. Should Pipeline have moved on meanwhile, the next version is due."""
     number = row.xero_number
@@ -127,7 +128,11 @@ def refused_as(
         newer = replace(row, state=State.PENDING, due_at=now, intent=None, block=None)
         told = "; ".join(messages)
         return Step(newer, notes=(Note("refused", told, code, row.intent.version, correlation_id),))
-    facts: dict[str, object] = {"invoice_number": number, "customer": row.customer_id}
+    facts: dict[str, object] = {
+        "invoice_number": number,
+        "customer": row.customer_id,
+        "other": other,
+    }
     found = block(
         code, xero_errors=messages, **(facts | xero_messages.placed_facts(messages, sent))
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from invoice_sync.domain.rounding import to_cents, to_unit
 from invoice_sync.domain.three_way import LIVE, STATUS, TOTAL, WITHDRAWN, Snapshot
@@ -71,6 +71,16 @@ def marker(pipeline_web_url: str, account_id: str, invoice_id: str) -> str:
 def is_ours(element: Mapping[str, Any], marker_url: str) -> bool:
     """Whether an invoice read from Xero carries our marker."""
     return str(element.get("Url") or "").strip().rstrip("/").lower() == marker_url.lower()
+
+
+def other_of(elements: Iterable[Mapping[str, Any]], marker_url: str) -> str | None:
+    """Which other invoice of the same account in Pipeline one of these is, in words; None if all are strangers'."""
+    folder = marker_url.rpartition("/")[0].lower() + "/"
+    for element in elements:
+        url = str(element.get("Url") or "").strip().rstrip("/")
+        if url.lower().startswith(folder) and url.lower() != marker_url.lower():
+            return f"Pipeline's own invoice {unquote(url[len(folder) :])}"
+    return None
 
 
 def to_xero(invoice: Invoice, contact_id: str, settings: WriteSettings) -> dict[str, Any]:

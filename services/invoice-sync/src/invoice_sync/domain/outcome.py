@@ -178,7 +178,9 @@ def found_in_xero(
     strangers = [each for each in elements if each.get("Status") not in GONE]
     if strangers or was_refused:
         errors = row.block.xero_errors if row.block is not None and was_refused else ()
-        return lifecycle.refused_as(row, ProblemCode.INVOICE_NUMBER_TAKEN, errors, answer.now)
+        other = mapping.other_of(strangers, marker)
+        taken = ProblemCode.INVOICE_NUMBER_TAKEN
+        return lifecycle.refused_as(row, taken, errors, answer.now, other=other)
     if row.operation is Operation.VOID:
         return lifecycle.never_sent(row)
     return lifecycle.again_alone(

@@ -85,17 +85,29 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     sent = sent_body(body, ours)
     if is_void:
         return Change(verdict, void_element(verdict.link), sent)
-    if stopped := _by_codes(verdict, body, terms, seen.now):
+    if stopped := _stopped(verdict, body, terms, seen.now):
         return lifecycle.then(verdict.step, stopped)
     contact = contact_id or link.base.get("contact") or ""
     return Change(verdict, update_element(ours, contact, settings, verdict), sent)
 
 
-def _by_codes(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) -> Step | None:
-    """What stops a push that names codes. An old list stops none: the invoice is in Xero, and Xero decides."""
+# Before it is approved a document was issued to nobody yet.
+_UNISSUED = frozenset({"DRAFT", "SUBMITTED"})
+
+
+def _stopped(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) -> Step | None:
+    """What stops a change before it is sent.
+
+    An issued document keeps its currency. Of codes an old list stops none: the invoice is in Xero, and Xero decides.
+    """
+    row = push.step.row
+    if "currency" in push.changed and push.link.xero_status not in _UNISSUED:
+        number = push.link.xero_number
+        changed = block(ProblemCode.CURRENCY_CHANGED, invoice_number=number, currency=body.currency)
+        return lifecycle.failed(row, changed)
     if not any(path.startswith("line ") for path in push.changed):
         return None
-    return by_codes(push.step.row, body, terms, now)
+    return by_codes(row, body, terms, now)
 
 
 def after_unknown(

@@ -1,5 +1,6 @@
 """What we can tell is wrong with an invoice before asking Xero: no call is spent on it."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,6 +18,8 @@ MAX_REFERENCE = 255
 MAX_DESCRIPTION = 4_000
 MAX_TRACKING = 2
 RATE_DECIMALS = 6
+# Xero keeps its documents as XML, which has no way to write these (XML 1.0, "Char"); tab and line ends it has.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +40,31 @@ def _findings(invoice: Invoice) -> Iterator[Finding]:
         yield Finding(ProblemCode.CURRENCY_UNKNOWN, {"currency": invoice.currency})
     if not invoice.lines:
         yield Finding(ProblemCode.NO_LINES)
+    known: set[str] = set()
     for position, line in enumerate(invoice.lines, 1):
+        if line.line_id in known:
+            yield Finding(ProblemCode.LINE_REPEATED, _line_facts(line, position))
+        known.add(line.line_id)
         yield from _line_findings(line, position)
     yield from _document_findings(invoice)
     if invoice.lines:
         yield from _total_findings(invoice)
 
 
+def _line_facts(line: InvoiceLine, position: int) -> dict[str, str]:
+    return {"line": f"{position} ({line.description.strip()[:40] or line.line_id})"}
+
+
 def _line_findings(line: InvoiceLine, position: int) -> Iterator[Finding]:
-    facts = {"line": f"{position} ({line.description.strip()[:40] or line.line_id})"}
+    facts = _line_facts(line, position)
     if line.quantity < 0:
         yield Finding(ProblemCode.QUANTITY_NEGATIVE, facts)
     if not line.description.strip():
         yield Finding(ProblemCode.DESCRIPTION_MISSING, {"line": str(position)})
     if len(line.description) > MAX_DESCRIPTION:
         yield _too_long(f"the description of line {position}", MAX_DESCRIPTION)
+    if _UNPRINTABLE.search(line.description):
+        yield _unprintable(f"the description of line {position}")
     if len(line.tracking) > MAX_TRACKING:
         yield Finding(ProblemCode.TOO_MANY_TRACKING_OPTIONS, facts)
 
@@ -63,6 +76,10 @@ def _document_findings(invoice: Invoice) -> Iterator[Finding]:
         yield _too_long("the invoice number", MAX_NUMBER)
     if len(invoice.reference or "") > MAX_REFERENCE:
         yield _too_long("the reference", MAX_REFERENCE)
+    if _UNPRINTABLE.search(invoice.invoice_number):
+        yield _unprintable("the invoice number")
+    if _UNPRINTABLE.search(invoice.reference or ""):
+        yield _unprintable("the reference")
     if invoice.due_date < invoice.issue_date:
         yield Finding(ProblemCode.DUE_DATE_BEFORE_ISSUE)
     rate = invoice.currency_rate
@@ -117,6 +134,10 @@ def _mismatch_facts(total: Decimal, possible: TotalRange, difference: Decimal) -
         "total": plain_money(total),
         "expected": f"{expected} (a difference of {plain_money(abs(difference))})",
     }
+
+
+def _unprintable(what: str) -> Finding:
+    return Finding(ProblemCode.CHARACTERS_INVALID, {"field": what})
 
 
 def _too_long(what: str, limit: int) -> Finding:
