@@ -1,6 +1,7 @@
 """Reconciliation: every accepted invoice accounted for, both books added up, and what is out of place found."""
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from invoice_sync_api import Callers, app_over
 
 from invoice_sync import reconcile_account as module
 from invoice_sync.domain import reconciliation
+from invoice_sync.domain.mapping import marker
 from invoice_sync.domain.reconciliation import FindingKind
 from invoice_sync.reconcile_account import ask_reconciliation
 from invoice_sync.store import accounts, reconciliations
@@ -259,6 +261,33 @@ async def test_invoices_that_come_or_change_between_two_pages_are_neither_missed
     rows = await service.pool.fetchval("SELECT count(*) FROM invoices")
     assert nzd.invoices == nzd.in_xero == rows
     assert nzd.difference == 0
+
+
+async def test_an_invoice_touched_between_two_pages_hides_no_other(ready, monkeypatch):
+    """Those without a link could not be missed otherwise: nothing here knows that they should be there."""
+    monkeypatch.setattr("invoice_sync.store.reconciliations.PAGE_SIZE", 2)
+    contact = await ready.pool.fetchval("SELECT contact_id FROM contact_mappings")
+    line = {"Description": "x", "Quantity": "1", "UnitAmount": "7.77", "AccountCode": "200"}
+    for number in range(8):
+        copy = {
+            "InvoiceNumber": f"C-{number}",
+            "Contact": {"ContactID": contact},
+            "LineItems": [line],
+            "Url": marker("https://app.pipeline.example", ready.account_id, f"inv-{number}"),
+        }
+        await ready.books.act("POST", "invoices", copy)
+    send = ready.gateway.handle_async_request
+
+    async def touched(request):
+        answer = await send(request)
+        shown = json.loads(answer.content)["Invoices"]
+        for each in shown[:1]:
+            await ready.books.act("POST", f"invoices/{each['InvoiceID']}", {"Reference": "x"})
+        return answer
+
+    monkeypatch.setattr(ready.gateway, "handle_async_request", touched)
+    run, _ = await reconciled(ready)
+    assert run.findings == {"unknown_in_xero": 8}
 
 
 async def turns(service, count) -> None:

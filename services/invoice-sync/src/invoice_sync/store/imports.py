@@ -13,6 +13,8 @@ _COLUMNS = (
     "account_id, number, tenant_id, dry_run, asked_by, asked_at, finished_at, outcome, message"
 )
 
+_KEPT = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Import:
@@ -56,7 +58,7 @@ async def begin(
 ) -> Import:
     """Open an import and list what it looks for: every invoice that is not in Xero by what we know.
 
-    The caller holds the account's lock, and no import of it is open.
+    The caller holds the account's lock, and no import of it is open. Its older ones are forgotten, but for the last 50.
     """
     row = await conn.fetchrow(
         f"""
@@ -70,6 +72,11 @@ async def begin(
         asked_by,
     )
     assert row is not None  # noqa: S101 - an aggregate has one row
+    await conn.execute(
+        "DELETE FROM imports WHERE account_id = $1 AND number <= $2",
+        account_id,
+        row["number"] - _KEPT,
+    )
     listed = await conn.fetch(
         """
         SELECT invoice_id, invoice_number FROM invoices
