@@ -1,15 +1,20 @@
 """One running stack for all acceptance tests: real processes, real Kafka, real Postgres, Xero simulated."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 
 import httpx
 import pytest
 from acceptance_support import announce_customer
+from company import Company
 
 from pipeline_local_stack.connect import connect_to_xero
 from pipeline_local_stack.stack import Stack, running_stack
 from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import XeroAdmin
+
+_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="package")
@@ -36,6 +41,14 @@ async def seen(stack: Stack) -> AsyncIterator[Watcher]:
     await announce_customer(stack.broker.bootstrap_servers)
     async with watching(stack.broker.bootstrap_servers) as watcher:
         yield watcher
+
+
+@pytest.fixture
+async def company(stack: Stack, seen: Watcher) -> AsyncIterator[Company]:
+    """A company of its own: what it does to its connection or in its books meets no other test's."""
+    made = await asyncio.to_thread(Company, stack, seen, f"co{next(_NUMBERS)}")
+    yield made
+    made.close()
 
 
 @pytest.fixture

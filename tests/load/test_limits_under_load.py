@@ -22,7 +22,6 @@ from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced
 from pipeline_local_stack.bench.callers import CallResult, CallSpec, call, get_request
 from pipeline_local_stack.books import compare_books
-from pipeline_local_stack.browser import Browser
 from pipeline_local_stack.call_log import (
     Call,
     Limits,
@@ -32,7 +31,7 @@ from pipeline_local_stack.call_log import (
     most_in_a_minute,
     unconnected_calls,
 )
-from pipeline_local_stack.connect import connect_account
+from pipeline_local_stack.connect import connect_account, connection_of, disconnect_account
 from pipeline_local_stack.stack import Stack, running_stack
 from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import XeroAdmin
@@ -168,20 +167,8 @@ async def kill_when(stack: Stack, xero: XeroAdmin, name: str, calls: int) -> Non
     assert name in stack.restart_what_died()
 
 
-def disconnect(stack: Stack, account: str) -> None:
-    session = stack.identities.person_token(account, "admin", name="Ada Admin", user_id="user-ada")
-    browser = Browser(cookies={"pipeline_session": session})
-    browser.open(f"{stack.urls['connector']}/accounts/{account}/xero/disconnect")
-    browser.press("Disconnect")
-    browser.close()
-
-
 def disconnected_at(stack: Stack, account: str) -> float:
-    token = stack.identities.service_token("pipeline-backend", "connector")
-    found = httpx.get(
-        f"{stack.urls['connector']}/v1/accounts/{account}/connection",
-        headers={"Authorization": f"Bearer {token}"},
-    ).json()
+    found = connection_of(stack, account)
     assert (found["status"], found["reason"]) == ("DISCONNECTED", "DISCONNECTED_BY_USER")
     return datetime.fromisoformat(found["since"]).timestamp()
 
@@ -232,7 +219,7 @@ async def test_two_replicas_under_load_keep_every_limit_and_get_everything_done(
         ) as (*_, first, second),
     ):
         await kill_when(stack, xero[CROWDED], "connector-2", LIMITS.per_minute // 3)
-        await asyncio.to_thread(disconnect, stack, LEAVING)
+        await asyncio.to_thread(disconnect_account, stack, LEAVING)
         await kill_when(stack, xero[CROWDED], "connector", LIMITS.per_minute * 3 // 4)
         await until_done(seen)
         answers = await first, await second

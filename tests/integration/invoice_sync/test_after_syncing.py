@@ -172,6 +172,7 @@ async def test_aligned_in_xero_it_resumes_by_itself(synced, kinds_of_event, line
     await synced.turn()
     kinds = await synced.kinds("inv-1")
     assert kinds == ["InvoiceSynced", "OutOfSync", "SyncResumed", "InvoiceSynced"]
+    assert (await synced.told("inv-1"))[2].resolved_by == "xero_change"
     assert await synced.state("inv-1") == "synced"
 
 

@@ -174,6 +174,23 @@ async def test_an_invoice_whose_contact_was_being_made_is_told_of_a_disconnectio
     assert await service.kinds("inv-1") == ["SyncFailed", "InvoiceSynced"]
 
 
+async def test_a_customer_whose_contact_met_a_disconnection_is_taken_up_on_return(service):
+    """The gateway knew of it before the event was read: the customer's next try is a while off by then."""
+    await service.connect()
+    tenant_id = service.gateway.tenants.pop(service.account_id)
+    await service.know("cust-1")
+    await service.want(service.invoice("inv-1"))
+    for _ in range(3):
+        await service.turn()
+    await service.connect("DISCONNECTED")
+    await service.turn()
+    service.gateway.tenants[service.account_id] = tenant_id
+    await service.connect()
+    for _ in range(3):
+        await service.turn()
+    assert (await service.kinds("inv-1"))[-1:] == ["InvoiceSynced"]
+
+
 @pytest.mark.parametrize("change", ["void", "number"])
 async def test_a_write_that_may_still_land_is_awaited_before_its_number_is_given_up(
     ready, kinds_of_event, change

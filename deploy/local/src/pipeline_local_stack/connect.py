@@ -1,5 +1,9 @@
 """Connects accounts to Xero as a person does: the card, Xero's consent page, and back."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import httpx
 
 from pipeline_local_stack.browser import Browser
@@ -34,22 +38,51 @@ def connect_account(stack: Stack, account_id: str, email: str, organisation: str
         made = admin.post("/organisations", json={"name": organisation}).raise_for_status().json()
         tenant_id = str(made["tenant_id"])
         admin.post("/users", json={"email": email, "tenants": [tenant_id]}).raise_for_status()
-        admin.put("/consent", json={"user": email, "times": 1}).raise_for_status()
+    connect_as(stack, account_id, email)
+    return tenant_id
+
+
+def connect_as(stack: Stack, account_id: str, email: str) -> None:
+    """Press "Connect to Xero" on an account's card, and allow what Xero offers to this user.
+
+    Raises:
+        StackError: the account is not connected at the end; with what the last page says.
+    """
+    consent = {"user": email, "times": 1}
+    httpx.put(f"{stack.urls['simulator']}/admin/consent", json=consent).raise_for_status()
+    with _at_the_card(stack, account_id) as browser:
+        page = browser.press("Connect to Xero")
+    found = connection_of(stack, account_id)
+    if found.get("status") != "CONNECTED":
+        raise StackError(f"{account_id} is not connected: {found}; {page.text[-1500:]}")
+
+
+def disconnect_account(stack: Stack, account_id: str) -> None:
+    """Press "Disconnect", and again on the page that says what will stop."""
+    with _at_the_card(stack, account_id, "/disconnect") as browser:
+        browser.press("Disconnect")
+
+
+def connection_of(stack: Stack, account_id: str) -> dict[str, Any]:
+    """What the connector tells other services of an account's connection."""
+    asking = stack.identities.service_token("pipeline-backend", "connector")
+    found: dict[str, Any] = httpx.get(
+        f"{stack.urls['connector']}/v1/accounts/{account_id}/connection",
+        headers={"Authorization": f"Bearer {asking}"},
+        timeout=30,
+    ).json()
+    return found
+
+
+@contextlib.contextmanager
+def _at_the_card(stack: Stack, account_id: str, page: str = "") -> Iterator[Browser]:
+    """An administrator of the account in front of a page of its card."""
     session = stack.identities.person_token(
         account_id, "admin", name="Ada Admin", user_id=f"user-{account_id}"
     )
     browser = Browser(cookies={"pipeline_session": session})
     try:
-        browser.open(f"{stack.urls['connector']}/accounts/{account_id}/xero")
-        page = browser.press("Connect to Xero")
+        browser.open(f"{stack.urls['connector']}/accounts/{account_id}/xero{page}")
+        yield browser
     finally:
         browser.close()
-    asking = stack.identities.service_token("pipeline-backend", "connector")
-    found = httpx.get(
-        f"{stack.urls['connector']}/v1/accounts/{account_id}/connection",
-        headers={"Authorization": f"Bearer {asking}"},
-        timeout=30,
-    ).json()
-    if found.get("status") != "CONNECTED":
-        raise StackError(f"{account_id} is not connected: {found}; {page.text[-1500:]}")
-    return tenant_id

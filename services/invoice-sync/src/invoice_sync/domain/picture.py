@@ -81,8 +81,14 @@ def picture_of(
         three_way.with_opinions(ours, link.base, observed),
         compared.plan,
         compared.differences,
-        "pipeline_change" if row.synced_version != row.version else "xero_change",
+        _moved_last(row, link, observed),
     )
+
+
+def _moved_last(row: Invoice, link: Link, observed: Snapshot) -> str:
+    """Whose hand it is: Xero's where it changed since it was last seen, or where Pipeline has nothing new."""
+    xero_moved = observed != link.observed or row.synced_version == row.version
+    return "xero_change" if xero_moved else "pipeline_change"
 
 
 def linked(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snapshot]:

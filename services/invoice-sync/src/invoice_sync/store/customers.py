@@ -187,12 +187,15 @@ async def release_for_policy(conn: Connection, account_id: str) -> None:
 
 
 async def release_for_connection(conn: Connection, account_ids: Sequence[str]) -> None:
-    """Take up the customers that waited for these accounts' connection (those without mapping, failure or write)."""
+    """Take up the customers that waited for these accounts' connection (those without mapping, failure or write).
+
+    Among them those whose next try is a while off: what failed, failed with the former connection.
+    """
     await _take_up(
         conn,
         """
-        account_id = ANY($1::text[]) AND block_code IN ('NOT_CONNECTED', 'TENANT_CHANGED')
-        AND due_at IS NULL AND intent_id IS NULL
+        account_id = ANY($1::text[]) AND intent_id IS NULL
+        AND (due_at > now() OR due_at IS NULL AND block_code IN ('NOT_CONNECTED', 'TENANT_CHANGED'))
         AND EXISTS (SELECT FROM accounts a WHERE a.account_id = ANY($1::text[]) AND a.account_id = c.account_id AND a.status = 'CONNECTED')
         """,
         account_ids,
