@@ -72,10 +72,20 @@ class Company:
             for event in events:
                 await publisher.publish(event)
 
+    async def know(self, name: str = "buyer") -> None:
+        """Pipeline announces a customer, and it is linked to a contact."""
+        customer = self.customer(name)
+        await self.publish(customer)
+        mapping = f"/contact-mappings/{customer.customer_id}"
+        await self.wait_for(
+            lambda: self.service.get(mapping).is_success, lambda: f"the contact of {name}"
+        )
+
     async def issue(self, name: str, **changes: object) -> InvoiceCreated:
         """An invoice of a known customer, and in Xero."""
         invoice = self.invoice(name, **changes)
-        await self.publish(self.customer("buyer"), invoice)
+        await self.know()
+        await self.publish(invoice)
         await self.until(invoice, "synced")
         return invoice
 

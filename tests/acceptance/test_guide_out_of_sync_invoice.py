@@ -106,6 +106,50 @@ async def test_an_invoice_shows_as_out_of_sync_between_pipeline_and_xero__review
     }
 
 
+def choose(company: Company, invoice, keep: str) -> None:
+    """A person looks at the differences, and says whose version is to stand."""
+    path = f"/invoices/{invoice.invoice_id}/sync/resolve"
+    shown = company.service.get(path).raise_for_status().json()
+    assert {each["keep"] for each in shown["choices"] if each["allowed"]} == {"pipeline", "xero"}
+    chosen = {"keep": keep, "fingerprint": shown["fingerprint"]}
+    company.service.post(path, json=chosen).raise_for_status()
+
+
+async def test_an_invoice_shows_as_out_of_sync_between_pipeline_and_xero__review_the_differences_and_keep_pipelines_version(
+    company: Company,
+):
+    invoice, update = await conflict(company, "keep-ours")
+    choose(company, invoice, "pipeline")
+
+    synced = await company.until_told(invoice, InvoiceSynced, 2)
+    assert (synced.version, synced.total) == (update.version, Decimal(120))
+    (resumed,) = company.told(invoice, SyncResumed)
+    assert resumed.resolved_by == "person"
+    (row,) = company.in_xero(invoice)
+    assert (row["reference"], Decimal(row["total"])) == ("From Pipeline", Decimal(120))
+
+
+async def test_an_invoice_shows_as_out_of_sync_between_pipeline_and_xero__review_the_differences_and_keep_xeros_version(
+    company: Company,
+):
+    invoice, update = await conflict(company, "keep-theirs")
+    before = company.in_xero(invoice)
+    choose(company, invoice, "xero")
+
+    resumed = await company.until_told(invoice, SyncResumed)
+    assert resumed.resolved_by == "person"
+    assert (resumed.invoice.reference, resumed.invoice.total) == ("From Xero", Decimal(130))
+    await company.until(invoice, "synced")
+    # Pipeline adopts what it was told, and from then on its changes arrive as ever.
+    adopted = changed(update, reference="From Xero", **price(invoice, "130.00"))
+    await company.publish(adopted)
+    await company.until_told(invoice, InvoiceSynced, 2)
+    assert company.in_xero(invoice) == before
+    await company.publish(changed(adopted, reference="After"))
+    await company.until_told(invoice, InvoiceSynced, 3)
+    assert company.in_xero(invoice)[0]["reference"] == "After"
+
+
 async def test_an_invoice_shows_as_out_of_sync_between_pipeline_and_xero__make_corrections_in_xero_to_align_with_pipeline(
     company: Company,
 ):

@@ -11,6 +11,7 @@ from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import Record, encode, stable_id
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated, InvoiceUpdated, InvoiceVoided
+from pipeline_contracts.observed import ObservedInvoice
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
 from pipeline_local_stack.call_log import Call
 from pipeline_local_stack.invariants import Violation, violations
@@ -94,7 +95,12 @@ def conflicting(row: int, sequence: int = 2) -> OutOfSync:
     )
 
 
-def resumed(row: int, sequence: int) -> SyncResumed:
+AS_IN_XERO = ObservedInvoice(
+    status="AUTHORISED", currency="NZD", amounts_are="tax_inclusive", lines=(), total=Decimal(1)
+)
+
+
+def resumed(row: int, sequence: int, invoice: ObservedInvoice | None = None) -> SyncResumed:
     return SyncResumed(
         account_id="demo",
         invoice_id=f"inv-{row:05}",
@@ -103,6 +109,7 @@ def resumed(row: int, sequence: int) -> SyncResumed:
         tenant_id=TENANT,
         xero_invoice_id=f"x-{row}",
         resolved_by="xero_change",
+        invoice=invoice,
     )
 
 
@@ -215,6 +222,14 @@ PLANTED: dict[str, tuple[Callable[[Ledgers], Ledgers], set[int]]] = {
     "nothing was said of a newer version": (
         lambda of: replace(
             of, published=[*of.published, record(changed(1, reference="never told"))]
+        ),
+        {1},
+    ),
+    "a person chose Pipeline's version, and it was never written": (
+        lambda of: replace(
+            of,
+            published=[*of.published, record(changed(1, reference="chosen"))],
+            announced=[*of.announced, record(conflicting(1)), record(resumed(1, 3))],
         ),
         {1},
     ),
@@ -380,6 +395,12 @@ ALLOWED: dict[str, Callable[[Ledgers], Ledgers]] = {
             record(resumed(1, 3)),
             record(synced(1, 4)),
         ],
+    ),
+    "a person chose Xero's version": lambda of: replace(
+        of,
+        published=[*of.published, record(changed(1, reference="not taken"))],
+        announced=[*of.announced, record(conflicting(1)), record(resumed(1, 3, AS_IN_XERO))],
+        documents=[booked(1, reference="by hand", total=Decimal(1)), *of.documents[1:]],
     ),
     "cancelled before it was sent": lambda of: replace(
         of,

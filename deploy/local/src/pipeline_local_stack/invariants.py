@@ -126,8 +126,9 @@ def _why_not_at_rest(
                 yield f"{key} waits for a connection, and there is one"
         case "stopped" if failure is not None and failure.retryable and not parked:
             yield f"{key} has no final disposition: {failure.code} is being tried again"
-        case "synced" if synced is not None and synced.version < history.newest and not parked:
-            yield f"{key} was published as version {history.newest}, and {synced.version} is the last that was told of"
+        case "synced" if synced is not None and not history.keeps_xeros and not parked:
+            if synced.version < history.newest:
+                yield f"{key} was published as version {history.newest}, and {synced.version} is the last that was told of"
 
 
 def _connected_now(connections: Sequence[Record]) -> set[str]:

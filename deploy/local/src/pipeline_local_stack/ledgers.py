@@ -127,6 +127,12 @@ class History:
         return False
 
     @property
+    def keeps_xeros(self) -> bool:
+        """Whether a person chose Xero's version, and Pipeline has published nothing since that was written there."""
+        last = next((e for e in reversed(self.told) if not isinstance(e, SyncFailed)), None)
+        return isinstance(last, SyncResumed) and last.invoice is not None
+
+    @property
     def live(self) -> list[Document]:
         """What Xero holds of it and counts."""
         return [document for document in self.documents if document.is_live]
@@ -135,7 +141,9 @@ class History:
     def in_step(self) -> tuple[Invoice, InvoiceSynced] | None:
         """What Pipeline wants and what was announced of it, if Xero is to hold just that."""
         synced = self.synced
-        if synced is None or synced.xero_status in WITHDRAWN or self.is_flagged:
+        if synced is None or synced.xero_status in WITHDRAWN:
+            return None
+        if self.is_flagged or self.keeps_xeros:
             return None
         wanted = self.versions.get(synced.version)
         return (wanted, synced) if isinstance(wanted, Invoice) else None
