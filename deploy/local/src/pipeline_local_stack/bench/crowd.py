@@ -33,7 +33,7 @@ FEW, MANY, INVOICES_EACH = 10, 10_000, 10
 _TICKS = 30
 _NOISE = 1.2
 """A statement planned otherwise may read a row more; a scan of the crowd reads thousands."""
-_WORK_SECONDS, _LOOK_SECONDS = 15.0, 0.25
+_WORK_SECONDS, _LOOK_SECONDS = 10.0, 0.25
 _MOST_MB = 300.0
 _FILL = """
 WITH filled AS (SELECT generate_series($1::int, $2::int) AS a), leased AS (
