@@ -60,3 +60,22 @@ async def test_a_long_queue_is_not_counted_to_its_end(ready, place_of):
     )
     place, _ = await place_of("last")
     assert (place.ahead, place.is_exact, place.expected_at) == (5000, False, None)
+
+
+async def test_the_timeline_shows_when_and_by_whom_the_customer_was_linked(ready):
+    await ready.want(ready.invoice("inv-1", customer_id="cust-2"))
+    await ready.turn()
+    await ready.know("cust-2", name="Kim")
+    await ready.settle()
+    async with ready.pool.acquire() as conn:
+        found = await explain_sync(conn, ready.account_id, "inv-1", "https://go.xero.com")
+    kinds = [each.note.kind for each in found.timeline]
+    assert kinds.index("sync_failed") < kinds.index("contact_mapped") < kinds.index("synced")
+    assert kinds.count("contact_mapped") == 1
+    mapped = found.timeline[kinds.index("contact_mapped")]
+    assert mapped.note.detail == "customer cust-2 linked to Kim by invoice-sync"
+    assert found.timeline[-1].note.correlation_id
+    await ready.want(ready.invoice("inv-2", customer_id="cust-2"))
+    async with ready.pool.acquire() as conn:
+        later = await explain_sync(conn, ready.account_id, "inv-2", "https://go.xero.com")
+    assert [each.note.kind for each in later.timeline] == ["InvoiceCreated"]

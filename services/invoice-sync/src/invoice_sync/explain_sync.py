@@ -6,8 +6,8 @@ from datetime import datetime
 from invoice_sync.domain.blocks import block, contact_pending, mover_of
 from invoice_sync.domain.plan import unconnected
 from invoice_sync.domain.queue import MOST_COUNTED, Place, kind_of, place
-from invoice_sync.domain.state import Account, Block, Invoice, Link, State
-from invoice_sync.store import accounts, invoice_links, invoices, timeline
+from invoice_sync.domain.state import Account, Block, Invoice, Link, Note, State
+from invoice_sync.store import accounts, contact_mappings, invoice_links, invoices, timeline
 from invoice_sync.store.timeline import TimelineEntry
 from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
@@ -60,8 +60,26 @@ async def explain_sync(
         deep_link=invoice_link(xero_web_url, account.short_code, link.xero_invoice_id)
         if link
         else None,
-        timeline=tuple(await timeline.timeline_of(conn, account_id, invoice_id)),
+        timeline=await _timeline(conn, invoice, account),
     )
+
+
+async def _timeline(
+    conn: Connection, invoice: Invoice, account: Account
+) -> tuple[TimelineEntry, ...]:
+    """What happened to the invoice; the linking of its customer stands where it came in between."""
+    entries = await timeline.timeline_of(conn, invoice.account_id, invoice.invoice_id)
+    customer_id, tenant_id = invoice.customer_id or "", account.tenant_id or ""
+    mapped = await contact_mappings.mappings_of(conn, invoice.account_id, tenant_id, [customer_id])
+    linked = mapped.get(customer_id)
+    if linked is None or linked.mapped_at is None:
+        return tuple(entries)
+    earlier = [each for each in entries if each.at <= linked.mapped_at]
+    if not earlier:
+        return tuple(entries)
+    told = f"customer {customer_id} linked to {linked.contact_name or linked.contact_id} by {linked.mapped_by}"
+    note = TimelineEntry(linked.mapped_at, Note("contact_mapped", told))
+    return (*earlier, note, *entries[len(earlier) :])
 
 
 async def _place(conn: Connection, invoice: Invoice, starts_at: datetime | None) -> Place | None:
