@@ -62,6 +62,7 @@ steps = st.one_of(
     st.tuples(st.just("meanwhile"), in_xero),
     st.tuples(st.just("moves_invoice"), st.booleans()),
     st.tuples(st.just("reconnect")),
+    st.tuples(st.just("to_and_fro"), invoices, amounts),
 )
 
 
@@ -151,6 +152,14 @@ class Interleaving:
             "POST", f"/credits/{source}/allocations", invoice=self.invoices[invoice], amount=amount
         )
         self.allocations += [made["allocation_id"]] if made else []
+
+    async def to_and_fro(self, number, amount):
+        """A credit note allocated, seen, taken back, seen, and allocated again: two payments to everybody else."""
+        await self.credit(number, "credit_note", amount)
+        await self.sweep("deep")
+        await self.uncredit(-1)
+        await self.sweep("deep")
+        await self.reallocate(-1, number, amount)
 
     async def hear(self, number):
         if self.waiting:
