@@ -265,3 +265,19 @@ async def test_a_merge_of_unknown_outcome_overwrites_nothing(merging, change, li
     assert await lines_in_xero(merging) == {"Work 1": (5, 50), "Work 2": (3, 50)}
     assert (await in_xero(merging))["reference"] == "theirs"
     assert await merging.kinds("inv-1") == ["InvoiceSynced", "InvoiceSynced"]
+
+
+async def test_words_of_a_paid_invoice_change_beside_an_edit_of_its_due_date(
+    merging, change, line_of
+):
+    taxed = [line_of("1", tax_code="OUTPUT2", tax_amount="15.00"), line_of("2", tax_code="OUTPUT2", tax_amount="15.00")]  # fmt: skip
+    await change(2, amounts_are="tax_exclusive", lines=taxed, total="230.00")
+    assert await merging.state("inv-1") == "synced"
+    await merging.books.act("POST", "payments", {"invoice": "INV-1", "amount": "10.00"})
+    await theirs(merging, DueDate="2026-05-31")
+    reworded = [taxed[0].model_copy(update={"description": "Better words"}), taxed[1]]
+    await change(3, amounts_are="tax_exclusive", lines=reworded, total="230.00")
+    invoice = await in_xero(merging)
+    assert {each["description"] for each in invoice["lines"]} == {"Better words", "Work 2"}
+    assert (invoice["due_date"], Decimal(invoice["total"])) == ("2026-05-31", 230)
+    assert await merging.state("inv-1") == "synced"

@@ -347,3 +347,37 @@ async def test_what_xero_refuses_for_good_can_be_left_as_xero_has_it(synced, peo
     await synced.turn()
     assert await synced.state("inv-1") == "synced"
     assert (await in_xero(synced))["status"] == "AUTHORISED"
+
+
+async def test_a_void_is_carried_out_over_an_edit_by_choice_only(synced, people, void):
+    await theirs(synced, Reference="theirs")
+    await void(2)
+    assert await synced.state("inv-1") == "out_of_sync"
+    assert (await in_xero(synced))["status"] == "AUTHORISED"
+    await people.decide("pipeline")
+    assert (await in_xero(synced))["status"] == "VOIDED"
+    assert await synced.state("inv-1") == "voided"
+
+
+async def test_in_another_organisation_nothing_is_chosen(conflict, people):
+    seen = (await people.look())["fingerprint"]
+    other = next(each for each in conflict.books.world.books if each != conflict.books.tenant_id)
+    await conflict.connect(tenant_id=other)
+    refused = await people.choose("pipeline", seen)
+    assert (refused.status_code, refused.json()["code"]) == (409, "TENANT_CHANGED")
+
+
+async def test_a_change_that_xero_refuses_is_given_up_by_choice(synced, people, change, line_of):
+    await synced.books.act("POST", "payments", {"invoice": "INV-1", "amount": "10.00"})
+    await change(2, lines=[line_of("1", quantity="3"), line_of("2")])
+    assert (await synced.told("inv-1"))[-1].code == "INVOICE_HAS_PAYMENT"
+    pipelines, xeros = (await people.look())["choices"]
+    assert (pipelines["allowed"], xeros["allowed"]) == (False, True)
+    await people.decide("xero")
+    assert await synced.state("inv-1") == "synced"
+    # The quantity that was given up is not sent with the next change.
+    await change(3, reference="two", lines=[line_of("1", quantity="3"), line_of("2")])
+    invoice = await in_xero(synced)
+    assert invoice["reference"] == "two"
+    assert {float(each["quantity"]) for each in invoice["lines"]} == {2}
+    assert await synced.state("inv-1") == "synced"

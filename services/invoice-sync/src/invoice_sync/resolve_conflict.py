@@ -7,11 +7,13 @@ it take effect on that very picture only; whatever changed since makes it a conf
 from invoice_sync.compare_invoice import contacts_of, terms_of
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, resolution, update
+from invoice_sync.domain.blocks import block
 from invoice_sync.domain.picture import picture_of
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.resolution import Conflict
 from invoice_sync.domain.state import Account, Choice, Invoice, Keep, State
 from invoice_sync.store import accounts, audit, invoice_links, invoices, resolutions, timeline
+from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.worker import mark_due
 from pipeline_service_defaults.problems import Problem
@@ -67,7 +69,8 @@ async def resolve_conflict(
 
     Raises:
         ConflictChanged: It is another picture now than the one that was seen.
-        Problem: 409 NOTHING_TO_RESOLVE, ALREADY_CHOSEN, CHOICE_NOT_POSSIBLE or NOT_CONNECTED.
+        Problem: 409 NOTHING_TO_RESOLVE, ALREADY_CHOSEN, CHOICE_NOT_POSSIBLE, NOT_CONNECTED or
+            TENANT_CHANGED.
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
@@ -85,8 +88,8 @@ async def resolve_conflict(
         if conflict.fingerprint != choice.fingerprint:
             raise ConflictChanged(conflict)
         _check_possible(conflict, choice.keep)
-        if not account.is_connected:
-            raise _not_connected(account)
+        links = await invoice_links.links_of(conn, account_id, [invoice_id])
+        _check_connected(account, links[invoice_id].tenant_id)
         if made is not None and not is_repeated and made.fingerprint == conflict.fingerprint:
             _check_undecided(conflict, made)
         await resolutions.save(conn, account_id, invoice_id, choice)
@@ -147,11 +150,17 @@ def _nothing(invoice: Invoice) -> Problem:
     )
 
 
-def _not_connected(account: Account) -> Problem:
-    return Problem(
-        409,
-        "NOT_CONNECTED",
-        "The account is not connected to Xero",
-        account.message or "The account was never connected to Xero.",
-        hint="Connect it first: what stands in Xero by then may be something else than what is shown now.",
-    )
+def _check_connected(account: Account, tenant_id: str) -> None:
+    """A choice takes effect at once or not at all: what stands in Xero weeks later is something else than was seen."""
+    if not account.is_connected:
+        raise Problem(
+            409,
+            "NOT_CONNECTED",
+            "The account is not connected to Xero",
+            account.message or "The account was never connected to Xero.",
+            hint="Connect it first, then look at the differences anew and choose.",
+        )
+    if account.tenant_id != tenant_id:
+        moved = block(ProblemCode.TENANT_CHANGED)
+        title = "The invoice is in another Xero organisation"
+        raise Problem(409, moved.code, title, moved.message, hint=moved.hint)

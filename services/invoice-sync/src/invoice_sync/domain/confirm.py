@@ -68,9 +68,13 @@ def updated(
         element: The element that was sent.
     """
     wanted = sent_snapshot(row, body, version, link, element)
+    sent = mapping.lines_of(
+        merging.target_of(link.base, in_opinions(wanted, link, link.observed), link.observed)
+    )
     line_item_ids = mapping.pair_lines(
-        [line.line_id for line in body.lines],
-        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
+        [line.line_id for line in body.lines if f"line {line.line_id}" in sent],
+        # What was there before and is not linked is somebody else's line, wherever it stands.
+        [each for each in ids_of(seen.invoice) if not mapping.is_xeros_line(link.observed, each)],
         link.line_item_ids,
     )
     observed = mapping.xero_snapshot(seen.invoice, line_item_ids)
@@ -99,6 +103,11 @@ def updated(
     return lifecycle.then(
         step, lifecycle.out_of_sync(step.row, after, told, why, seen.invoice.updated_at)
     )
+
+
+def ids_of(invoice: XeroInvoice) -> list[str]:
+    """The ids of its lines, in their order."""
+    return [line.line_item_id for line in invoice.lines or () if line.line_item_id]
 
 
 def merged_link(wanted: Snapshot, ours: Snapshot, link: Link, target: Snapshot) -> Link:
@@ -193,7 +202,7 @@ def _base_after(
 def _settled(row: Invoice, body: InvoiceBody, version: int, seen: Seen, *, adopted: bool) -> Step:
     line_item_ids = mapping.pair_lines(
         [line.line_id for line in body.lines],
-        [line.line_item_id for line in seen.invoice.lines or () if line.line_item_id],
+        ids_of(seen.invoice),
         {},
     )
     observed = mapping.xero_snapshot(seen.invoice, line_item_ids)

@@ -266,10 +266,10 @@ def in_xeros_words(pipeline: Snapshot, agreed: Snapshot, base: Snapshot) -> Snap
     """Pipeline's snapshot with every field it has not changed since the agreement as Xero rendered it then.
 
     Xero trims texts and fills in defaults; without this, its own rendition of an unchanged field would look like
-    a change of ours. Lines of Xero's that the agreement took over and Pipeline never had stay as they are.
+    a change of ours. Lines that the agreement left to Xero alone, because Pipeline never had or gave up them, stay as they are.
     """
     unchanged = {path for path, value in pipeline.items() if agreed.get(path, _ABSENT) == value}
-    theirs = {path for path in base if path.startswith(_XEROS_LINE) and path not in agreed}
+    theirs = {path for path in base if line_of(path) and path not in {*agreed, *pipeline}}
     ours = {path: value for path, value in pipeline.items() if path not in unchanged}
     return ours | {path: base[path] for path in (unchanged & base.keys()) | theirs}
 
@@ -346,6 +346,11 @@ def with_lines_named(snapshot: Snapshot, ours: Mapping[str, str]) -> Snapshot:
         else path: value
         for path, value in snapshot.items()
     }
+
+
+def is_xeros_line(snapshot: Snapshot, line_item_id: str) -> bool:
+    """Whether the snapshot has this line of Xero's as one that is none of Pipeline's."""
+    return f"{_XEROS_LINE}{line_item_id}: description" in snapshot
 
 
 def line_of(path: str) -> str:

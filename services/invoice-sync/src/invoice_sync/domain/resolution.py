@@ -146,7 +146,13 @@ def accepted(found: Picture, seen: confirm.Seen) -> Step:
     if found.link.observed.get(STATUS) == WITHDRAWN:
         first = lifecycle.resumed(found.row, found.link, lifecycle.PERSON)
         return lifecycle.then(first, confirm.voided(first.row, seen, found.link))
-    link = replace(found.link, agreed=found.wanted, base=found.link.observed)
+    # A line that Pipeline gave up is Xero's own from now on.
+    wanted = mapping.lines_of(found.wanted)
+    lines = {
+        ours: each for ours, each in found.link.line_item_ids.items() if f"line {ours}" in wanted
+    }
+    shown = mapping.xero_snapshot(seen.invoice, lines)
+    link = replace(found.link, line_item_ids=lines, agreed=found.wanted, base=shown, observed=shown)
     adopt = as_observed(seen.invoice, link.line_item_ids)
     first = lifecycle.resumed(found.row, link, lifecycle.PERSON, adopt)
     return lifecycle.then(first, lifecycle.in_step(first.row, link))
@@ -160,8 +166,9 @@ def forced(found: Picture, body: InvoiceBody) -> tuple[Link, InvoiceBody]:
         left to Xero before somebody there chose otherwise.
     """
     ours, observed = found.ours, found.link.observed
+    apart = merging.changed(ours, observed)
     agreed: dict[str, str | None] = {
-        path: value for path, value in found.wanted.items() if ours.get(path) == observed.get(path)
+        path: value for path, value in found.wanted.items() if path not in apart
     }
     agreed |= {path: value for path, value in observed.items() if path not in found.wanted}
     lines = tuple(_named(line, ours, observed) for line in body.lines)

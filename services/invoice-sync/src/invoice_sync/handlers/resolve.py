@@ -57,7 +57,7 @@ async def get_resolve(
     | {
         409: {
             "description": "CONFLICT_CHANGED with the new `conflict`; NOTHING_TO_RESOLVE; CHOICE_NOT_POSSIBLE; "
-            "ALREADY_CHOSEN; NOT_CONNECTED."
+            "ALREADY_CHOSEN; NOT_CONNECTED; TENANT_CHANGED."
         }
     },
 )
