@@ -22,6 +22,7 @@ from pipeline_local_stack.ledgers import (
     Ledgers,
     document_of,
     link_of,
+    only,
 )
 from pipeline_local_stack.sales import Sale, invoice_of
 
@@ -419,6 +420,18 @@ ALLOWED: dict[str, Callable[[Ledgers], Ledgers]] = {
 @pytest.mark.parametrize("happening", ALLOWED)
 def test_what_may_happen_is_no_fault(happening):
     assert [str(each) for each in violations(ALLOWED[happening](IN_ORDER))] == []
+
+
+def test_accounts_can_be_judged_by_themselves():
+    of_another = replace(
+        IN_ORDER,
+        published=[*IN_ORDER.published, record(published(5, "other"))],
+        announced=[*IN_ORDER.announced, record(synced(5, account_id="other"))],
+    )
+    assert violations(of_another) != []
+    assert violations(only(of_another, ["demo"])) == []
+    misplaced = replace(IN_ORDER, documents=[booked(1, tenant_id=ELSEWHERE)])
+    assert {9} <= {each.invariant for each in violations(only(misplaced, ["demo"]))}
 
 
 def test_a_violation_reads_as_a_sentence():

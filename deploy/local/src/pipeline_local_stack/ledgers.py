@@ -5,8 +5,8 @@ was announced as it, or if our app made it under the invoice's number.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -198,6 +198,33 @@ def _owned(
         )
         if owner is not None:
             yield owner, document
+
+
+def only(ledgers: Ledgers, accounts: Collection[str]) -> Ledgers:
+    """What concerns these accounts: their records, what is in their organisations, and what links back to them."""
+
+    def theirs(records: Sequence[Record]) -> list[Record]:
+        return [
+            record
+            for record in records
+            if any(each.event.account_id in accounts for each in readable([record]))
+        ]
+
+    connections = theirs(ledgers.connections)
+    tenants = set().union(*tenants_of(connections).values())
+    links = tuple(f"/accounts/{quote(account_id, safe='')}/" for account_id in accounts)
+    return replace(
+        ledgers,
+        published=theirs(ledgers.published),
+        announced=theirs(ledgers.announced),
+        connections=connections,
+        documents=[
+            each
+            for each in ledgers.documents
+            if each.tenant_id in tenants or any(link in each.url for link in links)
+        ],
+        calls=[call for call in ledgers.calls if call.tenant_id in tenants],
+    )
 
 
 def link_of(key: InvoiceKey) -> str:
