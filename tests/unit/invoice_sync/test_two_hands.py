@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, event, given
+from hypothesis import HealthCheck, event, example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
@@ -232,6 +232,14 @@ ROUNDS = st.lists(
 
 @FIXTURES
 @given(rounds=ROUNDS, policy=st.sampled_from(EditPolicy))
+# A price kept from Xero by choice, then a new quantity of the same line.
+@example(
+    rounds=[
+        (({}, {1: {"unit_amount": Decimal(60)}}, set(), ()), ({}, {}, {0}, ()), Keep.XERO),
+        (({}, {1: {"quantity": Decimal(1)}}, set(), ()), ({}, {}, set(), ()), None),
+    ],
+    policy=EditPolicy.BLOCK,
+)
 def test_over_a_whole_life_nothing_is_written_over_but_by_choice(world, line_of, rounds, policy):
     made = world()
     for version, (ours, theirs, keep) in enumerate(rounds, 2):

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from invoice_sync.domain import mapping, merging
-from invoice_sync.domain.rounding import to_cents, to_unit
+from invoice_sync.domain.rounding import to_cents
 from invoice_sync.domain.state import Link, Step
 from invoice_sync.domain.three_way import TOTAL, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -139,7 +140,10 @@ def _changes(
     target: Mapping[str, str | None],
     settings: mapping.WriteSettings,
 ) -> dict[str, Any]:
-    """What Pipeline changes of a line; its amount goes as a whole."""
+    """What Pipeline changes of a line. What makes its amount goes together, each part as it is to be afterwards.
+
+    A part that Pipeline left alone may be somebody's own in Xero, kept by a person's choice.
+    """
     changes: dict[str, Any] = {}
     if "description" in names:
         changes["Description"] = line.description
@@ -153,11 +157,12 @@ def _changes(
     if merging.AMOUNTS.isdisjoint(names):
         return changes
     amounts: dict[str, Any] = {
-        "Quantity": to_unit(line.quantity),
-        "UnitAmount": to_unit(line.unit_amount),
-        "DiscountRate": line.discount_rate or (0 if "discount_rate" in names else None),
-        "TaxType": line.tax_code or target.get("tax_type") or None,
+        "Quantity": Decimal(target["quantity"] or 0),
+        "UnitAmount": Decimal(target["unit_amount"] or 0),
+        "DiscountRate": Decimal(target.get("discount_rate") or 0)
+        or (0 if "discount_rate" in names else None),
+        "TaxType": target.get("tax_type") or None,
         "TaxAmount": None if line.tax_amount is None else to_cents(line.tax_amount),
-        "ItemCode": line.item_code,
+        "ItemCode": target.get("item_code"),
     }
     return changes | {key: value for key, value in amounts.items() if value is not None}
