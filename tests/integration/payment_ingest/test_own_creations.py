@@ -1,5 +1,6 @@
 """What invoice-sync created itself rings too: that costs Xero no call, and no payment is missed for it."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -111,3 +112,36 @@ async def test_creations_fill_the_places_that_payments_leave(service):
     assert len(asked) == 50
     assert paid in asked
     assert await service.doorbells() == 11
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_payments_story_names_the_delivery_that_told_of_it_not_that_of_the_creation(
+    service, webhook_of, together
+):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    bodies = [
+        webhook_of((service.xero.tenant_id, invoice), kind=kind, at=CREATED)
+        for kind in ("CREATE", "UPDATE")
+    ]
+    for heard in [bodies] if together else [[body] for body in bodies]:
+        await service.hear(*heard)
+    await service.turn()
+    (movement,) = await service.pool.fetch(
+        "SELECT m.delivery, m.rung_at, d.received_at FROM payment_movements m JOIN deliveries d ON body_hash = delivery"
+    )
+    assert movement["delivery"] == hashlib.sha256(bodies[1]).digest()
+    assert movement["rung_at"] == movement["received_at"]
+
+
+async def test_a_payment_that_only_a_sweep_told_of_is_found_by_the_sweep(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    await service.ring(invoice, kind="CREATE", at=CREATED)
+    # Paid without moving the invoice's time of change: the list of payments rings for it.
+    service.xero.pay(invoice, "10.00")
+    service.xero.invoices[invoice]["_updated"] = datetime(2020, 1, 1, tzinfo=UTC)
+    await service.sweep()
+    await service.turn()
+    assert [one.event.found_by for one in await service.told()] == ["sweep"]

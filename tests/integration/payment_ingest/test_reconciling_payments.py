@@ -164,6 +164,29 @@ async def test_the_ledger_is_rebuilt_from_its_events_alone_under_the_same_ids(bu
     assert [one.event.sequence for one in await busy.told()] == [6]
 
 
+async def test_what_an_old_copy_had_not_told_yet_is_not_told_again_under_another_number(service):
+    """The copy was made while a payment waited for its invoice's link; the link and the event came after it."""
+    invoice = service.xero.add()
+    service.xero.pay(invoice, "30.00")
+    await service.ring(invoice)
+    await service.turn()
+    await service.pool.execute("CREATE TABLE copied AS SELECT * FROM payment_movements")
+    await service.link(invoice, "inv-1")
+    told = await in_topic(service.pool)
+    await service.pool.execute(
+        "TRUNCATE payment_movements, payment_sequences, outbox;"
+        "UPDATE xero_invoices SET account_id = NULL, invoice_id = NULL, linked_at = NULL;"
+        "INSERT INTO payment_movements OVERRIDING SYSTEM VALUE SELECT * FROM copied"
+    )
+    await rebuild_ledger(service.pool, reading(told))
+    service.xero.pay(invoice, "1.00")
+    await service.ring(invoice)
+    await service.turn()
+    assert [(one.event.amount, one.event.sequence) for one in await service.told()] == [
+        (Decimal("1.00"), 2)
+    ]
+
+
 async def test_records_that_are_none_of_the_ledgers_are_left(busy):
     records = await in_topic(busy.pool)
     odd = [type(records[0])(PAYMENTS, b"k", b"{", ()), *records]

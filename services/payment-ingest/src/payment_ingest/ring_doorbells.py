@@ -76,12 +76,15 @@ async def ring_doorbells(
 def _first_heard(
     readings: Sequence[tuple[StoredDelivery, Reading]],
 ) -> dict[tuple[str, str], tuple[datetime, bytes]]:
+    """When each invoice was first told of, and by which delivery: a mere creation only where nothing else was told."""
     first: dict[tuple[str, str], tuple[datetime, bytes]] = {}
+    created: dict[tuple[str, str], tuple[datetime, bytes]] = {}
     for delivery, reading in readings:
         for ring in reading.rings:
             heard = (delivery.received_at, delivery.body_hash)
-            first.setdefault((ring.tenant_id, ring.xero_invoice_id), heard)
-    return first
+            kept = first if ring.created_at is None else created
+            kept.setdefault((ring.tenant_id, ring.xero_invoice_id), heard)
+    return created | first
 
 
 class DoorbellRinger:

@@ -40,7 +40,7 @@ async def ring(
 
     A doorbell already ringing keeps its first time and delivery, since that is the one whose payment is
     being waited for, and loses any delay an earlier failure gave it. News of nothing but a creation can wait, and
-    changes nothing for a doorbell that rings already.
+    changes nothing for a doorbell that rings already; whoever rings after it has the payment to tell of.
     """
     # One order for everybody: two replicas ringing the same invoices must not deadlock.
     ordered = sorted(rings, key=lambda one: (one[0].tenant_id, one[0].xero_invoice_id))
@@ -56,6 +56,12 @@ async def ring(
         DO UPDATE SET generation = nextval('doorbell_generation'),
                next_at = CASE WHEN excluded.created_at IS NULL THEN now() ELSE doorbells.next_at END,
                attempts = CASE WHEN excluded.created_at IS NULL THEN 0 ELSE doorbells.attempts END,
+               rung_at = CASE WHEN doorbells.created_at IS NOT NULL AND excluded.created_at IS NULL
+                              THEN excluded.rung_at ELSE doorbells.rung_at END,
+               found_by = CASE WHEN doorbells.created_at IS NOT NULL AND excluded.created_at IS NULL
+                               THEN excluded.found_by ELSE doorbells.found_by END,
+               delivery = CASE WHEN doorbells.created_at IS NOT NULL AND excluded.created_at IS NULL
+                               THEN excluded.delivery ELSE doorbells.delivery END,
                -- A NULL of either wins.
                created_at = CASE WHEN doorbells.created_at > excluded.created_at THEN doorbells.created_at
                                  WHEN doorbells.created_at IS NOT NULL THEN excluded.created_at END
