@@ -74,6 +74,22 @@ async def test_several_folders_share_one_table_and_replicas_may_race(make_databa
     assert await applied(dsn) == ["20261122000001", "20261122000100"]
 
 
+async def test_replicas_may_race_for_an_index_built_while_others_write(make_database, folders):
+    dsn = await make_database()
+    migration(
+        folders[1], "20261122000101", "SELECT pg_sleep(1.2);"
+    )  # past Postgres' own look for dead-locks
+    (folders[1] / "20261122000102_pre_test.sql").write_text(
+        "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY one_by_i ON one (i);\n-- migrate:down\n"
+    )
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(3) as threads:
+        await asyncio.gather(
+            *(loop.run_in_executor(threads, lambda: migrate(dsn, *folders)) for _ in range(3))
+        )
+    assert (await applied(dsn))[-1] == "20261122000102"
+
+
 async def test_a_failing_migration_leaves_nothing_of_itself(make_database, folders):
     dsn = await make_database()
     migration(folders[1], "20261122000101", "CREATE TABLE three (i int); CREATE NONSENSE;")

@@ -1,26 +1,32 @@
 """Bring a database to the schema of this release, with dbmate and the SQL files inside the packages.
 
 ``python -m pipeline_service_defaults.migrate <import_name>`` reads DATABASE_URL and migrates the database of that
-service. Replicas may run it at the same time: dbmate holds a Postgres lock meanwhile.
+service. Replicas may run it at the same time: they take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
 
 MESSAGING_PACKAGE = "pipeline_messaging"
 _VERSION = re.compile(r"(\d+)_.*\.sql")
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
 _USER_INFO = re.compile(r"//[^/@\s]*@")
+_ASK_AGAIN_SECONDS = 0.25
 
 
 class MigrationError(Exception):
@@ -36,7 +42,7 @@ def migrate(dsn: str, *directories: Path, wait_seconds: int = 60) -> None:
         wait_seconds: How long to wait for a database that is still starting; 0 not at all.
 
     Raises:
-        MigrationError: dbmate is missing, a folder is missing, or dbmate failed.
+        MigrationError: dbmate is missing, a folder is missing, the database cannot be reached, or dbmate failed.
     """
     if missing := [str(folder) for folder in directories if not folder.is_dir()]:
         raise MigrationError(f"no such folder of migrations: {', '.join(missing)}")
@@ -49,24 +55,58 @@ def migrate(dsn: str, *directories: Path, wait_seconds: int = 60) -> None:
     ]
     for folder in directories:
         command += ["--migrations-dir", str(folder)]
-    if wait_seconds:
-        command += ["--wait", "--wait-timeout", f"{wait_seconds}s", "--wait-interval", "250ms"]
     # The address travels in the environment: a command line can be read by every user of the machine.
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": os.environ.get("HOME", "/"),
         "PIPELINE_MIGRATE_URL": dbmate_dsn(dsn),
     }
-    done = subprocess.run(  # noqa: S603 - a fixed program with fixed options, no shell
-        [*command, "--env-file", os.devnull, "migrate"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - a fixed program with fixed options, no shell
+            [*command, "--env-file", os.devnull, "migrate"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    # In a thread of its own, because the caller's may be running an event loop already.
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(asyncio.run, _in_turn(dsn, wait_seconds, run)).result()
     if done.returncode:
         words = " ".join((done.stderr or done.stdout).split())
         raise MigrationError(f"dbmate: {_USER_INFO.sub('//***@', words)}")
+
+
+async def _in_turn(
+    dsn: str, wait_seconds: float, run: Callable[[], subprocess.CompletedProcess[str]]
+) -> subprocess.CompletedProcess[str]:
+    """Let one replica at a time run dbmate.
+
+    dbmate's own lock is waited for inside a statement. An index built CONCURRENTLY waits for every statement that began
+    before it (PostgreSQL's page on CREATE INDEX), so both would dead-lock: whoever waits has to ask again and again.
+    """
+    connection = await _reach(dsn, wait_seconds)
+    try:
+        while not await connection.fetchval(  # noqa: ASYNC110 - the other replica is another process
+            "SELECT pg_try_advisory_lock(hashtextextended('migrations', 0))"
+        ):
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        return run()
+    finally:
+        await connection.close()
+
+
+async def _reach(dsn: str, wait_seconds: float) -> asyncpg.Connection[asyncpg.Record]:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return await asyncpg.connect(dsn, timeout=10)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if time.monotonic() >= deadline:
+                raise MigrationError(f"the database cannot be reached: {error}") from error
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 def find_dbmate() -> str:
