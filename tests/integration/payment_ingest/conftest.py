@@ -315,8 +315,19 @@ class Service:
         since=datetime(2026, 11, 22, 9, tzinfo=UTC),
         reason="TEST",
     ) -> None:
+        event = self.connected(status, since=since, reason=reason)
+        async with self.pool.acquire() as conn, conn.transaction():
+            await follow_connections(conn, [_envelope(event)])
+
+    def connected(
+        self,
+        status="CONNECTED",
+        *,
+        since=datetime(2026, 11, 22, 9, tzinfo=UTC),
+        reason="TEST",
+    ) -> ConnectionStatusChanged:
         self.sequence += 1
-        event = ConnectionStatusChanged(
+        return ConnectionStatusChanged(
             account_id=self.account_id,
             status=status,
             reason=reason,
@@ -327,12 +338,15 @@ class Service:
             tenant_id=self.xero.tenant_id.upper(),
             sequence=self.sequence,
         )
-        async with self.pool.acquire() as conn, conn.transaction():
-            await follow_connections(conn, [_envelope(event)])
 
     async def link(self, xero_invoice_id: str, invoice_id: str, **more) -> None:
+        event = self.synced(xero_invoice_id, invoice_id, **more)
+        async with self.pool.acquire() as conn, conn.transaction():
+            await link_invoices(conn, [_envelope(event)], self.deps.clock)
+
+    def synced(self, xero_invoice_id: str, invoice_id: str, **more) -> InvoiceSynced:
         self.versions += 1
-        event = InvoiceSynced(
+        return InvoiceSynced(
             account_id=more.get("account_id", self.account_id),
             invoice_id=invoice_id,
             version=self.versions,
@@ -346,8 +360,6 @@ class Service:
             deep_link="https://go.xero.com/x",
             xero_created_at=more.get("created_at"),
         )
-        async with self.pool.acquire() as conn, conn.transaction():
-            await link_invoices(conn, [_envelope(event)], self.deps.clock)
 
     async def store(self, *bodies: bytes) -> None:
         """Store deliveries as the endpoint does."""

@@ -1,6 +1,8 @@
 """Xero, the ledger and the topic compared to the cent; the ledger rebuilt from either of the other two."""
 
 import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -8,13 +10,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 import payment_ingest.__main__ as command
-from payment_ingest import reconcile_topic as reconcile_topic_module
 from payment_ingest.rebuild_ledger import rebuild_ledger
 from payment_ingest.reconcile_topic import reconcile_topic
 from payment_ingest.store import reconciliations
-from pipeline_contracts.topics import Topic
+from pipeline_contracts.envelope import encode
 from pipeline_messaging import outbox
 from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.outbox import unpack_headers
 
 PAYMENTS = "pipeline.payments.v1"
 LEDGER = {
@@ -211,36 +213,77 @@ async def test_an_empty_ledger_is_rebuilt_from_xero_alone_under_the_same_ids(bus
     assert min(one.event.sequence for one in await busy.told() if one.subject == "inv-1") == 6
 
 
-async def test_the_commands_on_a_real_topic(busy, kafka, monkeypatch, capsys):
-    topic = Topic(f"test.{secrets.token_hex(6)}", "invoice_id")
-    settings = KafkaSettings(kafka, client_id="test")
-    monkeypatch.setattr(command.topics, "PAYMENTS", topic)
-    monkeypatch.setattr(reconcile_topic_module.topics, "PAYMENTS", topic)
-    await busy.pool.execute("UPDATE outbox SET topic = $1 WHERE topic = $2", topic.name, PAYMENTS)
-    async with busy.pool.acquire() as conn:
-        records = await outbox.waiting(conn, topic.name)
+@pytest.fixture
+async def real_topics(kafka, monkeypatch):
+    """The topics the commands read, under names of their own."""
+    made = {
+        name: replace(getattr(command.topics, name), name=f"test.{secrets.token_hex(6)}")
+        for name in ("PAYMENTS", "SYNC", "CONNECTIONS")
+    }
+    for name, topic in made.items():
+        monkeypatch.setattr(command.topics, name, topic)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
-    await admin.create_topics([NewTopic(topic.name, topic.partitions, 1)])
-    try:
-        async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
-            for record in records:
-                await producer.send_and_wait(
-                    topic.name, key=record.key, value=record.value, headers=list(record.headers)
-                )
-        await busy.pool.execute("DELETE FROM outbox")
-        await busy.sweep("deep")
-        assert await command.reconcile(busy.pool, settings) == 0
-        said = capsys.readouterr().out
-        assert "Xero 70.05, ledger 70.05, published 70.05: agree" in said
-        assert "published 70.05, topic 70.05, still to be sent 0: agree" in said
+    await admin.create_topics([NewTopic(one.name, one.partitions, 1) for one in made.values()])
+    yield made
+    await admin.delete_topics([one.name for one in made.values()])
+    await admin.close()
 
-        await forget_ledger(busy.pool)
-        assert await command.reconcile(busy.pool, settings) == 1
-        assert "only in the topic 6 (" in capsys.readouterr().out
-        assert await command.rebuild(busy.pool, settings) == 0
-        assert "6 records read, 6 movements put back, 0 records" in capsys.readouterr().out
-        assert await command.reconcile(busy.pool, settings) == 0
-    finally:
-        await admin.delete_topics([topic.name])
-        await admin.close()
+
+async def publish(pool, kafka) -> None:
+    """Empty the outbox into Kafka."""
+    rows = await pool.fetch("DELETE FROM outbox RETURNING id, topic, key, value, headers")
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for row in sorted(rows, key=lambda one: one["id"]):
+            await producer.send_and_wait(
+                row["topic"],
+                key=row["key"],
+                value=row["value"],
+                headers=list(unpack_headers(row["headers"])),
+            )
+
+
+async def test_the_commands_on_a_real_topic(busy, kafka, real_topics, capsys):
+    settings = KafkaSettings(kafka, client_id="test")
+    topic = real_topics["PAYMENTS"].name
+    await busy.pool.execute("UPDATE outbox SET topic = $1 WHERE topic = $2", topic, PAYMENTS)
+    await busy.pool.execute("DELETE FROM outbox WHERE topic <> $1", topic)
+    await publish(busy.pool, kafka)
+    await busy.sweep("deep")
+    assert await command.reconcile(busy.pool, settings) == 0
+    said = capsys.readouterr().out
+    assert "Xero 70.05, ledger 70.05, published 70.05: agree" in said
+    assert "published 70.05, topic 70.05, still to be sent 0: agree" in said
+
+    await forget_ledger(busy.pool)
+    assert await command.reconcile(busy.pool, settings) == 1
+    assert "only in the topic 6 (" in capsys.readouterr().out
+    assert await command.rebuild(busy.pool, settings) == 0
+    assert "6 records read, 6 movements put back, 0 records" in capsys.readouterr().out
+    assert await command.reconcile(busy.pool, settings) == 0
+
+
+async def test_payments_on_invoices_unpaid_when_the_database_was_lost_are_told_after_a_rebuild(
+    service, kafka, real_topics
+):
+    """Kafka keeps how far the topics were read: links and connections do not come by themselves again."""
+    invoice = service.xero.add()
+    await service.pool.execute("DELETE FROM outbox")
+    async with service.pool.acquire() as conn:
+        for name, event in (
+            ("CONNECTIONS", service.connected()),
+            ("SYNC", service.synced(invoice, "inv-1")),
+        ):
+            record = encode(event, id=secrets.token_hex(8), source="test", time=datetime.now(UTC))
+            await outbox.add(conn, replace(record, topic=real_topics[name].name))
+    await publish(service.pool, kafka)
+    await service.pool.execute(
+        "TRUNCATE connections, tenant_sweeps, account_leases, payments, payment_movements, payment_sequences,"
+        " xero_invoices, outbox"
+    )
+    for _ in range(2):
+        assert await command.rebuild(service.pool, KafkaSettings(kafka, client_id="test")) == 0
+    service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    await service.turn()
+    assert [one.event.invoice_id for one in await service.told()] == ["inv-1"]

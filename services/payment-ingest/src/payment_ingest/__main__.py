@@ -7,8 +7,12 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 
-from payment_ingest.rebuild_ledger import rebuild_ledger
+from payment_ingest.follow_connections import follow_connections
+from payment_ingest.link_invoices import link_invoices
+from payment_ingest.rebuild_ledger import hear_again, rebuild_ledger
 from payment_ingest.reconcile_topic import reconcile_topic
 from payment_ingest.settings import Settings
 from payment_ingest.store import reconciliations, sweeps
@@ -51,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_parser(
         "rebuild-ledger",
-        help="put back into the ledger, under the same ids, what the payments topic tells; stop the service first",
+        help="put back into the ledger, under the same ids, what the topics tell; stop the service first",
     )
     return found
 
@@ -109,6 +113,12 @@ async def rebuild(pool: Pool, kafka: KafkaSettings) -> int:
     say(
         f"{done.read} records read, {done.put_back} movements put back, {done.strange} records are not of this ledger."
     )
+    # After the payments, so that what a link releases gets the numbers after those that were told.
+    links = await hear_again(
+        pool, history(kafka, topics.SYNC), partial(link_invoices, clock=lambda: datetime.now(UTC))
+    )
+    accounts = await hear_again(pool, history(kafka, topics.CONNECTIONS), follow_connections)
+    say(f"{links} events of synced invoices and {accounts} of connections heard again.")
     found = await reconcile_topic(pool, history(kafka, topics.PAYMENTS))
     differing = [key for key, sums in found.items() if not sums.agrees]
     for tenant_id, currency in differing:

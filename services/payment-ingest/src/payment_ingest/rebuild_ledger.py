@@ -1,11 +1,13 @@
 """Rebuild the ledger from its own events: payments, movements, links and sequences, under the ids they always had.
 
-For a database that was lost or restored from an old copy, before the service is started on it. What happened in Xero
-since the last event is found by the sweeps, which a rebuilt ledger begins with.
+For a database that was lost or restored from an old copy, before the service is started on it. Kafka remembers how far
+the service had read its other topics, so what those told has to be heard again here: without the links of invoices not
+paid yet, their payments would never be told. What happened in Xero since is found by the sweeps, which a rebuilt ledger
+begins with.
 """
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -18,10 +20,13 @@ from payment_ingest.store.rebuilding import Told
 from pipeline_contracts.envelope import Envelope, Record, decode
 from pipeline_contracts.errors import UndecodableRecord
 from pipeline_contracts.payment import Payment, PaymentReversed
+from pipeline_messaging.connection import Connection
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 500
+
+Handle = Callable[[Connection, list[Envelope]], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -48,6 +53,30 @@ async def rebuild_ledger(pool: asyncpg.Pool, records: AsyncIterator[Record]) -> 
             await _put_back(pool, batch, done)
     await _put_back(pool, batch, done)
     return done
+
+
+async def hear_again(pool: asyncpg.Pool, records: AsyncIterator[Record], handle: Handle) -> int:
+    """Have the service's handler of a topic handle all that the topic holds; gives back how many events that were.
+
+    For handlers to whom an old event says nothing new; again is harmless, and so is dying in between.
+    """
+    heard, batch = 0, list[Envelope]()
+    async for record in records:
+        try:
+            batch.append(decode(key=record.key, value=record.value, headers=record.headers))
+        except UndecodableRecord:
+            continue  # set aside as a dead letter when it was first read
+        if len(batch) == _AT_ONCE:
+            heard += await _handle(pool, batch, handle)
+    return heard + await _handle(pool, batch, handle)
+
+
+async def _handle(pool: asyncpg.Pool, batch: list[Envelope], handle: Handle) -> int:
+    async with pool.acquire() as conn, conn.transaction():
+        await handle(conn, batch)
+    count = len(batch)
+    batch.clear()
+    return count
 
 
 async def _put_back(pool: asyncpg.Pool, batch: list[Told], done: Rebuilt) -> None:
