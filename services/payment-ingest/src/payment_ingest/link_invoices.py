@@ -1,6 +1,6 @@
 """Learn which Xero invoice is which Pipeline invoice, and release the payments that waited for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 import structlog
@@ -36,15 +36,25 @@ async def link_invoices(
                 key = (event.tenant_id.lower(), event.xero_invoice_id.lower())
                 created[key] = event.xero_created_at
     for tenant_id, links in sorted(by_tenant.items()):
-        await _link(conn, tenant_id, links, clock())
-    await xero_invoices.created(conn, created)
+        added = await xero_invoices.add(conn, tenant_id, links, created)
+        if known := {each: link for each, link in links.items() if each not in added}:
+            await _link_known(conn, tenant_id, known, clock())
+            await xero_invoices.created(conn, _of(created, tenant_id, known))
     metrics.OWN_CREATIONS.inc(await doorbells.dismiss_own(conn, created.keys()))
 
 
-async def _link(conn: Connection, tenant_id: str, links: dict[str, Link], now: datetime) -> None:
-    # The row is made and locked before the link is written: an ingest of the same invoice either committed its
-    # movements before this lock, and they are told here, or sees the link after it and tells them itself.
-    await xero_invoices.know(conn, tenant_id, links)
+def _of(
+    created: Mapping[tuple[str, str], datetime], tenant_id: str, known: Collection[str]
+) -> dict[tuple[str, str], datetime]:
+    keys = [(tenant_id, each) for each in known]
+    return {key: created[key] for key in keys if key in created}
+
+
+async def _link_known(
+    conn: Connection, tenant_id: str, links: Mapping[str, Link], now: datetime
+) -> None:
+    # The row is locked before the link is written: an ingest of the same invoice either committed its movements before
+    # this lock, and they are told here, or sees the link after it and tells them itself. A row just made has none.
     known = await xero_invoices.lock(conn, tenant_id, links)
     new: dict[str, Link] = {}
     for xero_invoice_id, link in links.items():

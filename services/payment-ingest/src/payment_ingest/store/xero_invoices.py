@@ -40,6 +40,32 @@ async def know(conn: Connection, tenant_id: str, xero_invoice_ids: Collection[st
     )
 
 
+async def add(
+    conn: Connection,
+    tenant_id: str,
+    links: Mapping[str, Link],
+    created_at: Mapping[tuple[str, str], datetime],
+) -> set[str]:
+    """Have a row for each invoice, in the order of `know`; the ids of those new here, which are linked with it."""
+    ordered = sorted(links.items())
+    rows = await conn.fetch(
+        """
+        INSERT INTO xero_invoices (tenant_id, xero_invoice_id, account_id, invoice_id, linked_at, created_at)
+        SELECT $1, new.xero_invoice_id, new.account_id, new.invoice_id, now(), new.created_at
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[])
+            AS new (xero_invoice_id, account_id, invoice_id, created_at)
+        ON CONFLICT DO NOTHING
+        RETURNING xero_invoice_id
+        """,
+        tenant_id,
+        [xero_invoice_id for xero_invoice_id, _ in ordered],
+        [link.account_id for _, link in ordered],
+        [link.invoice_id for _, link in ordered],
+        [created_at.get((tenant_id, xero_invoice_id)) for xero_invoice_id, _ in ordered],
+    )
+    return {row["xero_invoice_id"] for row in rows}
+
+
 async def lock(
     conn: Connection, tenant_id: str, xero_invoice_ids: Collection[str]
 ) -> dict[str, KnownInvoice]:
@@ -73,7 +99,8 @@ async def link(conn: Connection, tenant_id: str, links: Mapping[str, Link]) -> N
         """
         UPDATE xero_invoices SET account_id = ours.account_id, invoice_id = ours.invoice_id, linked_at = now()
         FROM unnest($2::text[], $3::text[], $4::text[]) AS ours (xero_invoice_id, account_id, invoice_id)
-        WHERE tenant_id = $1 AND xero_invoices.xero_invoice_id = ours.xero_invoice_id
+        WHERE tenant_id = $1 AND xero_invoices.xero_invoice_id = ANY($2::text[])
+          AND xero_invoices.xero_invoice_id = ours.xero_invoice_id
         """,
         tenant_id,
         list(links),
