@@ -425,3 +425,40 @@ async def test_over_http(ready, sync_dsn, tmp_path):
         page = (await client.get(f"{root}/1/results?limit=1", headers=viewer)).json()
         assert (len(page["results"]), page["next_after"]) == (1, 1)
         assert (await client.get(f"{root}/1/results?outcome=x", headers=viewer)).status_code == 422
+
+
+async def test_what_was_found_before_a_switch_of_organisations_says_nothing_about_the_new_one(
+    ready, monkeypatch
+):
+    await typed_in(ready, "INV-1")
+    await ready.want(ready.invoice("inv-1"))
+    await order(ready)
+    other = list(ready.books.world.books)[1]
+    look_up = module._look_up
+
+    async def switched(*args):
+        found = await look_up(*args)
+        await ready.connect("DISCONNECTED")
+        await ready.connect(tenant_id=other)
+        return found
+
+    monkeypatch.setattr(module, "_look_up", switched)
+    await ready.turn()
+    (run,) = await runs(ready)
+    assert run.outcome == "stopped"
+    assert await results(ready, run.number) == {}
+    assert await ready.pool.fetchval("SELECT count(*) FROM invoice_links") == 0
+    assert await ready.state("inv-1") != "failed"
+
+
+async def test_two_that_come_to_one_number_do_not_share_an_invoice(ready):
+    """Their own numbers differ; with the prefix each had when it was sent they are the same."""
+    await typed_in(ready, "PL-1")
+    await ready.want(ready.invoice("inv-1", invoice_number="PL-1"))
+    await ready.want(ready.invoice("inv-2", invoice_number="1"))
+    await ready.pool.execute(
+        "UPDATE invoices SET number_prefix = CASE invoice_id WHEN 'inv-1' THEN '' ELSE 'PL-' END"
+    )
+    found = await imported(ready)
+    assert [found[each][0] for each in ("inv-1", "inv-2")] == ["linked", "different"]
+    assert "linked to the invoice inv-1" in found["inv-2"][1]

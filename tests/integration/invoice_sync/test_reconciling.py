@@ -509,3 +509,92 @@ async def test_over_http(books_of_five, sync_dsn, tmp_path):
         await service.connect("DISCONNECTED")
         refused = await client.post(root, headers=operator)
         assert (refused.status_code, refused.json()["code"]) == (409, "NOT_CONNECTED")
+
+
+async def between_reading_and_finishing(service, monkeypatch, happens):
+    """The findings of a reconciliation after whose pages something happened."""
+    finish = module._finish
+
+    async def late(*args):
+        monkeypatch.setattr(module, "_finish", finish)
+        await happens()
+
+    monkeypatch.setattr(module, "_finish", late)
+    run, _ = await reconciled(service)
+    return run.findings
+
+
+async def test_an_invoice_voided_while_pages_are_read_is_not_called_live(
+    books_of_five, monkeypatch, kinds_of_event
+):
+    service = books_of_five
+
+    async def void():
+        event = kinds_of_event["voided"](
+            account_id=service.account_id, invoice_id="inv-1", version=2
+        )
+        await service.want(event)
+
+    assert await between_reading_and_finishing(service, monkeypatch, void) == {}
+    assert await service.state("inv-1") == "voided"
+
+
+async def test_an_edit_that_pipeline_took_over_while_pages_are_read_is_not_called_one(
+    books_of_five, monkeypatch, kinds_of_event
+):
+    service = books_of_five
+    await service.books.act("POST", "invoices/INV-1", {"Reference": "theirs"})
+    await service.settle()
+    run, _ = await reconciled(service)  # heard of by this one, or before
+    assert set(run.findings) <= {"changed_in_xero", "edited_in_xero"}
+    await service.settle()
+    run, _ = await reconciled(service)
+    assert run.findings == {"edited_in_xero": 1}
+
+    async def adopt():
+        updated = kinds_of_event["updated"]
+        await service.want(service.invoice("inv-1", kind=updated, version=2, reference="theirs"))
+
+    assert await between_reading_and_finishing(service, monkeypatch, adopt) == {}
+    assert await service.state("inv-1") == "synced"
+
+
+async def test_what_was_heard_of_while_its_page_was_on_the_way_is_not_called_unheard(
+    books_of_five, monkeypatch
+):
+    service = books_of_five
+    send = service.gateway.handle_async_request
+
+    async def overtaken(request):
+        answer = await send(request)
+        if request.url.params.get("order"):
+            await service.pool.execute(
+                "UPDATE invoice_links SET observed_at = clock_timestamp(),"
+                ' observed = (observed::jsonb || \'{"reference": "theirs"}\')::text'
+                " WHERE invoice_id = 'inv-1'"
+            )
+        return answer
+
+    monkeypatch.setattr(service.gateway, "handle_async_request", overtaken)
+    run, _ = await reconciled(service)
+    assert "changed_in_xero" not in run.findings
+
+
+async def test_a_disconnection_before_its_end_is_no_finding(books_of_five, monkeypatch):
+    service = books_of_five
+    finish = module._finish
+
+    async def late(*args):
+        monkeypatch.setattr(module, "_finish", finish)
+        await service.connect("DISCONNECTED")
+        await service.want(service.invoice("inv-9"))
+        await service.pool.execute(
+            "UPDATE invoices SET state = 'waiting_for_connection', due_at = NULL WHERE invoice_id = 'inv-9'"
+        )
+        await finish(*args)
+
+    monkeypatch.setattr(module, "_finish", late)
+    number = await ask(service)
+    await service.turn()
+    run, _ = await outcome(service, number)
+    assert (run.finished_at, run.findings) == (None, {})

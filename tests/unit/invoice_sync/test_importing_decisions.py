@@ -67,7 +67,7 @@ def test_an_equal_one_is_linked_whatever_was_paid_and_whatever_pipeline_leaves_t
         ((), {}, Outcome.ABSENT),
         ((element(Status="VOIDED"), element(Status="DELETED")), {}, Outcome.ABSENT),
         ((element(Type="ACCPAY"), element(InvoiceNumber="INV-10")), {}, Outcome.ABSENT),
-        ((element(), element(InvoiceNumber="inv-1")), {}, Outcome.AMBIGUOUS),
+        ((element(), element(InvoiceNumber="inv-1", InvoiceID=OTHER)), {}, Outcome.AMBIGUOUS),
         ((element(),), {"twins": 2}, Outcome.AMBIGUOUS),
         ((element(),), {"linked_to": "inv-7"}, Outcome.DIFFERENT),
         ((element(),), {"contact_id": OTHER}, Outcome.DIFFERENT),
@@ -106,3 +106,8 @@ def test_much_may_have_happened_since_it_was_listed(row_of):
     ):
         assert importing.unfit(unfit, "inv-1").outcome is Outcome.SKIPPED
     assert importing.unfit(row_of(invoice_number=" "), "").outcome is Outcome.SKIPPED
+
+
+def test_one_that_xero_showed_twice_is_one(judged):
+    """A newcomer pushes it onto the next page, and two ways of writing a number are asked for together."""
+    assert judged(element(), element()).outcome is Outcome.LINKED

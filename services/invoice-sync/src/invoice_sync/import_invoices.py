@@ -115,6 +115,8 @@ async def import_invoices(deps: Deps, lease: Lease, account: Account) -> None:
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         current, now = await accounts.lock(conn, run.account_id)
+        if current.tenant_id != run.tenant_id:
+            return  # what was read says nothing about the organisation connected now; the next step ends the import
         verdicts = await _judge_all(conn, deps, current, run, listed, found, now)
         if not run.dry_run:
             recorded = [each.step for each in verdicts.values() if each.step is not None]
@@ -234,7 +236,10 @@ async def _judge_all(
         elif each.place not in wanted:
             verdicts[each.place] = importing.unasked("its data cannot be read")
         else:
-            verdicts[each.place] = _judge(deps, account, run, wanted[each.place], found, links, now)
+            verdict = _judge(deps, account, run, wanted[each.place], found, links, now)
+            if verdict.step is not None and (link := verdict.step.link) is not None:
+                links[run.tenant_id, link.xero_invoice_id] = link
+            verdicts[each.place] = verdict
     return verdicts
 
 

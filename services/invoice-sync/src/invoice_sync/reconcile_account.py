@@ -199,7 +199,9 @@ async def _finish(deps: Deps, lease: Lease, run: Reconciliation) -> None:
     failpoint("reconcile:before_finish")
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
-        _, now = await accounts.lock(conn, run.account_id)
+        account, now = await accounts.lock(conn, run.account_id)
+        if not account.is_connected or account.tenant_id != run.tenant_id:
+            return  # what waits for a connection waits rightly now
         await reconciled.expect_many(conn)
         totals = await reconciled.add_up(conn, run)
         findings = await reconciled.find(conn, run)

@@ -85,9 +85,14 @@ def _skipped(message: str) -> Verdict:
 
 
 def live_ones(wanted: Wanted, elements: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of what Xero showed, the live sales invoices with the number wanted."""
+    """Of what Xero showed, the live sales invoices with the number wanted, each once.
+
+    One is shown twice where another created meanwhile pushes it onto the next page, or where its number was asked for
+    in upper and in lower case.
+    """
     number = wanted.body.invoice_number
-    return [each for each in elements if matches(each, number) and each.get("Status") not in GONE]
+    live = [each for each in elements if matches(each, number) and each.get("Status") not in GONE]
+    return list({each.get("InvoiceID"): each for each in live}.values())
 
 
 def judge(  # noqa: PLR0911 - one return per cause, in their order

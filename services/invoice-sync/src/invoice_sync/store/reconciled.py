@@ -11,6 +11,11 @@ _MOST_NAMED = 1_000
 
 # Each: the invoices of one kind of finding, of account $1, reconciliation $2 and organisation $3.
 _SEEN = "FROM reconciled_invoices s WHERE s.account_id = $1 AND s.number = $2"
+# Written or read again after its page was, and by then it was so.
+_SINCE = """
+    EXISTS (SELECT FROM invoice_links l
+             WHERE l.tenant_id = $3 AND l.xero_invoice_id = s.xero_invoice_id AND l.observed_at > s.read_at AND {})
+"""
 _OTHER_LIVE = """
     EXISTS (SELECT FROM invoice_links l
              WHERE l.account_id = $1 AND l.tenant_id = $3 AND l.invoice_id = s.invoice_id
@@ -43,6 +48,7 @@ _FOUND = {
     FindingKind.CHANGED: f"{_NAMES} {_SEEN} AND s.is_changed",
     FindingKind.EDITED: f"""
         {_NAMES} {_SEEN} AND s.is_edited AND NOT s.is_changed
+           AND NOT {_SINCE.format("l.observed::jsonb = l.base::jsonb")}
            AND EXISTS (SELECT FROM invoices i
                         WHERE i.account_id = $1 AND i.invoice_id = s.invoice_id AND i.state = 'synced')
     """,
@@ -50,6 +56,7 @@ _FOUND = {
     FindingKind.UNKNOWN: f"{_NAMES} {_STRAY} AND NOT ({_OTHER_LIVE})",
     FindingKind.LIVE_THOUGH_VOIDED: f"""
         {_NAMES} {_SEEN} AND s.is_linked AND s.verdict = 'live'
+           AND NOT {_SINCE.format("l.xero_status IN ('VOIDED', 'DELETED')")}
            AND EXISTS (SELECT FROM invoices i
                         WHERE i.account_id = $1 AND i.invoice_id = s.invoice_id AND i.state = 'voided')
     """,
@@ -101,7 +108,8 @@ class Named:
 async def saw(conn: Connection, run: Reconciliation, sightings: Sequence[Sighting]) -> None:
     """Keep what was seen. One seen again (a newcomer pushed it onto the next page) is kept as seen first.
 
-    Only of an invoice at rest a change says anything: another is about to be written, or compared, anyway.
+    Only of an invoice at rest a change says anything: another is about to be written, or compared, anyway. And only
+    where nothing newer was heard while the page was on its way.
     """
     if not sightings:
         return
@@ -110,7 +118,11 @@ async def saw(conn: Connection, run: Reconciliation, sightings: Sequence[Sightin
         INSERT INTO reconciled_invoices (account_id, number, xero_invoice_id, invoice_id, is_linked, verdict, currency,
                                          total, is_changed, is_edited, read_at)
         SELECT $1, $2, s.xero_invoice_id, s.invoice_id, s.is_linked, s.verdict, s.currency, s.total,
-               s.is_changed AND coalesce(i.state IN ('synced', 'out_of_sync'), false), s.is_edited, s.read_at
+               s.is_changed AND coalesce(i.state IN ('synced', 'out_of_sync'), false)
+               AND NOT EXISTS (SELECT FROM invoice_links l
+                                WHERE l.tenant_id = $12 AND l.xero_invoice_id = s.xero_invoice_id
+                                  AND l.observed_at > s.read_at),
+               s.is_edited, s.read_at
           FROM unnest($3::text[], $4::text[], $5::bool[], $6::text[], $7::text[], $8::numeric[], $9::bool[],
                       $10::bool[], $11::timestamptz[])
                AS s (xero_invoice_id, invoice_id, is_linked, verdict, currency, total, is_changed, is_edited, read_at)
@@ -128,6 +140,7 @@ async def saw(conn: Connection, run: Reconciliation, sightings: Sequence[Sightin
         [each.is_changed for each in sightings],
         [each.is_edited for each in sightings],
         [each.read_at for each in sightings],
+        run.tenant_id,
     )
 
 
