@@ -164,6 +164,22 @@ async def test_a_page_too_large_for_one_answer_is_asked_for_in_smaller_ones(serv
     assert (await state(service))["page_size"] == 1000
 
 
+@pytest.mark.parametrize("kind", ["recent", "deep"])
+async def test_a_page_that_xero_is_too_slow_for_is_asked_for_in_smaller_ones(service, kind):
+    await paid_unheard(service, 3)
+    await service.pool.execute("UPDATE tenant_sweeps SET next_at = now() WHERE kind = $1", kind)
+    for size in ("1000", "100", "100"):
+        service.xero.calls.clear()
+        service.xero.answers.append((504, {}, b""))
+        await service.turn()
+        assert [call["pageSize"] for call in service.xero.calls] == [[size]]
+        await service.pool.execute("UPDATE connections SET not_before = NULL")
+    # An outage ends: pages ten times as small cost ten times the calls, so no smaller for that reason.
+    await service.sweep(kind)
+    assert len(await service.told()) == 3
+    assert await service.pool.fetchval("SELECT min(page_size) FROM tenant_sweeps") == 1000
+
+
 async def test_an_answer_never_understood_is_put_off_and_holds_up_no_doorbell(service):
     await make_due(service, size=10)
     service.xero.answers.append((200, {"content-type": "application/json"}, b"<html>"))

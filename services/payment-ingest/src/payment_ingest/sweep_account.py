@@ -16,6 +16,7 @@ from payment_ingest.domain.ledger import FoundBy
 from payment_ingest.domain.pace import UNSTATED_LIMIT
 from payment_ingest.domain.reconciliation import sums
 from payment_ingest.domain.sweeping import (
+    PAGE,
     Part,
     SweepKind,
     SweepTimes,
@@ -37,7 +38,13 @@ from payment_ingest.store.sweeps import Sweep
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
-from pipeline_xero.errors import RateLimited, RequestRejected, UnexpectedAnswer, XeroError
+from pipeline_xero.errors import (
+    RateLimited,
+    RequestRejected,
+    UnexpectedAnswer,
+    XeroError,
+    XeroUnavailable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +73,11 @@ async def sweep_account(deps: Deps, lease: Lease, tenant_id: str) -> None:
             await _sweep_invoices(deps, lease, sweep)
     except UnexpectedAnswer as error:
         await _ask_for_less(deps, lease, sweep, error)
+    except XeroUnavailable as error:
+        # The page may have been too much to wait for. No more than once: if Xero is down, it is not the size.
+        if sweep.place.size == PAGE:
+            await _ask_for_less(deps, lease, sweep, error)
+        raise
     except RequestRejected as error:
         await _put_off(deps, lease, sweep, error)
     except RateLimited as error:
@@ -183,7 +195,7 @@ def _until_next(times: SweepTimes, sweep: Sweep, missed: int, now: datetime) -> 
     return times.after_a_miss() if sweep.missed + missed else times.interval
 
 
-async def _ask_for_less(deps: Deps, lease: Lease, sweep: Sweep, error: UnexpectedAnswer) -> None:
+async def _ask_for_less(deps: Deps, lease: Lease, sweep: Sweep, error: XeroError) -> None:
     """A page of large invoices may be more than one answer can carry: go on with smaller pages, if they can be."""
     place = smaller(sweep.place)
     if place is None:
