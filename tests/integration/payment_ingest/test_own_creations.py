@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from payment_ingest.replay_delivery import Requester, replay_delivery
+
 CREATED = datetime(2026, 11, 22, 10, 0, 0, 250_000, tzinfo=UTC)
 
 
@@ -145,3 +147,18 @@ async def test_a_payment_that_only_a_sweep_told_of_is_found_by_the_sweep(service
     await service.sweep()
     await service.turn()
     assert [one.event.found_by for one in await service.told()] == ["sweep"]
+
+
+async def test_a_creation_replayed_on_request_is_looked_at_though_it_was_dismissed(
+    service, webhook_of
+):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1", created_at=CREATED)
+    body = webhook_of((service.xero.tenant_id, invoice), kind="CREATE", at=CREATED)
+    await service.hear(body)
+    service.xero.pay(invoice, "10.00")
+    async with service.pool.acquire() as conn:
+        await replay_delivery(conn, hashlib.sha256(body).digest(), Requester("u-1", None))
+    await service.hear()
+    await service.turn()
+    assert await service.payments_sum() == Decimal("10.00")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -41,7 +42,7 @@ async def ring_doorbells(
         if not claimed:
             return 0
         failpoint("doorbell:after_claim")
-        readings = [(delivery, read(delivery.body)) for delivery in claimed]
+        readings = [(delivery, _reading(delivery)) for delivery in claimed]
         rings = together(ring for _, reading in readings for ring in reading.rings)
         first = _first_heard(readings)
         look_around = {tenant for _, reading in readings for tenant in reading.look_around}
@@ -71,6 +72,14 @@ async def ring_doorbells(
         metrics.READINGS.labels(reading.outcome.value).inc()
         metrics.NOT_UNDERSTOOD.inc(reading.not_understood)
     return len(claimed)
+
+
+def _reading(delivery: StoredDelivery) -> Reading:
+    """What the delivery asks for. Whoever asked for it again wants a look at all it names, mere creations included."""
+    reading = read(delivery.body)
+    if not delivery.is_replay:
+        return reading
+    return replace(reading, rings=tuple(replace(one, created_at=None) for one in reading.rings))
 
 
 def _first_heard(

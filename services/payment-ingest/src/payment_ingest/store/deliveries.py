@@ -19,11 +19,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class StoredDelivery:
-    """A delivery waiting to be read."""
+    """A delivery waiting to be read; `is_replay` if it was read before and somebody asked for it again."""
 
     body_hash: bytes
     body: bytes
     received_at: datetime
+    is_replay: bool
 
 
 async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
@@ -55,7 +56,8 @@ async def claim_unprocessed(conn: Connection, limit: int, max_bytes: int) -> lis
         ), measured AS (
             SELECT body_hash, sum(size) OVER (ORDER BY received_at, body_hash) - size AS bytes_before FROM claimed
         )
-        SELECT body_hash, body, received_at FROM measured JOIN deliveries USING (body_hash)
+        SELECT body_hash, body, received_at, outcome IS NOT NULL AS is_replay
+        FROM measured JOIN deliveries USING (body_hash)
         WHERE bytes_before < $2
         ORDER BY received_at
         """,
