@@ -12,7 +12,7 @@ import pytest
 from pipeline_service_defaults.keys import new_private_key, public_jwk
 
 PROGRAM = """
-import asyncio, logging, sys
+import asyncio, gc, logging, sys
 from contextlib import asynccontextmanager
 from pipeline_service_defaults import api, auth, serve, telemetry
 from pipeline_service_defaults.settings import ServiceSettings, load
@@ -23,6 +23,8 @@ def create_app(settings):
         if "fail" in sys.argv:
             raise RuntimeError("no database")
         logging.getLogger("t").info("up")
+        if gc.get_freeze_count():
+            logging.getLogger("t").info("what stands is spared")
         yield
         logging.getLogger("t").info("down")
 
@@ -131,6 +133,11 @@ async def test_a_signal_lets_requests_in_flight_finish(start, number):
     assert (status, err) == (0, "")
     events = [line["event"] for line in service.lines]
     assert events.index("down") > events.index("slow begun")
+
+
+async def test_what_starting_up_made_is_spared_by_the_garbage_collector(start):
+    service = await start()
+    await service.line_with("what stands is spared")
 
 
 async def test_a_taken_port_is_said_in_one_sentence(start):

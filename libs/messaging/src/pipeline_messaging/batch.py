@@ -132,13 +132,11 @@ async def _store(
 async def _handle_together(conn: Connection, readable: Sequence[Decoded], handle: Handle) -> int:
     new = await inbox.accept(conn, [event.inbox_id for event in readable])
     failpoint("consume:after_inbox")
-    # A dict keeps the first copy of each event and the order of the partition.
-    first = {event.inbox_id: event.envelope for event in reversed(readable)}
-    envelopes = [
-        event.envelope
-        for event in readable
-        if event.inbox_id in new and first[event.inbox_id] is event.envelope
-    ]
+    envelopes = []
+    for event in readable:
+        if event.inbox_id in new:
+            new.remove(event.inbox_id)  # a second copy in this batch is one too many
+            envelopes.append(event.envelope)
     if envelopes:
         await _call(handle, conn, envelopes)
     return len(envelopes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,7 @@ def run(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> None:
             taken or the application could not start.
     """
     app = _make_app(app_factory, settings)
+    spare_what_stands()
     listener = _listen(settings.http_host, settings.http_port)
     # uvicorn raises the signal again when it is done; without this the process would end as killed, not as finished.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,6 +65,16 @@ def run(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> None:
         server.run(sockets=[listener])
     if not server.started:
         raise SystemExit(EXIT_CANNOT_START)
+
+
+def spare_what_stands() -> None:
+    """Take what exists now out of the garbage collector's rounds: call once, after importing and before working.
+
+    Modules and models live as long as the process. A batch of a thousand events starts several full rounds, and each
+    would walk through all of them: a quarter of the processor time that taking in an event needs.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _make_app(app_factory: Callable[[SettingsT], Any], settings: SettingsT) -> Any:

@@ -19,6 +19,7 @@ from invoice_sync.accept_events import accept_invoices
 from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.subscriber import subscribe
+from pipeline_service_defaults.serve import spare_what_stands
 
 INVOICES = Topic("bench.consumed.invoices.v1", "invoice_id")
 CREATE_TABLE = (
@@ -66,6 +67,7 @@ CONSUMERS: dict[str, Callable[[str, asyncpg.Pool, str], AbstractAsyncContextMana
 
 async def serve(consumer: str) -> None:
     """Consume until SIGTERM."""
+    spare_what_stands()  # both, as a service does
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with AsyncExitStack() as stack:
