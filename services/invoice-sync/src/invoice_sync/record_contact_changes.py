@@ -1,6 +1,6 @@
 """Record what became of changes to contacts: what both sides agree on now, and why Xero refused one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -71,12 +71,16 @@ async def record_contact_changes(
 
 
 async def look_up_contact_changes(
-    deps: Deps, lease: Lease, account: Account, intent: Intent
-) -> None:
+    deps: Deps, lease: Lease, account: Account, intent: Intent, *, key_counts: bool
+) -> bool:
     """Settle a change of unknown outcome by reading the contacts.
 
     What Xero holds of what was sent is our own work, not an edit of somebody in Xero. A change that is not there may
-    still be on its way: sending another before that is over could end with the older one in Xero.
+    still be on its way: sending another before that is over could end with the older one in Xero. The same call may be
+    repeated while Xero knows its key (``key_counts``), but only if nobody has touched the fields that it writes.
+
+    Returns:
+        True, with nothing recorded, if all is as before and the same call is to be repeated.
 
     Raises:
         XeroError: A contact could not be read; nothing was recorded.
@@ -92,6 +96,10 @@ async def look_up_contact_changes(
         mapped = await contact_mappings.mappings_of(
             conn, intent.account_id, intent.tenant_id, [row.customer_id for row in rows]
         )
+        if key_counts and all(
+            _is_as_before(row, intent, mapped.get(row.customer_id), read.found) for row in rows
+        ):
+            return True
         agreed: list[ContactMapping] = []
         settled: list[Customer] = []
         for row in rows:
@@ -116,6 +124,20 @@ async def look_up_contact_changes(
             )
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
+    return False
+
+
+def _is_as_before(
+    row: Customer,
+    intent: Intent,
+    mapping: ContactMapping | None,
+    found: Mapping[str, XeroContact],
+) -> bool:
+    contact = found.get(_contact_id(row, intent))
+    if contact is None or mapping is None or mapping.contact_id != contact.contact_id:
+        return False
+    base, observed = mapping.base or mapping.agreed or {}, held(contact)
+    return all(observed[name] == base.get(name) for name in _sent(row, intent))
 
 
 def _contact_id(row: Customer, intent: Intent) -> str:

@@ -39,6 +39,11 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
     if intent.kind in CHANGES:
         await settle_changes(deps, lease, account, intent, key_counts=isinstance(plan, SendAgain))
         return
+    if intent.kind == "contacts" and intent.method == "POST":
+        await _settle_contact_changes(
+            deps, lease, account, intent, key_counts=isinstance(plan, SendAgain)
+        )
+        return
     if isinstance(plan, SendAgain):
         await send_intent(deps, lease, account, intent, chosen_at=chosen_at, is_first=False)
         return
@@ -46,8 +51,6 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
     try:
         if intent.kind == "create":
             await _look_up_invoices(deps, lease, account, intent)
-        elif intent.kind == "contacts" and intent.method == "POST":
-            await look_up_contact_changes(deps, lease, account, intent)
         else:
             await look_up_contacts(deps, lease, intent)
     except XeroError as error:
@@ -55,6 +58,25 @@ async def resume_intent(deps: Deps, lease: Lease, account: Account, intent: Inte
         return
     failpoint("lookup:after")
     deps.on_recorded()
+
+
+async def _settle_contact_changes(
+    deps: Deps, lease: Lease, account: Account, intent: Intent, *, key_counts: bool
+) -> None:
+    """Look first, as with changes of invoices: repeated blindly, a lost call would write over an edit made since."""
+    failpoint("lookup:before")
+    read_at = time.monotonic()
+    try:
+        is_as_before = await look_up_contact_changes(
+            deps, lease, account, intent, key_counts=key_counts
+        )
+    except XeroError as error:
+        await record_trouble(deps, lease, account, intent, error, is_first=False)
+        return
+    failpoint("lookup:after")
+    deps.on_recorded()
+    if is_as_before:
+        await send_intent(deps, lease, account, intent, chosen_at=read_at, is_first=False)
 
 
 async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: Intent) -> None:
