@@ -462,3 +462,21 @@ async def test_two_that_come_to_one_number_do_not_share_an_invoice(ready):
     found = await imported(ready)
     assert [found[each][0] for each in ("inv-1", "inv-2")] == ["linked", "different"]
     assert "linked to the invoice inv-1" in found["inv-2"][1]
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("{account}", "Pipeline's own invoice inv-7"),
+        ("acc-other", "an invoice of another account in Pipeline"),
+    ],
+)
+async def test_one_that_was_sent_for_another_invoice_is_not_linked(ready, folder, told):
+    """Its own look-up is still to come, and it would find its invoice taken."""
+    account = folder.format(account=ready.account_id)
+    url = f"{ready.deps.write.pipeline_web_url}/accounts/{account}/invoices/inv-7"
+    await typed_in(ready, "INV-1", Url=url)
+    await ready.want(ready.invoice("inv-1"))
+    found = await imported(ready)
+    assert found["inv-1"][0] == "different"
+    assert told in found["inv-1"][1]

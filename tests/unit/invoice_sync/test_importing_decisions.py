@@ -41,14 +41,14 @@ def element(**fields):
 
 @pytest.fixture
 def judged(row_of, body_of, account, now):
-    def judge(*shown, linked_to=None, row=None, **changes):
+    def judge(*shown, taken_as=None, row=None, **changes):
         wanted = replace(Wanted(row or row_of(), body_of(), "", CONTACT, 1), **changes)
         live = importing.live_ones(wanted, shown)
         seen = None
         if len(live) == 1:
             read = XeroInvoice.from_json(live[0])
             seen = Seen(read, account, "tenant-1", "https://go.xero.com", now)
-        return importing.judge(wanted, live, seen, linked_to, "user:a")
+        return importing.judge(wanted, live, seen, taken_as, "user:a")
 
     return judge
 
@@ -69,7 +69,7 @@ def test_an_equal_one_is_linked_whatever_was_paid_and_whatever_pipeline_leaves_t
         ((element(Type="ACCPAY"), element(InvoiceNumber="INV-10")), {}, Outcome.ABSENT),
         ((element(), element(InvoiceNumber="inv-1", InvoiceID=OTHER)), {}, Outcome.AMBIGUOUS),
         ((element(),), {"twins": 2}, Outcome.AMBIGUOUS),
-        ((element(),), {"linked_to": "inv-7"}, Outcome.DIFFERENT),
+        ((element(),), {"taken_as": "linked to inv-7"}, Outcome.DIFFERENT),
         ((element(),), {"contact_id": OTHER}, Outcome.DIFFERENT),
         ((element(),), {"contact_id": None}, Outcome.DIFFERENT),
         ((element(CurrencyCode="EUR"),), {}, Outcome.DIFFERENT),

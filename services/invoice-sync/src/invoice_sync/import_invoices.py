@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from invoice_sync.deps import Deps
-from invoice_sync.domain import codes, confirm, importing, trouble
+from invoice_sync.domain import codes, confirm, importing, mapping, trouble
 from invoice_sync.domain.importing import Outcome, Verdict, Wanted
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.state import Account, Invoice, Link
@@ -258,7 +258,7 @@ def _judge(
     if number in found.unasked:
         return importing.unasked(found.unasked[number])
     live = importing.live_ones(wanted, found.elements)
-    seen = linked_to = None
+    seen = taken_as = None
     if len(live) == 1:
         try:
             invoice = XeroInvoice.from_json(live[0])
@@ -266,8 +266,14 @@ def _judge(
             return importing.unasked(str(error)[:200])
         seen = confirm.Seen(invoice, account, run.tenant_id, deps.xero_web_url, now)
         link = links.get((run.tenant_id, invoice.invoice_id))
-        linked_to = link.invoice_id if link else None
-    return importing.judge(wanted, live, seen, linked_to, run.asked_by)
+        marker = mapping.marker(deps.write.pipeline_web_url, run.account_id, wanted.row.invoice_id)
+        # One sent for another invoice may not be linked yet: what became of its write is still to be looked up.
+        taken_as = (
+            f"linked to the invoice {link.invoice_id} of Pipeline's already"
+            if link
+            else mapping.other_of(live, marker)
+        )
+    return importing.judge(wanted, live, seen, taken_as, run.asked_by)
 
 
 async def _postpone(deps: Deps, lease: Lease, account: Account, error: XeroError) -> None:

@@ -99,7 +99,7 @@ def judge(  # noqa: PLR0911 - one return per cause, in their order
     wanted: Wanted,
     live: Sequence[Mapping[str, Any]],
     seen: confirm.Seen | None,
-    linked_to: str | None,
+    taken_as: str | None,
     asked_by: str,
 ) -> Verdict:
     """Decide on one invoice.
@@ -108,7 +108,8 @@ def judge(  # noqa: PLR0911 - one return per cause, in their order
         wanted: The invoice, its row locked.
         live: What Xero has under its number (``live_ones``).
         seen: The only one of them, read; None if it is not the only one.
-        linked_to: The invoice of Pipeline's it is linked to already, if any.
+        taken_as: Which other invoice of Pipeline's it is already, in words, if any: by its link, or by the mark it
+            was sent with.
         asked_by: By whose order.
     """
     number = wanted.body.invoice_number.strip()
@@ -127,10 +128,8 @@ def judge(  # noqa: PLR0911 - one return per cause, in their order
             "Give them different numbers in Pipeline.",
             xero_id,
         )
-    if linked_to is not None:
-        return _different(
-            wanted, xero_id, f"it is linked to the invoice {linked_to} of Pipeline's already"
-        )
+    if taken_as is not None:
+        return _different(wanted, xero_id, f"it is {taken_as}")
     if wanted.contact_id is None:
         # It waits for the contact, and says so.
         return replace(_different(wanted, xero_id, _no_contact(wanted, seen.invoice)), step=None)

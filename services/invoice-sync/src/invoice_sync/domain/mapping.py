@@ -74,12 +74,20 @@ def is_ours(element: Mapping[str, Any], marker_url: str) -> bool:
 
 
 def other_of(elements: Iterable[Mapping[str, Any]], marker_url: str) -> str | None:
-    """Which other invoice of the same account in Pipeline one of these is, in words; None if all are strangers'."""
+    """Which other invoice of Pipeline's one of these is, in words; None if all are strangers'.
+
+    Two accounts may share an organisation: that it is another account's is said, its name is not.
+    """
     folder = marker_url.rpartition("/")[0].lower() + "/"
+    root = folder.rpartition("/accounts/")[0] + "/accounts/"
     for element in elements:
         url = str(element.get("Url") or "").strip().rstrip("/")
-        if url.lower().startswith(folder) and url.lower() != marker_url.lower():
+        if url.lower() == marker_url.lower():
+            continue
+        if url.lower().startswith(folder):
             return f"Pipeline's own invoice {unquote(url[len(folder) :])}"
+        if url.lower().startswith(root):
+            return "an invoice of another account in Pipeline"
     return None
 
 
