@@ -60,6 +60,11 @@ CARRIED = {
     ),
     "nothing was rounded": ([figures("100.00")], "115.01", ["0"]),
     "Pipeline's own figure stands": ([figures("25.63", tax="3.84")], "29.48", ["0"]),
+    "fractions of a cent of Pipeline's own tax": (
+        [figures("25.06", tax="3.759"), figures("25.61", tax="3.8415"), figures("25.63", tax="3.8445")],
+        "87.75",
+        ["0", "0", "0.01"],
+    ),
     "no tax bears no cent": ([figures("25.63", rate="0")], "25.64", ["0"]),
     "one unknown tax leaves all to Xero": ([*PUBLISHED, figures("1", rate=None)], "88.75", ["0"] * 4),
     "tax never turns its sign": ([figures("0.01")], "0.00", ["0"]),
@@ -152,6 +157,23 @@ def test_only_the_lines_that_carry_a_cent_name_their_tax(guitars, now):
     assert taxes.mismatch(guitars(), terms(now)) is None
     even = guitars(total="87.74")
     assert taxes.for_xero(even, terms(now), "") is even
+
+
+def test_tax_in_fractions_of_a_cent_comes_to_the_total_with_no_list_at_all(guitars, decide_on):
+    body = guitars()
+    taxed = [
+        line.model_copy(update={"tax_amount": line.unit_amount * Decimal("0.15")})
+        for line in body.lines
+    ]
+    body = body.model_copy(update={"lines": tuple(taxed)})
+    known = Terms(AccountSettings(), "200", {}, {})
+    ours = taxes.for_xero(body, known, "")
+    found = decide_on(body, known)
+    assert isinstance(found, Create), found
+    sent = [line["TaxAmount"] for line in found.element["LineItems"]]
+    assert sent == [Decimal("3.76"), Decimal("3.84"), Decimal("3.85")]
+    carried = [each.carried for each in taxes.line_sums(ours, body, known)]
+    assert carried == [Decimal(0), Decimal(0), CENT]
 
 
 def test_without_the_rates_nothing_is_carried_and_nothing_stopped(guitars, now):

@@ -62,18 +62,25 @@ def _percent(amount: Decimal, rate: Decimal) -> Decimal:
     return _EXACT.divide(_EXACT.multiply(amount, rate), Decimal(100))
 
 
-def _lost(line: LineFigures, rate: Decimal, tax: Decimal) -> Decimal:
-    """What rounding took from the line and its tax together; below zero where it added."""
+def _lost(line: LineFigures, tax: Decimal) -> Decimal:
+    """What rounding took from the line and its tax together; below zero where it added, zero where no cent may go.
+
+    A tax that Pipeline names in whole cents stands; one in fractions of a cent was rounded by us.
+    """
+    if line.tax_amount is not None:
+        return line.tax_amount - tax
+    if not line.tax_rate:
+        return Decimal(0)
     exact = _discounted(line.quantity, line.unit_amount, line)
-    return exact + _percent(exact, rate) - line_amount(line) - tax
+    return exact + _percent(exact, line.tax_rate) - line_amount(line) - tax
 
 
 def carried_cents(lines: Sequence[LineFigures], total: Decimal) -> tuple[Decimal, ...]:
     """The cent to add to, or take from, the tax of some lines so that they come to ``total`` exactly.
 
     Whoever rounds the tax of a document once comes to another total than Xero, which rounds it line by line. At most
-    one cent a line is carried, first where rounding took (or added) most, and only on lines that were rounded at all
-    and whose tax Pipeline leaves to Xero. All zero where that does not explain the whole difference.
+    one cent a line is carried, first where rounding took (or added) most, and only on lines that were rounded at all.
+    All zero where that does not explain the whole difference.
 
     Args:
         lines: The figures of each line, whose amounts are before tax.
@@ -95,10 +102,8 @@ def carried_cents(lines: Sequence[LineFigures], total: Decimal) -> tuple[Decimal
     step = CENT if cents > 0 else -CENT
     bearers: list[tuple[Decimal, int]] = []
     for place, (line, amount, tax) in enumerate(found):
-        if line.tax_amount is not None or not line.tax_rate or not amount:
-            continue
-        lost = _lost(line, line.tax_rate, tax)
-        if lost and (tax + step) * amount >= 0:
+        lost = _lost(line, tax)
+        if lost and amount and (tax + step) * amount >= 0:
             bearers.append((-lost if cents > 0 else lost, place))
     if len(bearers) < abs(cents):
         return none

@@ -16,6 +16,7 @@ from invoice_sync.domain.rounding import (
     line_amount,
     possible_totals,
     tax_on_top,
+    to_cents,
 )
 from invoice_sync.domain.three_way import Snapshot
 from invoice_sync.domain.validate import Finding, figures_of, total_mismatch
@@ -27,7 +28,7 @@ _ON_TOP = "tax_exclusive"
 def for_xero(body: Invoice, terms: Terms, number_prefix: str) -> Invoice:
     """The invoice as it is to be in Xero: by Xero's codes, with the cents carried; the very same where nothing changes."""
     ours = in_xeros_codes(body, terms, number_prefix)
-    if amounts_are(ours) != _ON_TOP or CodeKind.TAX not in terms.lists:
+    if amounts_are(ours) != _ON_TOP:
         return ours
     cents = carried_cents(
         [figures_of(line, terms.tax_rate(line)) for line in ours.lines], ours.total
@@ -98,10 +99,10 @@ def line_sums(ours: Invoice, body: Invoice, terms: Terms) -> Iterator[LineSum]:
             tax = Decimal(0)
         elif kind == _ON_TOP:
             tax = tax_on_top(figures)
-        own = tax_on_top(replace(figures, tax_amount=None))
+        own = tax_on_top(replace(figures, tax_amount=wanted.tax_amount))
         carried = Decimal(0)
-        if line.tax_amount is not None and wanted.tax_amount is None and own is not None:
-            carried = line.tax_amount - own
+        if line.tax_amount is not None and own is not None:
+            carried = to_cents(line.tax_amount) - own
         yield LineSum(line, line_amount(figures), tax, carried)
 
 
