@@ -430,3 +430,18 @@ def test_a_name_or_number_in_use_is_told_from_other_faults_of_a_contact():
     for message in (CONTACTS["name in use"].message, *CONTACTS["name in use"].drifted):
         assert xero_messages.contact_name_taken([message])
     assert not xero_messages.contact_name_taken(["Email address is not valid"])
+
+
+SOMEBODYS_WORDS = {
+    "The tracking category or option 'Contact: Archived' does not exist": C.TRACKING_NOT_MAPPED,
+    "The tracking category or option 'Period: locked' does not exist": C.TRACKING_NOT_MAPPED,
+    "Account code 'invoice no already' is not a valid code for this document.": C.ACCOUNT_NOT_MAPPED,
+    "Account code 'it's not found' is not a valid code for this document.": C.ACCOUNT_NOT_MAPPED,
+    "The contact name Invoice Now Ltd is already assigned to another contact.": C.CONTACT_NAME_TAKEN,
+    "You can't use an archived contact, it isn't active": C.CONTACT_ARCHIVED,
+}
+
+
+@pytest.mark.parametrize("message", SOMEBODYS_WORDS)
+def test_words_that_xero_only_repeats_decide_nothing(message):
+    assert xero_messages.code_of(message) is SOMEBODYS_WORDS[message]

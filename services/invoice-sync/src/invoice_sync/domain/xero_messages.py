@@ -19,8 +19,9 @@ _GAP = " … "
 
 # In a row, " … " stands for anything and "|" separates words that mean the same.
 _TABLE: tuple[tuple[str, ProblemCode], ...] = (
-    ("invoice #|invoice number|invoice no … unique|already", ProblemCode.INVOICE_NUMBER_TAKEN),
+    # Before all others: it holds the contact's name, which may be any words.
     ("already assigned to another contact", ProblemCode.CONTACT_NAME_TAKEN),
+    ("invoice #|invoice number|invoice no … unique|already", ProblemCode.INVOICE_NUMBER_TAKEN),
     ("contact … must be unique", ProblemCode.CONTACT_NAME_TAKEN),
     ("archived contact", ProblemCode.CONTACT_ARCHIVED),
     ("contact … archived", ProblemCode.CONTACT_ARCHIVED),
@@ -58,9 +59,13 @@ _ROWS = tuple(
 )
 
 
+# A code or name that Xero quotes is somebody's words, not Xero's. An apostrophe within a word quotes nothing.
+_QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)")
+
+
 def code_of(message: str) -> ProblemCode:
     """The problem code of one message of Xero's."""
-    text = " ".join(message[:_LONGEST].casefold().split())
+    text = " ".join(_QUOTED.sub("''", message[:_LONGEST].casefold()).split())
     return next(
         (code for row, code in _ROWS if _follows(text, row)),
         ProblemCode.XERO_VALIDATION,
