@@ -64,3 +64,13 @@ def test_every_placeholder_can_be_worded_round_and_no_wording_is_left_over():
     used = set().union(*(problem.placeholders for problem in PROBLEMS.values()))
     assert used <= set(_UNKNOWN)
     assert set(_UNKNOWN) <= used
+
+
+def test_a_fact_cannot_steer_how_the_sentence_is_shown():
+    problem = PROBLEMS[ProblemCode.CUSTOMER_NOT_MAPPED]
+    told = problem.render(customer="c\u202e\u2066\x1b[31m\x00us\x9bt-1")
+    assert told == problem.render(customer="c[31must-1")
+    assert problem.render(customer="\u202e") == problem.render()
+    # Joiners make one sign of several, and belong to the text.
+    family = "\U0001f468\u200d\U0001f469"
+    assert family in problem.render(customer=family).message

@@ -106,6 +106,13 @@ _UNKNOWN: Final = MappingProxyType(
 )
 
 
+# Control characters, and those that turn the direction of a text: a fact is somebody's words, and could make the rest
+# of the sentence read as another one (Unicode TR 36, "Bidirectional Text Spoofing").
+_STEERING = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A cause in words.
@@ -137,9 +144,9 @@ class Problem:
 
         def fill(match: re.Match[str]) -> str:
             fact = facts.get(match[1])
-            if fact is None or not str(fact).strip():
+            if fact is None or not _STEERING.sub("", str(fact)).strip():
                 return _UNKNOWN[match[1]]
-            return " ".join(str(fact).split())[:_FACT_LENGTH]
+            return _STEERING.sub("", " ".join(str(fact).split()))[:_FACT_LENGTH]
 
         return replace(
             self,
