@@ -290,13 +290,13 @@ async def http_of(sync_dsn, ready, tmp_path):
         yield client, callers, f"/v1/accounts/{ready.account_id}/invoices/inv-1/sync/preview"
 
 
-async def test_over_http_a_viewer_sees_payload_lines_and_totals(ready, http_of, line_of):
+async def test_over_http_an_operator_sees_payload_lines_and_totals(ready, http_of, line_of):
     client, callers, path = http_of
-    viewer = callers.person(ready.account_id, "viewer")
-    unknown = await client.post(path, headers=viewer)
+    operator = callers.person(ready.account_id, "operator")
+    unknown = await client.post(path, headers=operator)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "INVOICE_UNKNOWN")
     body = ready.invoice("inv-1", **rounded_on_the_document(line_of))
-    answer = await client.post(path, headers=viewer, json=json.loads(body.model_dump_json()))
+    answer = await client.post(path, headers=operator, json=json.loads(body.model_dump_json()))
     assert answer.status_code == 200
     shown = answer.json()
     assert shown["ahead"] == "create"
@@ -322,9 +322,9 @@ async def test_over_http_it_is_nobody_elses_business(ready, http_of, invoice_of)
     stranger = callers.person("acc-other", "admin")
     assert (await client.post(path, headers=stranger, json=body)).status_code == 404
     assert (await client.post(path, json=body)).status_code == 401
-    viewer = callers.person(ready.account_id, "viewer")
+    operator = callers.person(ready.account_id, "operator")
     for wrong in ({"account_id": "acc-other"}, {"invoice_id": "inv-2"}):
-        mixed = await client.post(path, headers=viewer, json=body | wrong)
+        mixed = await client.post(path, headers=operator, json=body | wrong)
         assert (mixed.status_code, mixed.json()["code"]) == (422, "INVOICE_MISMATCH")
-    absurd = await client.post(path, headers=viewer, json=body | {"total": "1e30"})
+    absurd = await client.post(path, headers=operator, json=body | {"total": "1e30"})
     assert absurd.status_code == 422

@@ -9,7 +9,7 @@ from invoice_sync.domain.blocks import mover_of
 from invoice_sync.domain.forecast import Finding, Forecast
 from invoice_sync.domain.rounding import to_unit
 from invoice_sync.domain.taxes import LineSum
-from invoice_sync.handlers.access import Reader, deps_of
+from invoice_sync.handlers.access import Writer, deps_of
 from invoice_sync.handlers.sync_status import no_invoice
 from invoice_sync.handlers.views import (
     DifferenceView,
@@ -41,13 +41,13 @@ async def post_preview(
     request: Request,
     account_id: Id,
     invoice_id: Id,
-    _: Reader,
+    _: Writer,
     invoice: InvoiceCreated | None = None,
 ) -> PreviewView:
-    """The exact payload, each line's rounding and every check that fails; a viewer may ask, for nothing changes.
+    """The exact payload, each line's rounding and every check that fails. Nothing changes.
 
     Without a body it is about the newest version Pipeline published; with one, about that invoice, published or not.
-    Xero is read for it (at most twice, in the lane of people), never written to.
+    Xero is read for it (at most twice, in the lane of people), never written to; as that spends calls, viewers may not.
     """
     if invoice is not None and (invoice.account_id, invoice.invoice_id) != (account_id, invoice_id):
         raise Problem(
