@@ -184,7 +184,8 @@ def test_the_total_of_both_hands_follows_from_the_lines():
     ours = BASE | {"line 1: quantity": "3", TOTAL: "400"}
     merged = merge(BASE, ours, theirs)
     found = totals_of(merged, ours)
-    assert (found.lowest, found.highest) == (Decimal("407.00"), Decimal("407.00"))
+    # Xero's own line may be discounted by an amount.
+    assert (found.lowest, found.highest) == (Decimal("400.00"), Decimal("407.00"))
 
 
 def test_tax_left_to_xero_leaves_a_range_but_tax_that_is_named_does_not():
@@ -192,4 +193,4 @@ def test_tax_left_to_xero_leaves_a_range_but_tax_that_is_named_does_not():
     theirs = taxed | line("xero:9", unit_amount="10", tax_amount="1.5")
     ours = taxed | {"line 1: tax_amount": None, "line 1: quantity": "2", TOTAL: "330"}
     found = totals_of(theirs | {"line 1: quantity": "2"}, ours)
-    assert (found.lowest, found.highest) == (Decimal("326.50"), Decimal("426.50"))
+    assert (found.lowest, found.highest) == (Decimal("316.50"), Decimal("426.50"))

@@ -29,7 +29,7 @@ class Xero:
 
     def __init__(self, element, first=0) -> None:
         self.next = first
-        self.element = {}
+        self.element = {"CurrencyRate": "0.5873"}
         self.change(element | {"InvoiceID": XERO_ID})
 
     def change(self, element) -> None:
@@ -54,6 +54,7 @@ class Xero:
 HEADS = {
     "reference": ("Reference", st.sampled_from(["one", "two", "three"])),
     "due_date": ("DueDate", st.sampled_from([date(2026, 3, 31), date(2026, 4, 30), date(2026, 5, 31)])),
+    "currency_rate": ("CurrencyRate", st.sampled_from([Decimal("0.61"), Decimal("0.62"), Decimal("0.63")])),
     "invoice_number": ("InvoiceNumber", st.sampled_from(["INV-1", "INV-1a", "INV-1b"])),
 }  # fmt: skip
 OF_LINES = {
@@ -260,7 +261,126 @@ def test_over_a_whole_life_nothing_is_written_over_but_by_choice(world, line_of,
             assert {path: shown.get(path, "gone") for path in said} == {path: target[path] for path in said}  # fmt: skip
         elif keep is not None and made.row.state is State.OUT_OF_SYNC:
             made.look(policy, Choice(keep, made.picture().fingerprint, "user:u"))
-        assert made.look(policy)[1] is None
+            assert made.row.state is State.SYNCED
+        assert made.look(policy) == ((), None)
     made.xero = Xero(to_xero(made.body, CONTACT, made.settings), first=100)
     made.look(policy)
     assert made.row.state is State.SYNCED
+
+
+def left_to_xero(made, line_of, edit):
+    """Pipeline adds a line while somebody edits Xero's lines, and Xero's version is chosen."""
+    by_hand(made.xero, edit)
+    made.want(pipelines(made.body, ({}, {}, set(), ("3",)), line_of, 2))
+    made.look(EditPolicy.BLOCK)
+    made.look(EditPolicy.BLOCK, Choice(Keep.XERO, made.picture().fingerprint, "user:u"))
+    assert made.row.state is State.SYNCED
+
+
+def change_a_line(made, place, **fields):
+    lines = list(made.body.lines)
+    lines[place] = lines[place].model_copy(update=fields)
+    total = sum((each.quantity * each.unit_amount for each in lines), Decimal(0))
+    version = made.row.version + 1
+    made.want(
+        made.body.model_copy(update={"lines": tuple(lines), "total": total, "version": version})
+    )
+
+
+@pytest.mark.parametrize("policy", EditPolicy)
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_line_left_out_of_xero_does_not_come_back_half(world, line_of, policy, place):
+    made = world()
+    left_to_xero(made, line_of, ({}, {}, {0}, ()))
+    change_a_line(made, place, description="Said otherwise")
+    events, written = made.look(policy)
+    assert written is None
+    assert [type(each) for each in events] == [OutOfSync]
+    assert {each.field.rpartition(": ")[2] for each in events[0].differences} >= {"description", "quantity", "unit_amount"}  # fmt: skip
+    made.look(policy, Choice(Keep.PIPELINE, made.picture().fingerprint, "user:u"))
+    assert made.row.state is State.SYNCED
+    assert "Said otherwise" in {each["Description"] for each in made.xero.element["LineItems"]}
+    assert made.look(policy) == ((), None)
+
+
+def test_a_price_left_as_in_xero_stays_where_a_quantity_is_put_right_by_choice(world, line_of):
+    made = world()
+    left_to_xero(made, line_of, ({}, {0: {"unit_amount": Decimal(70)}}, set(), ()))
+    by_hand(made.xero, ({"reference": "two"}, {0: {"quantity": Decimal(3)}}, set(), ()))
+    made.want(made.body.model_copy(update={"reference": "three", "version": 3}))
+    made.look(EditPolicy.BLOCK)
+    differences = {each.field for each in made.picture().differences}
+    assert "line 1: unit_amount" not in differences
+    made.look(EditPolicy.BLOCK, Choice(Keep.PIPELINE, made.picture().fingerprint, "user:u"))
+    line = made.xero.element["LineItems"][0]
+    assert (line["Quantity"], line["UnitAmount"]) == (2, 70)
+    assert made.row.state is State.SYNCED
+
+
+def with_rate(made, rate, **fields):
+    version = made.row.version + 1
+    made.want(made.body.model_copy(update={"currency_rate": rate, "version": version} | fields))
+
+
+@pytest.mark.parametrize("policy", EditPolicy)
+def test_a_rate_that_pipeline_names_is_pushed_alone(world, policy):
+    made = world()
+    with_rate(made, Decimal("0.612345"))
+    _, written = made.look(policy)
+    assert written.element == {"InvoiceID": XERO_ID, "CurrencyRate": Decimal("0.612345")}
+    assert made.row.state is State.SYNCED
+    assert made.look(policy) == ((), None)
+
+
+@pytest.mark.parametrize("policy", EditPolicy)
+def test_a_rate_changed_on_both_sides_is_for_a_person(world, policy):
+    made = world()
+    with_rate(made, Decimal("0.61"))
+    made.look(policy)
+    made.xero.change({"CurrencyRate": "0.62"})
+    assert made.look(policy) == ((), None)
+    with_rate(made, Decimal("0.63"))
+    events, written = made.look(policy)
+    assert written is None
+    assert [each.field for each in events[0].differences] == ["currency_rate"]
+
+
+@pytest.mark.parametrize("policy", EditPolicy)
+def test_a_rate_left_to_xero_is_never_a_difference(world, policy):
+    made = world()
+    made.xero.change({"CurrencyRate": "0.62"})
+    with_rate(made, None, reference="two")
+    _, written = made.look(policy)
+    assert written.element == {"InvoiceID": XERO_ID, "Reference": "two"}
+    assert made.row.state is State.SYNCED
+
+
+@pytest.mark.parametrize(("base_currency", "state"), [("NZD", State.SYNCED), (None, State.FAILED)])
+def test_of_a_paid_invoice_the_rate_stays_and_the_organisations_own_has_none(
+    world, base_currency, state
+):
+    made = world()
+    made.xero.change({"AmountPaid": 10})
+    with_rate(made, Decimal("0.61"))
+    seen, terms = made.seen(EditPolicy.BLOCK), replace(TERMS, base_currency=base_currency)
+    found = update.resolve(made.row, made.link, CONTACT, seen, made.settings, terms)
+    assert found.row.state is state
+    assert state is State.SYNCED or found.row.block.code == "INVOICE_HAS_PAYMENT"
+
+
+def test_a_discounted_line_of_xeros_own_is_no_wrong_total(world):
+    made = world()
+    line = {"Description": "Theirs", "Quantity": 1, "UnitAmount": 40, "DiscountAmount": 15}
+    made.xero.change({"LineItems": [*made.xero.element["LineItems"], line]})
+    made.want(made.body)
+    found = made.picture()
+    whole = Decimal(found.link.observed["total"])
+    for total, is_wrong in (
+        (whole - 15, False),
+        (whole, False),
+        (whole - 41, True),
+        (whole + 1, True),
+    ):
+        observed = {**found.link.observed, "total": str(total)}
+        wrong = confirm.wrong_total(found.link.observed, found.wanted, observed)
+        assert bool(wrong) is is_wrong

@@ -103,6 +103,8 @@ class Terms:
     """Xero's account of lines that name none: the account's own choice, or the service's."""
     mappings: Mapping[tuple[CodeKind, str], str] = field(default_factory=dict)
     lists: Mapping[CodeKind, CodeList] = field(default_factory=dict)
+    base_currency: str | None = None
+    """The organisation's own currency, where it is known: Xero keeps its rate at 1."""
 
     def xero_code(self, kind: CodeKind, code: str) -> str:
         """Xero's word for Pipeline's code; for no code, the default."""
@@ -154,16 +156,19 @@ class _Use:
 def in_xeros_codes(body: Invoice, terms: Terms, number_prefix: str) -> Invoice:
     """The invoice as it is to be in Xero: its codes by Xero's names, its number with its prefix.
 
-    The very same object where nothing changes. The default account is not put in: Pipeline then has no opinion.
+    The very same object where nothing changes. The default account is not put in: Pipeline then has no opinion. Of the
+    rate of the organisation's own currency nobody has one.
     """
     has_default_tax = _takes_default_tax(body, terms.settings)
     lines = tuple(_line(line, terms, has_default_tax=has_default_tax) for line in body.lines)
     number = body.invoice_number
     if number.strip():
         number = number_prefix + number
-    if number == body.invoice_number and lines == body.lines:
+    rate = None if body.currency == terms.base_currency else body.currency_rate
+    changes = {"lines": lines, "invoice_number": number, "currency_rate": rate}
+    if all(getattr(body, name) == value for name, value in changes.items()):
         return body
-    return body.model_copy(update={"lines": lines, "invoice_number": number})
+    return body.model_copy(update=changes)
 
 
 def _line(line: InvoiceLine, terms: Terms, *, has_default_tax: bool) -> InvoiceLine:

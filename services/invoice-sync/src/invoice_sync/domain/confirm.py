@@ -9,7 +9,7 @@ from typing import Any
 from invoice_sync.domain import lifecycle, mapping, merging, three_way
 from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.state import Account, Block, Invoice, Link, Step
-from invoice_sync.domain.three_way import TOTAL, FieldDifference, Snapshot
+from invoice_sync.domain.three_way import RATE, TOTAL, FieldDifference, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.money import plain_money, plain_quantity
 from pipeline_xero.documents import XeroInvoice
@@ -81,6 +81,8 @@ def updated(
     ours = in_opinions(wanted, link, observed)
     target = merging.target_of(link.base, ours, link.observed)
     raced = _raced(link.observed, target, observed)
+    if wanted.get(RATE) is None:
+        raced -= {RATE}
     kept = merging.changed(ours, target) - {TOTAL} | raced
     base = _base_after(wanted, ours, link, observed, target, kept)
     after = link_of(row, seen, line_item_ids, wanted, base, observed)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from invoice_sync.domain.rounding import to_cents, to_unit
-from invoice_sync.domain.three_way import LIVE, STATUS, TOTAL, WITHDRAWN, Snapshot
+from invoice_sync.domain.three_way import LIVE, RATE, STATUS, TOTAL, WITHDRAWN, Snapshot
 from pipeline_contracts.invoice import Invoice, InvoiceLine
 from pipeline_contracts.money import plain_quantity
 from pipeline_contracts.observed import ObservedInvoice
@@ -174,6 +174,7 @@ def desired_snapshot(invoice: Invoice, contact_id: str | None) -> Snapshot:
         "issue_date": invoice.issue_date.isoformat(),
         "due_date": invoice.due_date.isoformat(),
         "currency": invoice.currency,
+        RATE: _number(invoice.currency_rate),
         "amounts_are": amounts_are(invoice),
         TOTAL: plain_quantity(to_cents(invoice.total)),
     }
@@ -218,6 +219,7 @@ def xero_snapshot(invoice: XeroInvoice, line_item_ids: Mapping[str, str]) -> Sna
         "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
         "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
         "currency": invoice.currency,
+        RATE: _number(invoice.currency_rate),
         "amounts_are": _AMOUNTS_ARE.get((invoice.line_amount_types or "").lower()),
         TOTAL: _number(invoice.total),
     }
@@ -249,6 +251,7 @@ def observed_snapshot(invoice: ObservedInvoice, line_item_ids: Mapping[str, str]
         "issue_date": invoice.issue_date.isoformat() if invoice.issue_date else None,
         "due_date": invoice.due_date.isoformat() if invoice.due_date else None,
         "currency": invoice.currency,
+        RATE: _number(invoice.currency_rate),
         "amounts_are": invoice.amounts_are,
         TOTAL: _number(invoice.total),
     }

@@ -2,21 +2,22 @@
 
 A unit is what is changed as a whole: quantity, price, discount, tax and item of one line belong together, because two
 people who each changed one of them made an amount that neither has seen. The two dates belong together for the same
-reason: one is reckoned from the other. Every other field is a unit of its own. The total follows from the lines.
+reason: one is reckoned from the other; and a rate to its currency. Every other field is a unit of its own. The total
+follows from the lines.
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from invoice_sync.domain.mapping import line_of, lines_of
-from invoice_sync.domain.rounding import LineFigures, TotalRange, possible_totals
-from invoice_sync.domain.three_way import STATUS, TOTAL, Snapshot
+from invoice_sync.domain.rounding import LineFigures, TotalRange, line_amount, possible_totals
+from invoice_sync.domain.three_way import RATE, STATUS, TOTAL, Snapshot
 
 AMOUNTS = frozenset(
     {"quantity", "unit_amount", "discount_rate", "tax_type", "tax_amount", "item_code"}
 )
 """The fields of a line that make its amount."""
-_DATES = frozenset({"issue_date", "due_date"})
+_PAIRS = {"issue_date": "dates", "due_date": "dates", RATE: "currency"}
 # They give every amount its meaning.
 _MEANING = frozenset({"currency", "amounts_are"})
 _ABSENT = "\0"
@@ -53,6 +54,22 @@ def target_of(base: Snapshot, ours: Snapshot, xero: Snapshot) -> Snapshot:
     return {**ours} if merged is None else merged
 
 
+def reopened(base: Snapshot, agreed: Snapshot, wanted: Snapshot) -> Snapshot:
+    """The base, with lines that a person left out of Xero as Pipeline's own again where Pipeline now changes them.
+
+    Such a line neither comes back half nor silently: Pipeline changed it and Xero has it not, so a person decides.
+
+    Args:
+        base: What both last agreed on, in Xero's words.
+        agreed: The same as Pipeline said it.
+        wanted: What Pipeline wants, in its own words.
+    """
+    left_out = lines_of(agreed).keys() - lines_of(base).keys()
+    both = [path for path in wanted.keys() & agreed.keys() if line_of(path) in left_out]
+    again = {line_of(path) for path in both if wanted[path] != agreed[path]}
+    return {**base, **{path: agreed[path] for path in both if line_of(path) in again}}
+
+
 def changed(before: Snapshot, after: Snapshot) -> frozenset[str]:
     """The paths that differ. An absent path is a line added or removed; None is a field left to Xero."""
     return frozenset(
@@ -78,8 +95,8 @@ def name_of(path: str) -> str:
 
 
 def _unit(path: str) -> str:
-    if path in _DATES:
-        return "dates"
+    if path in _PAIRS:
+        return _PAIRS[path]
     return f"{line_of(path)}: amounts" if is_amount(path) else path
 
 
@@ -145,7 +162,18 @@ def totals_of(snapshot: Snapshot, wanted: Snapshot) -> TotalRange:
         )
         for key, line in lines_of(snapshot).items()
     ]
-    return possible_totals(figures, snapshot.get("amounts_are") or "tax_exclusive")
+    possible = possible_totals(figures, snapshot.get("amounts_are") or "tax_exclusive")
+    # A line of Xero's own may bear a discount as an amount (DiscountAmount), which no snapshot holds.
+    ours = lines_of(wanted)
+    may_be_off = sum(
+        (
+            max(line_amount(each), Decimal(0))
+            for key, each in zip(lines_of(snapshot), figures, strict=True)
+            if key not in ours and not each.discount_rate
+        ),
+        Decimal(0),
+    )
+    return TotalRange(possible.lowest - may_be_off, possible.highest)
 
 
 def is_of_both(snapshot: Snapshot, wanted: Snapshot) -> bool:

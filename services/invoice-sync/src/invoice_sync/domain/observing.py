@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from invoice_sync.domain import lifecycle, mapping
 from invoice_sync.domain.state import Invoice, Link, Operation, State, Step
-from invoice_sync.domain.three_way import STATUS, WITHDRAWN, Snapshot
+from invoice_sync.domain.three_way import RATE, STATUS, WITHDRAWN, Snapshot
 from pipeline_contracts.observed import XeroInvoiceObserved
 
 
@@ -47,7 +47,11 @@ def judge(event: XeroInvoiceObserved, link: Link, row: Invoice) -> Verdict:
 
 
 def _observed(event: XeroInvoiceObserved, link: Link) -> Snapshot:
-    return mapping.observed_snapshot(event.invoice, link.line_item_ids)
+    shown = mapping.observed_snapshot(event.invoice, link.line_item_ids)
+    if event.invoice.currency_rate is None:
+        # The event need not tell it: that is no other rate.
+        return {**shown, RATE: link.observed.get(RATE)}
+    return shown
 
 
 def _is_older(event: XeroInvoiceObserved, link: Link) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from invoice_sync.domain import mapping, three_way
+from invoice_sync.domain import mapping, merging, three_way
 from invoice_sync.domain.state import Invoice, Link, Operation
 from invoice_sync.domain.three_way import FieldDifference, Plan, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -69,6 +69,11 @@ def picture_of(
         if row.synced_version == row.version:
             wanted = mapping.as_agreed(wanted, link.agreed)
         link, observed = linked(link, wanted, observed)
+        link = replace(link, base=merging.reopened(link.base, link.agreed, wanted))
+    if wanted.get(three_way.RATE) is None:
+        # Left to Xero, it is the rate of the day: what it was is agreed by nobody.
+        base = {**link.base, three_way.RATE: observed.get(three_way.RATE)}
+        link = replace(link, base=base)
     ours = mapping.in_xeros_words(wanted, link.agreed, link.base)
     compared = three_way.compare(link.base, ours, observed)
     if three_way.compare(link.base, wanted, observed).plan is Plan.IN_SYNC:

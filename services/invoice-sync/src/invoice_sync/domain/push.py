@@ -8,7 +8,7 @@ from typing import Any
 from invoice_sync.domain import mapping, merging
 from invoice_sync.domain.rounding import to_cents
 from invoice_sync.domain.state import Link, Step
-from invoice_sync.domain.three_way import TOTAL, Snapshot
+from invoice_sync.domain.three_way import RATE, TOTAL, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.invoice import InvoiceLine
 from pipeline_xero.documents import XeroInvoice, XeroLine
@@ -20,6 +20,7 @@ _HEAD = {
     "issue_date": "Date",
     "due_date": "DueDate",
     "currency": "CurrencyCode",
+    RATE: "CurrencyRate",
     "amounts_are": "LineAmountTypes",
 }
 # What Xero still lets change once something is paid or credited ("Invoices").

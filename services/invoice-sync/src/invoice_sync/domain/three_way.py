@@ -46,6 +46,7 @@ class Comparison:
 
 STATUS = "status"
 TOTAL = "total"
+RATE = "currency_rate"
 LIVE = "live"
 WITHDRAWN = "withdrawn"
 _TAX = ": tax_amount"

@@ -39,6 +39,11 @@ async def terms_of(
         account_id,
         tenant_id,
     )
+    base_currency = await conn.fetchval(
+        "SELECT base_currency FROM accounts WHERE account_id = $1 AND tenant_id = $2",
+        account_id,
+        tenant_id,
+    )
     return Terms(
         settings,
         settings.default_account_code or default_account_code,
@@ -52,6 +57,7 @@ async def terms_of(
             )
             for row in listed
         },
+        base_currency,
     )
 
 
