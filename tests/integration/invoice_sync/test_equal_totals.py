@@ -150,6 +150,25 @@ async def test_a_rate_that_changed_in_xero_is_read_and_the_invoice_goes(ready, g
     assert await ready.state("inv-1") == "synced"
 
 
+async def test_a_new_description_goes_whatever_the_rate_is_by_now(ready, guitars, kinds_of_event):
+    await ready.want(guitars())
+    await ready.turn()
+    before = await totals(ready)
+    rates = ready.books.world.books[ready.books.tenant_id].organisation.tax_rates
+    rates["OUTPUT2"] = replace(rates["OUTPUT2"], rate=Decimal(20))
+    await ready.pool.execute(
+        """UPDATE code_lists SET rates = '{"output2": "20"}', read_at = now() WHERE kind = 'tax'"""
+    )
+    retold = guitars(kind=kinds_of_event["updated"], version=2)
+    lines = [each.model_copy(update={"description": "Guitars"}) for each in retold.lines]
+    await ready.want(retold.model_copy(update={"lines": tuple(lines)}))
+    await ready.settle()
+    assert await ready.state("inv-1") == "synced"
+    assert await totals(ready) == before
+    (there,) = await ready.books.invoices()
+    assert {each["description"] for each in there["lines"]} == {"Guitars"}
+
+
 async def test_without_a_list_xeros_answer_is_checked_and_the_difference_named(ready, guitars):
     await ready.pool.execute("DELETE FROM code_lists")
     await ready.want(guitars())

@@ -177,12 +177,17 @@ def sent_body(body: InvoiceBody, ours: InvoiceBody) -> str | None:
     return None if ours is body else ours.model_dump_json(exclude_none=True)
 
 
-def by_codes(row: Invoice, body: InvoiceBody, terms: codes.Terms, now: datetime) -> Step | None:
+def by_codes(
+    row: Invoice, body: InvoiceBody, terms: codes.Terms, now: datetime, *, new_amounts: bool
+) -> Step | None:
     """What a fresh list of Xero's says to the codes and the tax of an invoice that is there; None when it may go.
 
-    An old list stops none of these: Xero decides.
+    An old list stops none of these: Xero decides. Unless amounts change, the tax in Xero stays as it was agreed,
+    whatever the rate is by now: the total is then not reckoned again.
     """
     for kind, why in _by_lists(body, terms):
+        if why.code == ProblemCode.TOTAL_MISMATCH and not new_amounts:
+            continue
         if terms.lists[kind].standing(now) is codes.Standing.FRESH:
             return lifecycle.failed(row, why)
     return None

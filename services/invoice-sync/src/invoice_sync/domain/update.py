@@ -107,7 +107,8 @@ def _stopped(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) -
         return lifecycle.failed(row, changed)
     if not any(path.startswith("line ") for path in push.changed):
         return None
-    return by_codes(row, body, terms, now)
+    new_amounts = any(merging.is_money(path) for path in push.changed)
+    return by_codes(row, body, terms, now, new_amounts=new_amounts)
 
 
 def after_unknown(
