@@ -151,7 +151,7 @@ async def test_a_rate_that_changed_in_xero_is_read_and_the_invoice_goes(ready, g
 
 
 async def test_a_new_description_goes_whatever_the_rate_is_by_now(ready, guitars, kinds_of_event):
-    await ready.want(guitars())
+    await ready.want(guitars(total="87.74"))
     await ready.turn()
     before = await totals(ready)
     rates = ready.books.world.books[ready.books.tenant_id].organisation.tax_rates
@@ -159,7 +159,7 @@ async def test_a_new_description_goes_whatever_the_rate_is_by_now(ready, guitars
     await ready.pool.execute(
         """UPDATE code_lists SET rates = '{"output2": "20"}', read_at = now() WHERE kind = 'tax'"""
     )
-    retold = guitars(kind=kinds_of_event["updated"], version=2)
+    retold = guitars(total="87.74", kind=kinds_of_event["updated"], version=2)
     lines = [each.model_copy(update={"description": "Guitars"}) for each in retold.lines]
     await ready.want(retold.model_copy(update={"lines": tuple(lines)}))
     await ready.settle()
