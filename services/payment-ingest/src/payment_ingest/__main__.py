@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+from payment_ingest.check_webhooks import check, explain
+from payment_ingest.domain.intent_to_receive import delivery_url
 from payment_ingest.follow_connections import follow_connections
 from payment_ingest.link_invoices import link_invoices
 from payment_ingest.rebuild_ledger import hear_again, rebuild_ledger
 from payment_ingest.reconcile_topic import reconcile_topic
-from payment_ingest.settings import Settings
+from payment_ingest.settings import Settings, WebhookKeySettings
 from payment_ingest.store import reconciliations, sweeps
 from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings
@@ -28,8 +30,10 @@ SERVICE = "payment-ingest"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what was asked for. Ends with status 0, 1 when something differs, 2 for wrong settings or usage."""
+    """Do what was asked for. Ends with status 0, 1 when something differs or fails, 2 for wrong settings or usage."""
     given = parser().parse_args(arguments)
+    if given.command == "webhook-keys":
+        sys.exit(webhook_keys(given.address))
     settings = load(Settings)
     if given.command in {None, "serve"}:
         from payment_ingest.app import create_app  # noqa: PLC0415 - operators' commands need none of it
@@ -57,7 +61,33 @@ def parser() -> argparse.ArgumentParser:
         "rebuild-ledger",
         help="put back into the ledger, under the same ids, what the topics tell; stop the service first",
     )
+    keys = commands.add_parser(
+        "webhook-keys",
+        help="show what to paste into Xero's developer page, and try its intent-to-receive check",
+    )
+    keys.add_argument(
+        "address",
+        type=_delivery_url,
+        help="public address of payment-ingest, such as https://payments.example.com",
+    )
     return found
+
+
+def _delivery_url(address: str) -> str:
+    try:
+        return delivery_url(address)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def webhook_keys(url: str) -> int:
+    """Explain and check; 0 when Xero's own check would pass. Needs nothing but XERO_WEBHOOK_KEYS."""
+    explain(url, say)
+    keys = load(WebhookKeySettings).webhook_keys
+    say(f"Trying that now, with {len(keys)} of XERO_WEBHOOK_KEYS:")
+    passed = asyncio.run(check(url, keys, say))
+    say("Xero's check would pass." if passed else "Xero's check would FAIL.")
+    return 0 if passed else 1
 
 
 async def _operate(settings: Settings, command: str) -> int:

@@ -3,21 +3,42 @@
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline_service_defaults.settings import ReadableFile, ServiceSettings
 
 
-class Settings(ServiceSettings):
+class WebhookKeySettings(BaseSettings):
+    """The keys under which Xero signs: all that looking after them needs."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    xero_webhook_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        min_length=1,
+        description="Xero's webhook keys, comma-separated: the one in use and, while it is replaced, the other",
+    )
+
+    @field_validator("xero_webhook_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if not isinstance(value, str):
+            return value
+        return tuple(key.strip() for key in value.split(",") if key.strip())
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The keys as Xero uses them: the text of each, not decoded."""
+        return tuple(key.get_secret_value().encode() for key in self.xero_webhook_keys)
+
+
+class Settings(WebhookKeySettings, ServiceSettings):
     """What payment-ingest needs to know beside what every service does."""
 
     connector_url: str = Field(
         pattern=r"^https?://[^\s/]+",
         description="address of the connector, such as http://localhost:8001",
-    )
-    xero_webhook_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        min_length=1,
-        description="Xero's webhook keys, comma-separated: the one in use and, while it is replaced, the other",
     )
     service_key_file: ReadableFile = Field(
         description="path of this service's Ed25519 private key (PEM); the connector is called with it"
@@ -46,17 +67,3 @@ class Settings(ServiceSettings):
     deep_sweep_spread_seconds: int = Field(
         21_600, ge=0, le=43_200, description="seconds over which those readings spread, 0 to 43200"
     )
-
-    @field_validator("xero_webhook_keys", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        if not isinstance(value, str):
-            return value
-        return tuple(key.strip() for key in value.split(",") if key.strip())
-
-    @property
-    def webhook_keys(self) -> tuple[bytes, ...]:
-        """The keys as Xero uses them: the text of each, not decoded."""
-        return tuple(key.get_secret_value().encode() for key in self.xero_webhook_keys)

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from payment_ingest import metrics
 from payment_ingest.accept_delivery import NotStoredError
+from payment_ingest.domain.intent_to_receive import PATH
 from payment_ingest.domain.signature import genuine
 from payment_ingest.store.deliveries import Delivery
 from pipeline_messaging.failpoints import failpoint
@@ -25,8 +26,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Accept = Callable[[Delivery], Awaitable[None]]
-
-PATH = "/webhooks/xero"
 
 
 @dataclass(frozen=True, slots=True)
