@@ -171,7 +171,10 @@ class Interleaving:
         if self.heard:
             body = self.heard[number % len(self.heard)]
             await self.service.store(body)
-            await self.service.pool.execute("UPDATE deliveries SET processed_at = NULL")
+            await self.service.pool.execute(
+                "INSERT INTO unread_deliveries SELECT received_at, body_hash, true FROM raw_deliveries"
+                " ON CONFLICT DO NOTHING"
+            )
 
     async def lose(self, number):
         if self.waiting:
@@ -257,7 +260,7 @@ class Mortality:
 @asynccontextmanager
 async def interleaving(pool, new_service, mortality):
     mortality.at = None
-    tables = "outbox, inbox, deliveries, delivery_replays, delivery_tenants, connections, tenant_sweeps, doorbells, payments"
+    tables = "outbox, inbox, raw_deliveries, unread_deliveries, delivery_readings, delivery_mentions, delivery_replays, connections, tenant_sweeps, doorbells, payments"
     await pool.execute(
         f"TRUNCATE {tables}, payment_movements, payment_sequences, xero_invoices, account_leases"
     )

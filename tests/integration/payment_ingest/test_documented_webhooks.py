@@ -47,10 +47,12 @@ async def test_a_documented_body_is_accepted_and_understood(endpoint, http, pool
     async with pool.acquire() as conn:
         assert await ring_doorbells(conn) == 1
     outcome, tenants, invoices = UNDERSTOOD[name]
-    row = await pool.fetchrow("SELECT * FROM deliveries")
+    row = await pool.fetchrow(
+        "SELECT * FROM raw_deliveries JOIN delivery_readings USING (received_at, body_hash)"
+    )
     assert (row["body"], row["body_hash"]) == (body, hashlib.sha256(body).digest())
     assert (row["outcome"], row["not_understood"]) == (outcome, 0)
-    assert await column(pool, "SELECT tenant_id FROM delivery_tenants") == tenants
+    assert await column(pool, "SELECT tenant_id FROM delivery_mentions") == tenants
     assert await column(pool, "SELECT xero_invoice_id FROM doorbells") == invoices
     looked = read(body).look_around
     assert sorted(looked) == (tenants if outcome == RUNG and not invoices else [])
@@ -68,4 +70,4 @@ async def test_an_event_without_its_envelope_is_kept_for_a_person_to_look_at(
     assert (answer.status_code, answer.content) == (200, b"")
     async with pool.acquire() as conn:
         assert await ring_doorbells(conn) == 1
-    assert await column(pool, "SELECT outcome FROM deliveries") == [Outcome.UNREADABLE]
+    assert await column(pool, "SELECT outcome FROM delivery_readings") == [Outcome.UNREADABLE]

@@ -5,6 +5,7 @@ import hashlib
 from contextlib import asynccontextmanager, suppress
 
 from payment_ingest.ring_doorbells import DoorbellRinger, ring_doorbells
+from payment_ingest.store.deliveries import Delivery, keep
 
 
 @asynccontextmanager
@@ -20,15 +21,11 @@ async def ringing(pool, *, is_busy=lambda: False):
 
 
 async def store(pool, body: bytes) -> None:
-    await pool.execute(
-        "INSERT INTO deliveries (body_hash, body, key_position) VALUES ($1, $2, 0)",
-        hashlib.sha256(body).digest(),
-        body,
-    )
+    await keep(pool, [Delivery(hashlib.sha256(body).digest(), body, 0)])
 
 
 async def unread(pool) -> int:
-    return await pool.fetchval("SELECT count(*) FROM deliveries WHERE processed_at IS NULL")
+    return await pool.fetchval("SELECT count(*) FROM unread_deliveries")
 
 
 async def test_a_delivery_is_read_although_webhooks_never_stop_coming(pool):
@@ -37,7 +34,7 @@ async def test_a_delivery_is_read_although_webhooks_never_stop_coming(pool):
         ringer.wake()
         async with asyncio.timeout(10):
             await rung.wait()
-    assert await pool.fetchval("SELECT outcome FROM deliveries") == "unreadable"
+    assert await pool.fetchval("SELECT outcome FROM delivery_readings") == "unreadable"
 
 
 async def test_without_a_wake_up_it_looks_by_itself(pool):
@@ -45,7 +42,7 @@ async def test_without_a_wake_up_it_looks_by_itself(pool):
         await store(pool, b'{"events":[]}')
         async with asyncio.timeout(10):
             await rung.wait()
-    assert await pool.fetchval("SELECT outcome FROM deliveries") == "intent_to_receive"
+    assert await pool.fetchval("SELECT outcome FROM delivery_readings") == "intent_to_receive"
 
 
 async def test_two_replicas_read_each_delivery_once(pool):

@@ -72,4 +72,4 @@ async def test_nothing_is_read_again_for_somebody_elses_organisation(conn, servi
     await service.hear(webhook_of((service.xero.tenant_id, service.xero.add())))
     stranger = Requester("u-9", "acc-unheard-of")
     assert await replay_deliveries(conn, ALL_DAY, stranger, 100) == []
-    assert await conn.fetchval("SELECT count(*) FROM deliveries WHERE processed_at IS NULL") == 0
+    assert await conn.fetchval("SELECT count(*) FROM unread_deliveries") == 0

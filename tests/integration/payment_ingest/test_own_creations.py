@@ -131,7 +131,7 @@ async def test_a_payments_story_names_the_delivery_that_told_of_it_not_that_of_t
         await service.hear(*heard)
     await service.turn()
     (movement,) = await service.pool.fetch(
-        "SELECT m.delivery, m.rung_at, d.received_at FROM payment_movements m JOIN deliveries d ON body_hash = delivery"
+        "SELECT m.delivery, m.rung_at, d.received_at FROM payment_movements m JOIN raw_deliveries d ON body_hash = delivery"
     )
     assert movement["delivery"] == hashlib.sha256(bodies[1]).digest()
     assert movement["rung_at"] == movement["received_at"]

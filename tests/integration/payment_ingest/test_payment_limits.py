@@ -12,6 +12,7 @@ from payment_ingest.domain.delivery import Ring
 from payment_ingest.domain.sweeping import Part, Place
 from payment_ingest.ring_doorbells import ring_doorbells
 from payment_ingest.store import doorbells, sweeps
+from payment_ingest.store.deliveries import Delivery, keep
 
 _MINUTE_OF_CALLS = 60
 
@@ -105,11 +106,7 @@ async def test_a_sweep_asked_for_during_any_page_is_made_soon(pool):
 async def test_a_batch_of_large_deliveries_is_bounded_by_bytes(pool):
     for number in range(5):
         body = b"%d" % number * 250_000
-        await pool.execute(
-            "INSERT INTO deliveries (body_hash, body, key_position) VALUES ($1, $2, 0)",
-            hashlib.sha256(body).digest(),
-            body,
-        )
+        await keep(pool, [Delivery(hashlib.sha256(body).digest(), body, 0)])
     async with pool.acquire() as conn:
         assert await ring_doorbells(conn, max_bytes=600_000) == 3
         assert await ring_doorbells(conn, max_bytes=1) == 1

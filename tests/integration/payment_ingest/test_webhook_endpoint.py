@@ -20,7 +20,11 @@ INTENT = b'{"events":[],"firstEventSequence":0,"lastEventSequence":0,"entropy":"
 
 
 async def rows(pool) -> int:
-    return await pool.fetchval("SELECT count(*) FROM deliveries")
+    return await pool.fetchval("SELECT count(*) FROM raw_deliveries")
+
+
+async def unread(pool) -> int:
+    return await pool.fetchval("SELECT count(*) FROM unread_deliveries")
 
 
 def assert_bare(answer: httpx.Response, status: int) -> None:
@@ -32,15 +36,15 @@ def assert_bare(answer: httpx.Response, status: int) -> None:
 async def test_a_genuine_body_is_durable_before_it_is_answered(endpoint, http, pool, signed):
     body = INTENT.replace(b"[]", b'[{"x":1}]')
     assert_bare(await http.post(endpoint, content=body, headers=signed(body)), 200)
-    row = await pool.fetchrow("SELECT * FROM deliveries")
+    row = await pool.fetchrow("SELECT * FROM raw_deliveries")
     assert row["body"] == body
     assert row["body_hash"] == hashlib.sha256(body).digest()
-    assert (row["key_position"], row["processed_at"]) == (0, None)
+    assert (row["key_position"], await unread(pool)) == (0, 1)
 
 
 async def test_both_keys_of_a_rotation_are_accepted(endpoint, http, pool, signed):
     assert_bare(await http.post(endpoint, content=INTENT, headers=signed(INTENT, OTHER_KEY)), 200)
-    assert await pool.fetchval("SELECT key_position FROM deliveries") == 1
+    assert await pool.fetchval("SELECT key_position FROM raw_deliveries") == 1
 
 
 async def test_the_same_body_again_is_one_row(endpoint, http, pool, signed):
@@ -69,7 +73,7 @@ async def test_intent_to_receive_wants_both_answers(endpoint, http, signed):
 )
 async def test_a_signed_body_nobody_understands_is_kept(endpoint, http, pool, signed, body):
     assert_bare(await http.post(endpoint, content=body, headers=signed(body)), 200)
-    assert await pool.fetchval("SELECT body FROM deliveries") == body
+    assert await pool.fetchval("SELECT body FROM raw_deliveries") == body
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ async def test_a_gzip_bomb_is_only_bytes(endpoint, http, pool, signed):
     headers = {"content-encoding": "gzip", "content-type": "application/json"}
     assert_bare(await http.post(endpoint, content=bomb, headers=headers), 401)
     assert_bare(await http.post(endpoint, content=bomb, headers=headers | signed(bomb)), 200)
-    assert await pool.fetchval("SELECT octet_length(body) FROM deliveries") == len(bomb)
+    assert await pool.fetchval("SELECT octet_length(body) FROM raw_deliveries") == len(bomb)
 
 
 async def test_wrong_content_types_do_not_matter(endpoint, http, signed):
@@ -305,7 +309,7 @@ async def test_a_table_that_is_locked_is_503_within_xeros_five_seconds(
 ):
     loop = asyncio.get_running_loop()
     async with pool.acquire() as conn, conn.transaction():
-        await conn.execute("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+        await conn.execute("LOCK TABLE raw_deliveries IN ACCESS EXCLUSIVE MODE")
         started = loop.time()
         assert_bare(await http.post(endpoint, content=INTENT, headers=signed(INTENT)), 503)
         assert loop.time() - started < 4.5
@@ -314,7 +318,7 @@ async def test_a_table_that_is_locked_is_503_within_xeros_five_seconds(
 
 async def test_a_full_queue_is_503_at_once(dsn, http, pool, signed, gate_on):
     async with pool.acquire() as conn, conn.transaction():
-        await conn.execute("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+        await conn.execute("LOCK TABLE raw_deliveries IN ACCESS EXCLUSIVE MODE")
         async with gate_on(dsn, limits=Limits(queued_rows=3)) as url:
             bodies = [INTENT + b" " * number for number in range(20)]
             answers = await asyncio.gather(

@@ -52,7 +52,9 @@ async def test_it_says_what_to_paste_and_passes_with_every_key_of_the_service(en
     ):
         assert words in said
     # What it sent reads like Xero's own check: it can be run at any time, and rings nobody.
-    bodies = [json.loads(row["body"]) for row in await pool.fetch("SELECT body FROM deliveries")]
+    bodies = [
+        json.loads(row["body"]) for row in await pool.fetch("SELECT body FROM raw_deliveries")
+    ]
     assert [body["events"] for body in bodies] == [[]] * 4
 
     status, said, _ = await run(origin, f"{both},not-there-yet")

@@ -166,7 +166,7 @@ async def test_killed_anywhere_nothing_is_lost_and_nothing_doubled(
     async with running(dsn, gateway, identities, failpoint=step) as (process, client):
         answered = await post(client, body, signed)
         assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
-    stored = await service.pool.fetchval("SELECT count(*) FROM deliveries")
+    stored = await service.pool.fetchval("SELECT count(*) FROM raw_deliveries")
     if answered == 200:
         assert stored == 1
     # The dead holder's lease is left to run out; the test does not wait for it.
@@ -180,7 +180,7 @@ async def test_killed_anywhere_nothing_is_lost_and_nothing_doubled(
         await until(lambda: quiet(service), "nothing is left to do")
     (envelope,) = await service.told()
     assert (envelope.event.amount, envelope.event.sequence) == (Decimal("40.00"), 1)
-    assert await service.pool.fetchval("SELECT count(*) FROM deliveries") == 1
+    assert await service.pool.fetchval("SELECT count(*) FROM raw_deliveries") == 1
 
 
 @pytest.mark.parametrize("step", SWEEP_STEPS)
@@ -218,9 +218,7 @@ async def mark_due(service) -> None:
 
 
 async def quiet(service) -> bool:
-    waiting = await service.pool.fetchval(
-        "SELECT count(*) FROM deliveries WHERE processed_at IS NULL"
-    )
+    waiting = await service.pool.fetchval("SELECT count(*) FROM unread_deliveries")
     return waiting == 0 and await service.doorbells() == 0
 
 

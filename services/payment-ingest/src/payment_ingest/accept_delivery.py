@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from payment_ingest import metrics
-from payment_ingest.store import deliveries
+from payment_ingest.store import deliveries, retention
 from payment_ingest.store.deliveries import Delivery
 from pipeline_messaging.failpoints import failpoint
 
@@ -162,7 +162,7 @@ class DeliveryWriter:
                 if conn is None or conn.is_closed():
                     conn = await self._connect()
                 failpoint("delivery:before_commit")
-                await deliveries.keep(conn, [one.delivery for one in batch])
+                await _keep(conn, [one.delivery for one in batch])
                 failpoint("delivery:after_commit")
         except Exception as error:  # noqa: BLE001 - whatever it was, every waiting request must get its answer
             log.warning("deliveries_not_stored", error=type(error).__name__, count=len(batch))
@@ -173,6 +173,15 @@ class DeliveryWriter:
         _tell(batch, None)
         self._on_stored()
         return conn
+
+
+async def _keep(conn: asyncpg.Connection, batch: list[Delivery]) -> None:
+    try:
+        await deliveries.keep(conn, batch)
+    except asyncpg.CheckViolationError:
+        # Nobody made today's partition: no replica was up for a week.
+        await retention.make_partitions(conn, days_ahead=1)
+        await deliveries.keep(conn, batch)
 
 
 def _drop(conn: asyncpg.Connection | None) -> None:

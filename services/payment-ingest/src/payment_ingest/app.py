@@ -30,6 +30,7 @@ from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import DoorbellRinger
 from payment_ingest.settings import Settings
 from payment_ingest.store import deliveries, doorbells, ledger, reconciliations
+from payment_ingest.tend_deliveries import keep_tending
 from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
@@ -134,6 +135,9 @@ async def _start(
     ringing = await run_beside(stack, ringer.run(), ringer.stop)
     measuring = await run_beside(stack, _measure(pool), None)
     watching = await run_beside(stack, watch_for_gaps(pool, times, worker.wake), None)
+    tending = await run_beside(
+        stack, keep_tending(pool, settings.delivery_retention_days, ringer.wake), None
+    )
     writing = await run_beside(stack, writer.run(), writer.stop)
     broker = make_broker(kafka)
 
@@ -159,7 +163,7 @@ async def _start(
         on_committed=linked,
     )
     await stack.enter_async_context(consuming(broker))
-    return _Running(pool, (writing, ringing, working, measuring, watching))
+    return _Running(pool, (writing, ringing, working, measuring, watching, tending))
 
 
 async def _connect_writer(settings: Settings) -> asyncpg.Connection:

@@ -10,7 +10,7 @@ from pipeline_messaging.connection import Connection
 
 
 class UnknownDeliveryError(LookupError):
-    """There is no such delivery, or it does not concern the account of whoever asks."""
+    """There is no such delivery (any more), or it does not concern the account of whoever asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ async def replay_delivery(conn: Connection, body_hash: bytes, requester: Request
         UnknownDeliveryError: See there.
     """
     async with conn.transaction():
-        body = await deliveries.body_of(conn, body_hash)
-        if body is None:
+        found = await deliveries.find(conn, body_hash)
+        if found is None:
             raise UnknownDeliveryError(body_hash.hex())
         if requester.account_id is not None and not await connections.belongs_to(
-            conn, requester.account_id, read(body).tenants
+            conn, requester.account_id, read(found.body).tenants
         ):
             raise UnknownDeliveryError(body_hash.hex())
-        await deliveries.mark_unprocessed(conn, [body_hash])
+        await deliveries.mark_unread(conn, [(found.received_at, body_hash)])
         return await deliveries.record_replay(
             conn, [body_hash], requester.name, requester.account_id
         )
@@ -56,8 +56,8 @@ async def replay_deliveries(
     """Have the first `limit` of them read again and write down who asked; gives back which those are."""
     async with conn.transaction():
         found = await find_deliveries(conn, wanted, requester, limit)
+        await deliveries.mark_unread(conn, [(one.received_at, one.body_hash) for one in found])
         hashes = [one.body_hash for one in found]
-        await deliveries.mark_unprocessed(conn, hashes)
         await deliveries.record_replay(conn, hashes, requester.name, requester.account_id)
     return found
 

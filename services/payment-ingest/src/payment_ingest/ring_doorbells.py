@@ -38,9 +38,10 @@ async def ring_doorbells(
     Any replica may do it at any time, and doing it again for the same delivery only makes us look once more.
     """
     async with conn.transaction():
-        claimed = await deliveries.claim_unprocessed(conn, limit, max_bytes)
-        if not claimed:
+        unread = await deliveries.claim_unread(conn, limit)
+        if not unread:
             return 0
+        claimed = await deliveries.with_bodies(conn, unread, max_bytes)
         failpoint("doorbell:after_claim")
         readings = [(delivery, _reading(delivery)) for delivery in claimed]
         rings = together(ring for _, reading in readings for ring in reading.rings)

@@ -67,3 +67,9 @@ class Settings(WebhookKeySettings, ServiceSettings):
     deep_sweep_spread_seconds: int = Field(
         21_600, ge=0, le=43_200, description="seconds over which those readings spread, 0 to 43200"
     )
+    delivery_retention_days: int = Field(
+        30,
+        ge=2,
+        le=400,
+        description="whole days for which raw webhook deliveries are kept once they are read, 2 to 400",
+    )

@@ -41,7 +41,7 @@ _UNFINISHED = {
     """,
     "payment_ingest": """
         SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM doorbells JOIN connections USING (tenant_id) WHERE created_at IS NULL)
-             + (SELECT count(*) FROM deliveries WHERE processed_at IS NULL)
+             + (SELECT count(*) FROM unread_deliveries)
     """,
 }
 

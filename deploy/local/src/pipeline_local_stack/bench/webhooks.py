@@ -92,9 +92,7 @@ class _Bench:
         async with _connected(self.stack.dsns["payment_ingest"]) as conn:
             left = -1
             while True:
-                unread = await conn.fetchval(
-                    "SELECT count(*) FROM deliveries WHERE processed_at IS NULL"
-                )
+                unread = await conn.fetchval("SELECT count(*) FROM unread_deliveries")
                 if unread == 0:
                     return
                 if unread != left:
@@ -198,7 +196,7 @@ async def find_rows(dsn: str, ours: Target, report: Report) -> None:
         lost = await conn.fetchval(
             """
             SELECT count(*) FROM unnest($1::bytea[]) AS accepted (body_hash)
-            WHERE NOT EXISTS (SELECT FROM deliveries WHERE deliveries.body_hash = accepted.body_hash)
+            WHERE NOT EXISTS (SELECT FROM raw_deliveries WHERE raw_deliveries.body_hash = accepted.body_hash)
             """,
             hashes,
         )

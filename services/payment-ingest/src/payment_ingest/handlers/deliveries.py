@@ -150,8 +150,9 @@ async def replay(
                 404,
                 "DELIVERY_NOT_FOUND",
                 "Not found",
-                "There is no such delivery.",
-                hint="The delivery id stands in the story of each payment.",
+                "There is no such delivery, or it is older than what is kept.",
+                hint="The delivery id stands in the story of each payment. What an old one told of is in Xero still:"
+                " sweeps read it.",
             ) from None
     wake()
     return ReplayAccepted(delivery_id=delivery_id, requested_at=at)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 from payment_ingest.domain.delivery import Reading
 from pipeline_messaging.connection import Connection
@@ -18,8 +18,22 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A delivery that waits to be read; `again` if somebody asked for it."""
+
+    received_at: datetime
+    body_hash: bytes
+    again: bool = False
+
+    @property
+    def day(self) -> date:
+        """The day (UTC) under which its body is kept."""
+        return self.received_at.astimezone(UTC).date()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDelivery:
-    """A delivery waiting to be read; `is_replay` if it was read before and somebody asked for it again."""
+    """A delivery with its body; `is_replay` if somebody asked for it to be read again."""
 
     body_hash: bytes
     body: bytes
@@ -28,14 +42,22 @@ class StoredDelivery:
 
 
 async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
-    """Store every body not stored before; the same body twice is one row."""
+    """Store every body not stored today, to be read; the same body twice in a day is one row.
+
+    Raises:
+        asyncpg.CheckViolationError: There is no partition for today; see `retention.make_partitions`.
+    """
     # In one order for everybody: two transactions with two bodies in common must wait for each other, not dead-lock.
     ordered = sorted(deliveries, key=lambda one: one.body_hash)
     await conn.execute(
         """
-        INSERT INTO deliveries (body_hash, body, key_position)
-        SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[])
-        ON CONFLICT (body_hash) DO NOTHING
+        WITH fresh AS (
+            INSERT INTO raw_deliveries (body_hash, body, key_position)
+            SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[])
+            ON CONFLICT (body_hash, day) DO NOTHING
+            RETURNING received_at, body_hash
+        )
+        INSERT INTO unread_deliveries (received_at, body_hash) SELECT received_at, body_hash FROM fresh
         """,
         [one.body_hash for one in ordered],
         [one.body for one in ordered],
@@ -43,36 +65,48 @@ async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     )
 
 
-async def claim_unprocessed(conn: Connection, limit: int, max_bytes: int) -> list[StoredDelivery]:
-    """Lock the oldest unread deliveries that no other replica is reading; give back about `max_bytes` of them."""
+async def claim_unread(conn: Connection, limit: int) -> list[Unread]:
+    """Lock the oldest unread deliveries that no other replica is reading."""
     rows = await conn.fetch(
         """
-        WITH claimed AS (
-            SELECT body_hash, octet_length(body) AS size, received_at FROM deliveries
-            WHERE processed_at IS NULL
-            ORDER BY received_at
-            LIMIT $1
-            FOR UPDATE SKIP LOCKED
-        ), measured AS (
-            SELECT body_hash, sum(size) OVER (ORDER BY received_at, body_hash) - size AS bytes_before FROM claimed
-        )
-        SELECT body_hash, body, received_at, outcome IS NOT NULL AS is_replay
-        FROM measured JOIN deliveries USING (body_hash)
-        WHERE bytes_before < $2
-        ORDER BY received_at
+        SELECT received_at, body_hash, again FROM unread_deliveries
+        ORDER BY received_at, body_hash LIMIT $1 FOR UPDATE SKIP LOCKED
         """,
         limit,
+    )
+    return [Unread(**row) for row in rows]
+
+
+async def with_bodies(
+    conn: Connection, claimed: Sequence[Unread], max_bytes: int
+) -> list[StoredDelivery]:
+    """The first of `claimed` with their bodies, about `max_bytes` of them."""
+    rows = await conn.fetch(
+        """
+        SELECT day, body_hash, body FROM (
+            SELECT day, body_hash, body, received_at,
+                   sum(octet_length(body)) OVER (ORDER BY received_at, body_hash) - octet_length(body) AS bytes_before
+            FROM raw_deliveries WHERE day = ANY($1::date[]) AND body_hash = ANY($2::bytea[])
+        ) AS measured WHERE bytes_before < $3
+        """,
+        list({one.day for one in claimed}),
+        [one.body_hash for one in claimed],
         max_bytes,
     )
-    return [StoredDelivery(**row) for row in rows]
+    bodies = {(row["day"], row["body_hash"]): row["body"] for row in rows}
+    return [
+        StoredDelivery(one.body_hash, bodies[one.day, one.body_hash], one.received_at, one.again)
+        for one in claimed
+        if (one.day, one.body_hash) in bodies
+    ]
 
 
 async def finish(conn: Connection, readings: Sequence[tuple[StoredDelivery, Reading]]) -> None:
-    """Mark deliveries as read, with what they turned out to be and of whom they speak."""
+    """Note that deliveries are read, what they turned out to be, and of whom they speak."""
     named = [(one, tenant) for one, reading in readings for tenant in reading.tenants]
     await conn.execute(
         """
-        INSERT INTO delivery_tenants (tenant_id, received_at, body_hash)
+        INSERT INTO delivery_mentions (tenant_id, received_at, body_hash)
         SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bytea[]) ON CONFLICT DO NOTHING
         """,
         [tenant for _, tenant in named],
@@ -81,14 +115,20 @@ async def finish(conn: Connection, readings: Sequence[tuple[StoredDelivery, Read
     )
     await conn.execute(
         """
-        UPDATE deliveries
-        SET processed_at = now(), outcome = read.outcome, events = read.events,
-            not_understood = read.not_understood, first_sequence = read.first_sequence,
-            last_sequence = read.last_sequence
-        FROM unnest($1::bytea[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::bigint[])
-            AS read (body_hash, outcome, events, not_understood, first_sequence, last_sequence)
-        WHERE deliveries.body_hash = read.body_hash
+        WITH done AS (
+            DELETE FROM unread_deliveries USING unnest($1::timestamptz[], $2::bytea[]) AS read (received_at, body_hash)
+            WHERE unread_deliveries.received_at = read.received_at AND unread_deliveries.body_hash = read.body_hash
+        )
+        INSERT INTO delivery_readings (
+            received_at, body_hash, processed_at, outcome, events, not_understood, first_sequence, last_sequence)
+        SELECT received_at, body_hash, now(), outcome, events, not_understood, first_sequence, last_sequence
+        FROM unnest($1::timestamptz[], $2::bytea[], $3::text[], $4::int[], $5::int[], $6::bigint[], $7::bigint[])
+            AS read (received_at, body_hash, outcome, events, not_understood, first_sequence, last_sequence)
+        ON CONFLICT (received_at, body_hash) DO UPDATE SET processed_at = excluded.processed_at,
+            outcome = excluded.outcome, events = excluded.events, not_understood = excluded.not_understood,
+            first_sequence = excluded.first_sequence, last_sequence = excluded.last_sequence
         """,
+        [one.received_at for one, _ in readings],
         [one.body_hash for one, _ in readings],
         [reading.outcome.value for _, reading in readings],
         [reading.events for _, reading in readings],
@@ -98,23 +138,35 @@ async def finish(conn: Connection, readings: Sequence[tuple[StoredDelivery, Read
     )
 
 
-async def body_of(conn: Connection, body_hash: bytes) -> bytes | None:
-    """The stored bytes of one delivery; None when there is no such delivery."""
-    body: bytes | None = await conn.fetchval(
-        "SELECT body FROM deliveries WHERE body_hash = $1", body_hash
+async def find(conn: Connection, body_hash: bytes) -> StoredDelivery | None:
+    """The newest delivery of this body; None when there is none, or none any more."""
+    row = await conn.fetchrow(
+        """
+        SELECT body_hash, body, received_at, false AS is_replay FROM raw_deliveries
+        WHERE body_hash = $1 ORDER BY day DESC LIMIT 1
+        """,
+        body_hash,
     )
-    return body
+    return None if row is None else StoredDelivery(**row)
 
 
-async def mark_unprocessed(conn: Connection, body_hashes: Sequence[bytes]) -> None:
-    """Let deliveries be read again."""
+async def mark_unread(conn: Connection, deliveries: Sequence[tuple[datetime, bytes]]) -> None:
+    """Let deliveries (received at, hash) be read again; look them up in the same transaction, or they may be dropped."""
     await conn.execute(
         """
-        UPDATE deliveries SET processed_at = NULL
-        WHERE body_hash IN (
-            SELECT body_hash FROM deliveries WHERE body_hash = ANY($1::bytea[]) ORDER BY body_hash FOR UPDATE)
+        WITH wanted AS (
+            SELECT * FROM unnest($1::timestamptz[], $2::bytea[]) AS one (received_at, body_hash)
+        ), waiting AS (
+            UPDATE delivery_readings AS read SET processed_at = NULL FROM wanted
+            WHERE read.received_at = wanted.received_at AND read.body_hash = wanted.body_hash
+              AND read.received_at = ANY($1::timestamptz[])
+        )
+        INSERT INTO unread_deliveries (received_at, body_hash, again)
+        SELECT received_at, body_hash, true FROM wanted ORDER BY received_at, body_hash
+        ON CONFLICT (received_at, body_hash) DO UPDATE SET again = true
         """,
-        list(body_hashes),
+        [received_at for received_at, _ in deliveries],
+        [body_hash for _, body_hash in deliveries],
     )
 
 
@@ -162,15 +214,19 @@ class FoundDelivery:
 
 async def search(conn: Connection, wanted: Search, limit: int) -> list[FoundDelivery]:
     """The first `limit` deliveries that were asked for. One not read yet is found only where no tenant is named."""
-    columns = (
-        "d.body_hash, d.received_at, d.processed_at, d.outcome, d.events, d.not_understood,"
-        " d.first_sequence, d.last_sequence"
-    )
+    columns = "body_hash, received_at, processed_at, outcome, events, not_understood, first_sequence, last_sequence"
     if wanted.tenant_ids is None:
         rows = await conn.fetch(
             f"""
-            SELECT {columns} FROM deliveries d WHERE d.received_at >= $1 AND d.received_at < $2
-            ORDER BY d.received_at, d.body_hash LIMIT $3
+            SELECT {columns} FROM (
+                SELECT {columns} FROM delivery_readings
+                UNION ALL
+                SELECT body_hash, received_at, NULL, NULL, NULL, NULL, NULL, NULL FROM unread_deliveries AS unread
+                WHERE NOT EXISTS (
+                    SELECT FROM delivery_readings AS read
+                    WHERE read.received_at = unread.received_at AND read.body_hash = unread.body_hash
+                      AND read.received_at >= $1 AND read.received_at < $2)
+            ) AS known WHERE received_at >= $1 AND received_at < $2 ORDER BY received_at, body_hash LIMIT $3
             """,  # noqa: S608 - a constant list of columns
             wanted.since,
             wanted.until,
@@ -180,10 +236,11 @@ async def search(conn: Connection, wanted: Search, limit: int) -> list[FoundDeli
         rows = await conn.fetch(
             f"""
             SELECT {columns} FROM (
-                SELECT DISTINCT received_at, body_hash FROM delivery_tenants
+                SELECT DISTINCT received_at, body_hash FROM delivery_mentions
                 WHERE tenant_id = ANY($4::text[]) AND received_at >= $1 AND received_at < $2
                 ORDER BY received_at, body_hash LIMIT $3
-            ) AS named JOIN deliveries d USING (body_hash) ORDER BY d.received_at, d.body_hash
+            ) AS named JOIN delivery_readings USING (received_at, body_hash)
+            WHERE received_at >= $1 AND received_at < $2 ORDER BY received_at, body_hash
             """,  # noqa: S608 - as above
             wanted.since,
             wanted.until,
@@ -196,9 +253,6 @@ async def search(conn: Connection, wanted: Search, limit: int) -> list[FoundDeli
 async def oldest_unprocessed_age(conn: Connection) -> float:
     """Seconds since the oldest unread delivery arrived; 0 when all are read."""
     age: float = await conn.fetchval(
-        """
-        SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8
-        FROM deliveries WHERE processed_at IS NULL
-        """
+        "SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 FROM unread_deliveries"
     )
     return age
