@@ -162,6 +162,7 @@ class SmallXero:
     headers: dict[str, str] = field(default_factory=dict)
     refused_ids: set[str] = field(default_factory=set)
     before_answer: object = None
+    without_pagination: bool = False
 
     def add(self, total="100.00", **more) -> str:
         invoice_id = str(uuid.uuid4())
@@ -260,20 +261,20 @@ class SmallXero:
         if asked.get("x-expected-tenant") != self.tenant_id:
             return 409, {"x-gateway-error": "TENANT_CHANGED"}, b'{"code":"TENANT_CHANGED"}'
         if scope["path"].endswith("/Payments"):
-            body = json.dumps({"Status": "OK", "Payments": self._payments(query)}, default=float)
+            found, paging = self._paged(self._payments(), query)
+            answer = {"Status": "OK", "pagination": paging, "Payments": found}
+            body = json.dumps(answer, default=float)
             return 200, {"content-type": "application/json"}, body.encode()
-        found = self._select(query, asked)
+        found, paging = self._paged(self._select(query, asked), query)
         if self.refused_ids & {one["InvoiceID"] for one in found}:
             return 400, {"content-type": "application/json"}, b'{"ErrorNumber":16,"Message":"odd"}'
-        body = self._render(found)
+        body = self._render(found, paging)
         if self.before_answer is not None:
             await self.before_answer()
         return 200, {"content-type": "application/json", **self.headers}, body
 
-    def _payments(self, query) -> list[dict]:
+    def _payments(self) -> list[dict]:
         """Every payment, whatever was asked for: the sweep must not mind too many."""
-        if query["page"] != ["1"]:
-            return []
         return [
             payment | {"Invoice": {"InvoiceID": invoice_id}, "Status": "AUTHORISED"}
             for invoice_id, invoice in self.invoices.items()
@@ -288,13 +289,25 @@ class SmallXero:
         if since := asked.get("if-modified-since"):
             moment = datetime.fromisoformat(since).replace(tzinfo=UTC)
             found = [one for one in found if one["_updated"] >= moment]
-        size, page = int(query["pageSize"][0]), int(query["page"][0])
-        return found[(page - 1) * size : page * size]
+        return found
 
     @staticmethod
-    def _render(found) -> bytes:
+    def _paged(found, query) -> tuple[list[dict], dict]:
+        size, page = int(query["pageSize"][0]), int(query["page"][0])
+        paging = {
+            "page": page,
+            "pageSize": size,
+            "pageCount": -(-len(found) // size),
+            "itemCount": len(found),
+        }
+        return found[(page - 1) * size : page * size], paging
+
+    def _render(self, found, paging) -> bytes:
         shown = [{name: one[name] for name in one if name != "_updated"} for one in found]
-        return json.dumps({"Status": "OK", "Invoices": shown}, default=float).encode()
+        answer = {"Status": "OK", "pagination": paging, "Invoices": shown}
+        if self.without_pagination:
+            del answer["pagination"]
+        return json.dumps(answer, default=float).encode()
 
 
 @dataclass

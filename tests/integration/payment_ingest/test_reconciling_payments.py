@@ -1,5 +1,6 @@
 """Xero, the ledger and the topic compared to the cent; the ledger rebuilt from either of the other two."""
 
+import asyncio
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -164,6 +165,58 @@ async def test_the_ledger_is_rebuilt_from_its_events_alone_under_the_same_ids(bu
     await busy.ring(invoice)
     await busy.turn()
     assert [one.event.sequence for one in await busy.told()] == [6]
+
+
+async def test_while_the_ledger_is_rebuilt_the_service_waits_and_then_tells_nothing_twice(busy):
+    """What it read meanwhile is compared with all that was put back, not with a half; with what came since, it goes on."""
+    before = {table: await everything(busy.pool, table) for table in LEDGER}
+    records = await in_topic(busy.pool)
+    await forget_ledger(busy.pool)
+    late = busy.xero.add("10.00")
+    half, service_reads = asyncio.Event(), asyncio.Event()
+
+    async def slowly():
+        for number, record in enumerate(records):
+            yield record
+            if number == 2:
+                half.set()
+                await service_reads.wait()
+
+    rebuilding = asyncio.create_task(rebuild_ledger(busy.pool, slowly()))
+    await half.wait()
+    busy.xero.pay(late, "10.00")
+    await busy.ring(*busy.xero.invoices)
+    looking = asyncio.create_task(busy.turn())
+    linking = asyncio.create_task(busy.link(late, "inv-9"))
+    while await waiting_for_the_ledger(busy.pool) < 2:  # noqa: ASYNC110 - Postgres has no event to wait on
+        await asyncio.sleep(0.01)
+    service_reads.set()
+    assert (await rebuilding).put_back == 6
+    await asyncio.gather(looking, linking)
+    assert [(one.subject, one.event.sequence) for one in await busy.told()] == [("inv-9", 1)]
+    for table in LEDGER:
+        assert before[table] <= await everything(busy.pool, table)
+
+
+async def waiting_for_the_ledger(pool) -> int:
+    return await pool.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+
+
+async def test_what_was_read_from_xero_before_the_rebuild_becomes_what_was_told(busy):
+    """A service started on the empty database takes an allocation made anew for the first of its kind."""
+    before = {table: await everything(busy.pool, table) for table in LEDGER}
+    records = await in_topic(busy.pool)
+    await forget_ledger(busy.pool)
+    await busy.sweep("deep")
+    assert await busy.told() == []
+    await rebuild_ledger(busy.pool, reading(records))
+    await busy.sweep("deep")
+    assert await busy.told() == []
+    for table in ("payments", "payment_sequences", "xero_invoices"):
+        assert await everything(busy.pool, table) == before[table]
 
 
 async def test_what_an_old_copy_had_not_told_yet_is_not_told_again_under_another_number(service):

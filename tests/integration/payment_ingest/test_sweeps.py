@@ -57,6 +57,7 @@ async def test_the_watermark_moves_only_after_the_last_page_of_the_last_list(ser
         ("invoices", 3),
         ("payments", 1),
         ("payments", 2),
+        ("payments", 3),
     ]
     after = await state(service)
     assert after["watermark"] == began
@@ -65,6 +66,22 @@ async def test_the_watermark_moves_only_after_the_last_page_of_the_last_list(ser
     calls = len(service.xero.calls)
     await service.turn()
     assert len(service.xero.calls) == calls  # not due again before the interval is over
+
+
+async def test_a_page_shorter_than_asked_for_is_not_taken_for_the_last(service):
+    await paid_unheard(service, 7)
+    service.xero.without_pagination = True
+    await make_due(service, "deep")
+    short = service.xero._select
+
+    def two_of_three(query, asked):
+        query["pageSize"] = ["2"]
+        return short(query, asked)
+
+    service.xero._select = two_of_three
+    while await service.sweep_is_due("deep"):
+        await service.turn()
+    assert len(await service.told()) == 7
 
 
 @pytest.mark.parametrize("kind", ["recent", "deep"])
@@ -290,6 +307,25 @@ async def test_missing_numbers_of_events_lead_to_one_sweep_of_everybody(service,
     assert (await state(service))["next_at"] < datetime.now(UTC) + timedelta(minutes=3)
     assert await notice_gaps(service.pool, service.deps.sweep, nothing) == 0
     assert await hear(105, 0, 109) == 0  # late after all; intent to receive; the next
+
+
+async def test_what_is_heard_again_from_before_all_that_was_ever_heard_is_no_gap(
+    service, webhook_of
+):
+    """A replay on request, or Xero sending what it kept of the last month: neither makes numbers missing."""
+    tenant, nothing = service.xero.tenant_id, timedelta(0)
+    old = webhook_of((tenant, service.xero.add()), sequence=5)
+    await service.hear(old)
+    await service.pool.execute("UPDATE webhook_sequences SET seen = '{[1000,1001)}'")
+    await service.pool.execute("UPDATE deliveries SET processed_at = NULL")
+    await service.hear()
+    assert await service.pool.fetchval("SELECT outcome FROM deliveries") == "rung"
+    await service.hear(webhook_of((tenant, service.xero.add()), sequence=7))
+    await service.hear(webhook_of((tenant, service.xero.add()), sequence=1001))
+    assert await notice_gaps(service.pool, service.deps.sweep, nothing) == 0
+    # And a hole is still seen.
+    await service.hear(webhook_of((tenant, service.xero.add()), sequence=1003))
+    assert await notice_gaps(service.pool, service.deps.sweep, nothing) == 1
 
 
 async def test_a_start_sweeps_every_connected_tenant_once_a_pause(service):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from payment_ingest.__main__ import main
 from payment_ingest.settings import Settings
 from pipeline_service_defaults.settings import load
 
@@ -56,3 +57,23 @@ def test_no_key_at_all_stops_the_start(environment):
     with pytest.raises(SystemExit):
         load(Settings, stream=said)
     assert "XERO_WEBHOOK_KEYS: not set" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        ("reconcile", {"DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS"}),
+        ("rebuild-ledger", {"DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS"}),
+        ("deep-sweep", {"DATABASE_URL"}),
+    ],
+)
+def test_a_command_asks_for_the_settings_it_uses_and_no_others(
+    monkeypatch, capsys, command, needed
+):
+    for name in (*needed, "HTTP_PORT", "AUTH_ISSUERS_FILE", "CONNECTOR_URL", "XERO_WEBHOOK_KEYS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main([command])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert {line.split(":")[0].strip() for line in said.splitlines() if "not set" in line} == needed

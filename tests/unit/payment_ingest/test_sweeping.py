@@ -15,6 +15,7 @@ from payment_ingest.domain.sweeping import (
     SweepKind,
     SweepTimes,
     after,
+    is_last_page,
     smaller,
     unlike_ledger,
     was_missed,
@@ -98,3 +99,19 @@ def test_an_invoice_is_worth_a_look_when_its_ledger_says_otherwise(
 def test_a_webhook_should_have_told_of_what_happened_while_connected(updated, is_missed):
     updated_at = None if updated is None else NOW + updated
     assert was_missed(updated_at, NOW, NOW - timedelta(hours=2)) == is_missed
+
+
+@pytest.mark.parametrize(
+    ("pagination", "page", "listed", "is_last"),
+    [
+        ({"page": 1, "pageSize": 3, "pageCount": 2, "itemCount": 4}, 1, 2, False),
+        ({"page": 2, "pageSize": 3, "pageCount": 2, "itemCount": 4}, 2, 3, True),
+        ({"pageCount": 9}, 2, 0, True),  # they are gone meanwhile; asking on would never end
+        ({"pageCount": 0}, 1, 0, True),
+        ({"pageCount": "9"}, 1, 5, False),
+        (None, 1, 1, False),
+        (None, 2, 0, True),
+    ],
+)
+def test_a_page_is_the_last_when_xero_says_so_or_it_is_empty(pagination, page, listed, is_last):
+    assert is_last_page(pagination, page, listed) is is_last

@@ -56,8 +56,8 @@ PostgresDsn = Annotated[SecretStr, AfterValidator(_postgres_dsn)]
 ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
 
 
-class ServiceSettings(BaseSettings):
-    """What every service needs to know. Services add their own fields; a field's description says what is expected."""
+class StorageSettings(BaseSettings):
+    """Where the database and Kafka are, and how they are entered; all that some commands for operators need."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, str_strip_whitespace=True
@@ -86,6 +86,21 @@ class ServiceSettings(BaseSettings):
     kafka_ssl_ca_file: ReadableFile | None = Field(
         None, description="path of the CA certificate that signed the brokers' certificates"
     )
+
+    @model_validator(mode="after")
+    def _sasl_is_complete(self) -> Self:
+        sasl = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
+        if self.kafka_security_protocol.startswith("SASL_") and None in sasl:
+            raise ValueError(
+                "KAFKA_SECURITY_PROTOCOL asks for SASL: KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and"
+                " KAFKA_SASL_PASSWORD are needed too"
+            )
+        return self
+
+
+class ServiceSettings(StorageSettings):
+    """What every service needs to know. Services add their own fields; a field's description says what is expected."""
+
     http_host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     http_port: int = Field(ge=0, le=65535, description="TCP port to listen on, 0 for any free one")
     auth_issuers_file: ReadableFile = Field(
@@ -103,16 +118,6 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
-
-    @model_validator(mode="after")
-    def _sasl_is_complete(self) -> Self:
-        sasl = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
-        if self.kafka_security_protocol.startswith("SASL_") and None in sasl:
-            raise ValueError(
-                "KAFKA_SECURITY_PROTOCOL asks for SASL: KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and"
-                " KAFKA_SASL_PASSWORD are needed too"
-            )
-        return self
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)

@@ -1,6 +1,6 @@
 """Start payment-ingest, or look after its ledger: `python -m payment_ingest`.
 
-Without a command it serves. The others are for operators; only `rebuild-ledger` wants the service stopped.
+Without a command it serves. The others are for operators, need only what they say, and may run while the service does.
 """
 
 import argparse
@@ -10,20 +10,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+import asyncpg
+from pydantic import SecretStr
+
 from payment_ingest.check_webhooks import check, explain
 from payment_ingest.domain.intent_to_receive import delivery_url
 from payment_ingest.follow_connections import follow_connections
 from payment_ingest.link_invoices import link_invoices
 from payment_ingest.rebuild_ledger import hear_again, rebuild_ledger
 from payment_ingest.reconcile_topic import reconcile_topic
-from payment_ingest.settings import Settings, WebhookKeySettings
+from payment_ingest.settings import DatabaseSettings, Settings, WebhookKeySettings
 from payment_ingest.store import reconciliations, sweeps
 from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.history import history
-from pipeline_service_defaults.database import Pool, create_pool
+from pipeline_service_defaults.database import Pool
 from pipeline_service_defaults.serve import run
-from pipeline_service_defaults.settings import load
+from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
 
 SERVICE = "payment-ingest"
@@ -32,17 +35,27 @@ SERVICE = "payment-ingest"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what was asked for. Ends with status 0, 1 when something differs or fails, 2 for wrong settings or usage."""
     given = parser().parse_args(arguments)
-    if given.command == "webhook-keys":
-        sys.exit(webhook_keys(given.address))
-    settings = load(Settings)
-    if given.command in {None, "serve"}:
-        from payment_ingest.app import create_app  # noqa: PLC0415 - operators' commands need none of it
-
-        configure_logging(SERVICE, settings.log_level)
-        run(create_app, settings)
-        return
+    match given.command:
+        case "webhook-keys":
+            sys.exit(webhook_keys(given.address))
+        case "reconcile" | "rebuild-ledger":
+            work = _look_after(load(StorageSettings), given.command)
+        case "deep-sweep":
+            work = _sweep_deep(load(DatabaseSettings))
+        case _:
+            serve()
+            return
     configure_logging(SERVICE, "WARNING")
-    sys.exit(asyncio.run(_operate(settings, given.command)))
+    sys.exit(asyncio.run(work))
+
+
+def serve() -> None:
+    """Serve until SIGTERM; settings come from the environment."""
+    from payment_ingest.app import create_app  # noqa: PLC0415 - operators' commands need none of it
+
+    settings = load(Settings)
+    configure_logging(SERVICE, settings.log_level)
+    run(create_app, settings)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_parser(
         "rebuild-ledger",
-        help="put back into the ledger, under the same ids, what the topics tell; stop the service first",
+        help="put back into the ledger, under the same ids, what the topics tell; the service waits meanwhile",
     )
     keys = commands.add_parser(
         "webhook-keys",
@@ -90,21 +103,27 @@ def webhook_keys(url: str) -> int:
     return 0 if passed else 1
 
 
-async def _operate(settings: Settings, command: str) -> int:
-    # The service's time limits are meant for short statements; these read years of events.
-    async with await create_pool(
-        settings, command_timeout=None, server_settings={"timezone": "UTC"}
-    ) as pool:
-        match command:
-            case "reconcile":
-                return await reconcile(pool, KafkaSettings.of(SERVICE, settings))
-            case "rebuild-ledger":
-                return await rebuild(pool, KafkaSettings.of(SERVICE, settings))
-            case _:
-                async with pool.acquire() as conn:
-                    tenants = await sweeps.deepen(conn)
-                say(f"{tenants} organisations are read whole now; see `reconcile` afterwards.")
-                return 0
+async def _look_after(settings: StorageSettings, command: str) -> int:
+    kafka = KafkaSettings.of(SERVICE, settings)
+    async with _pool(settings.database_url) as pool:
+        return await (reconcile if command == "reconcile" else rebuild)(pool, kafka)
+
+
+async def _sweep_deep(settings: DatabaseSettings) -> int:
+    async with _pool(settings.database_url) as pool, pool.acquire() as conn:
+        tenants = await sweeps.deepen(conn)
+    say(f"{tenants} organisations are read whole now; see `reconcile` afterwards.")
+    return 0
+
+
+def _pool(database_url: SecretStr) -> Pool:
+    # None of the service's time limits, which are meant for short statements: these read years of events.
+    return asyncpg.create_pool(
+        database_url.get_secret_value(),
+        min_size=1,
+        max_size=2,
+        server_settings={"timezone": "UTC"},
+    )
 
 
 async def reconcile(pool: Pool, kafka: KafkaSettings) -> int:

@@ -15,7 +15,7 @@ from payment_ingest.ingest_payments import (
     ingest_payments,
 )
 from payment_ingest.read_invoices import InvoiceReader, Read
-from payment_ingest.store import doorbells
+from payment_ingest.store import doorbells, ledger
 from payment_ingest.store.doorbells import Doorbell
 from payment_ingest.store.ledger import Provenance
 from pipeline_messaging.failpoints import failpoint
@@ -71,6 +71,7 @@ async def answer_doorbells(
     rung = {one.xero_invoice_id: one for one in claimed}
     now = clock()
     async with pool.acquire() as conn, conn.transaction():
+        await ledger.write(conn)
         await lease.verify(conn)
         ingested = await ingest_payments(
             conn,

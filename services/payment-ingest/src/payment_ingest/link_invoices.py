@@ -7,7 +7,7 @@ import structlog
 
 from payment_ingest import metrics
 from payment_ingest.publish_movements import publish_movements
-from payment_ingest.store import doorbells, xero_invoices
+from payment_ingest.store import doorbells, ledger, xero_invoices
 from payment_ingest.store.xero_invoices import Link
 from pipeline_contracts.envelope import Envelope
 from pipeline_contracts.sync import InvoiceSynced
@@ -23,6 +23,7 @@ async def link_invoices(
 
     Payments already in the ledger are told at once, from what was read then: Xero is not asked again.
     """
+    await ledger.write(conn)
     by_tenant: dict[str, dict[str, Link]] = {}
     created: dict[tuple[str, str], datetime] = {}
     for envelope in envelopes:

@@ -16,6 +16,7 @@ from payment_ingest.domain.observation import (
     is_xero_id,
     observe,
 )
+from payment_ingest.domain.sweeping import is_last_page
 from pipeline_messaging.failpoints import failpoint
 from pipeline_xero.client import GatewayClient, Lane, Reply
 from pipeline_xero.errors import RequestRejected, UnexpectedAnswer
@@ -144,16 +145,17 @@ class InvoiceReader:
         now = self._clock()
         empty = Read(reply.date or now, now)
         # A thousand whole invoices take a while to decode: webhooks are answered meanwhile.
-        read = await asyncio.to_thread(_page, empty, tenant_id, reply, size)
+        read = await asyncio.to_thread(_page, empty, tenant_id, reply, page)
         metrics.FETCHES.labels("sweep", "ok").inc()
         failpoint("sweep:after_fetch")
         return read
 
 
-def _page(empty: Read, tenant_id: str, reply: Reply, size: int) -> Read:
-    answer = elements(reply.json(), "Invoices")
+def _page(empty: Read, tenant_id: str, reply: Reply, page: int) -> Read:
+    document = reply.json()
+    answer = elements(document, "Invoices")
     read = _sorted_out(empty, tenant_id, answer)
-    read.is_last_page = len(answer) < size
+    read.is_last_page = is_last_page(document.get("pagination"), page, len(answer))
     return read
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from payment_ingest import metrics
 from payment_ingest.domain.observation import is_xero_id
-from payment_ingest.domain.sweeping import ListedPayment
+from payment_ingest.domain.sweeping import ListedPayment, is_last_page
 from pipeline_messaging.failpoints import failpoint
 from pipeline_xero.client import GatewayClient
 from pipeline_xero.errors import UnexpectedAnswer
@@ -61,14 +61,15 @@ class PaymentReader:
             tenant_id=tenant_id,
             lane="sweeps",
         )
-        answer = elements(reply.json(), "Payments")
+        document = reply.json()
+        answer = elements(document, "Payments")
         metrics.FETCHES.labels("sweep", "ok").inc()
         failpoint("sweep:after_fetch")
         listed = (_listed(element) for element in answer)
         return PaymentPage(
             observed_at=reply.date or self._clock(),
             payments=tuple(one for one in listed if one is not None),
-            is_last_page=len(answer) < size,
+            is_last_page=is_last_page(document.get("pagination"), page, len(answer)),
         )
 
 

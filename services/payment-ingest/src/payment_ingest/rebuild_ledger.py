@@ -1,9 +1,8 @@
 """Rebuild the ledger from its own events: payments, movements, links and sequences, under the ids they always had.
 
-For a database that was lost or restored from an old copy, before the service is started on it. Kafka remembers how far
-the service had read its other topics, so what those told has to be heard again here: without the links of invoices not
-paid yet, their payments would never be told. What happened in Xero since is found by the sweeps, which a rebuilt ledger
-begins with.
+For a database that was lost or restored from an old copy. Kafka remembers how far the service had read its other
+topics, so what those told has to be heard again here: without the links of invoices not paid yet, their payments would
+never be told. What happened in Xero since is found by the sweeps, which a rebuilt ledger begins with.
 """
 
 import uuid
@@ -15,7 +14,7 @@ import structlog
 
 from payment_ingest.domain.ledger import Change, Kind, occurrence_of
 from payment_ingest.publish_movements import SOURCE
-from payment_ingest.store import rebuilding
+from payment_ingest.store import ledger, rebuilding
 from payment_ingest.store.rebuilding import Told
 from pipeline_contracts.envelope import Envelope, Record, decode
 from pipeline_contracts.errors import UndecodableRecord
@@ -39,19 +38,28 @@ class Rebuilt:
 
 
 async def rebuild_ledger(pool: asyncpg.Pool, records: AsyncIterator[Record]) -> Rebuilt:
-    """Put back what the records of the payments topic tell; again is harmless, and so is dying in between."""
+    """Put back what the records of the payments topic tell; again is harmless, and so is dying in between.
+
+    In one transaction, which keeps the service from writing the ledger: what it reads from Xero meanwhile is compared
+    with all of it or with nothing of it, never with a half. It waits, or fails and comes again.
+    """
     done = Rebuilt()
     batch: list[Told] = []
-    async for record in records:
-        done.read += 1
-        told = told_by(record)
-        if told is None:
-            done.strange += 1
-            continue
-        batch.append(told)
-        if len(batch) == _AT_ONCE:
-            await _put_back(pool, batch, done)
-    await _put_back(pool, batch, done)
+    async with pool.acquire() as conn, conn.transaction():
+        await ledger.write_alone(conn)
+        before = await rebuilding.count_movements(conn)
+        async for record in records:
+            done.read += 1
+            told = told_by(record)
+            if told is None:
+                done.strange += 1
+                continue
+            batch.append(told)
+            if len(batch) == _AT_ONCE:
+                await rebuilding.put_back(conn, batch)
+                batch.clear()
+        await rebuilding.put_back(conn, batch)
+        done.put_back = await rebuilding.count_movements(conn) - before
     return done
 
 
@@ -77,13 +85,6 @@ async def _handle(pool: asyncpg.Pool, batch: list[Envelope], handle: Handle) -> 
     count = len(batch)
     batch.clear()
     return count
-
-
-async def _put_back(pool: asyncpg.Pool, batch: list[Told], done: Rebuilt) -> None:
-    async with pool.acquire() as conn, conn.transaction():
-        new = await rebuilding.put_back(conn, batch)
-    done.put_back += new
-    batch.clear()
 
 
 def told_by(record: Record) -> Told | None:

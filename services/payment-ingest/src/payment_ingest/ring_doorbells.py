@@ -66,7 +66,9 @@ async def ring_doorbells(
         await deliveries.finish(conn, readings)
         failpoint("doorbell:before_commit")
     # On its own, so that ringers do not queue for the one row: numbers lost here only lead to a sweep too many.
-    if ranges := [numbers for _, reading in readings if (numbers := reading.numbers)]:
+    # What somebody had read again arrived long ago, and says nothing about what arrives now.
+    fresh = [reading for delivery, reading in readings if not delivery.is_replay]
+    if ranges := [numbers for reading in fresh if (numbers := reading.numbers)]:
         await sequences.arrived(conn, ranges)
     metrics.OWN_CREATIONS.inc(dismissed)
     for _, reading in readings:

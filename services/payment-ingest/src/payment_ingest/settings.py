@@ -3,15 +3,25 @@
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode
 
-from pipeline_service_defaults.settings import ReadableFile, ServiceSettings
+from pipeline_service_defaults.settings import PostgresDsn, ReadableFile, ServiceSettings
+
+
+class DatabaseSettings(BaseSettings):
+    """All that a command needs which only asks something of the running service."""
+
+    model_config = ServiceSettings.model_config
+
+    database_url: PostgresDsn = Field(
+        description="PostgreSQL address such as postgresql://user:password@host:5432/database"
+    )
 
 
 class WebhookKeySettings(BaseSettings):
     """The keys under which Xero signs: all that looking after them needs."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = ServiceSettings.model_config
 
     xero_webhook_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         min_length=1,

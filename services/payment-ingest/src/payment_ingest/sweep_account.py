@@ -119,6 +119,7 @@ async def _take_in(
 ) -> Ingested:
     now = deps.clock()
     async with deps.pool.acquire() as conn, conn.transaction():
+        await ledger.write(conn)
         await lease.verify(conn)
         ingested = await ingest_payments(
             conn,

@@ -98,6 +98,19 @@ def after(kind: SweepKind, place: Place, *, is_last_page: bool) -> Place | None:
     return Place(following[0], 1, place.size) if following else None
 
 
+def is_last_page(pagination: object, page: int, listed: int) -> bool:
+    """Whether nothing follows a page of `listed` elements.
+
+    Xero says so in the answer's `pagination` (pageCount; Xero-OpenAPI, schema Pagination). Where it is left out only an
+    empty page is the end: a page may be shorter than was asked for, and moving on too early would lose the rest.
+    """
+    match pagination:
+        case {"pageCount": int(count)}:
+            return listed == 0 or page >= count
+        case _:
+            return listed == 0
+
+
 def smaller(place: Place) -> Place | None:
     """The same place among smaller pages, for an answer too large to take; None when they are small already."""
     size = place.size // _SHRINK

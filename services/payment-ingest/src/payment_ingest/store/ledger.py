@@ -57,6 +57,23 @@ _STEP = """
 """
 
 
+_WRITING = 7_281_003
+"""Number of the advisory lock under which the ledger is written: shared by all who add to it, alone for a rebuild."""
+
+
+async def write(conn: Connection) -> None:
+    """Begin to write; until the transaction ends, nobody rebuilds the ledger. The first lock of the transaction.
+
+    Whoever holds others already, such as a lease's row, would keep a rebuild waiting for it and be waited for.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock_shared($1)", _WRITING)
+
+
+async def write_alone(conn: Connection) -> None:
+    """Wait for those who write, and keep others from it until the transaction ends."""
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _WRITING)
+
+
 async def payments_of(
     conn: Connection, tenant_id: str, xero_invoice_ids: Collection[str]
 ) -> dict[str, list[LedgerPayment]]:

@@ -21,16 +21,21 @@ class Told:
     told_at: datetime
 
 
-async def put_back(conn: Connection, told: Sequence[Told]) -> int:
-    """Write invoices with their links, payments, movements and the last sequences; returns how many movements were new.
+async def put_back(conn: Connection, told: Sequence[Told]) -> None:
+    """Write invoices with their links, payments, movements and the last sequences.
 
     In the order given, which for each invoice is the order of its sequence.
     """
     await _invoices(conn, told)
     await _payments(conn, told)
-    new = await _movements(conn, told)
+    await _movements(conn, told)
     await _sequences(conn, told)
-    return new
+
+
+async def count_movements(conn: Connection) -> int:
+    """How many movements the ledger holds."""
+    count: int = await conn.fetchval("SELECT count(*) FROM payment_movements")
+    return count
 
 
 async def _invoices(conn: Connection, told: Sequence[Told]) -> None:
@@ -52,7 +57,11 @@ async def _payments(conn: Connection, told: Sequence[Told]) -> None:
         """
         INSERT INTO payments (payment_id, tenant_id, xero_invoice_id, kind, xero_payment_id, occurrence,
                               amount, currency, paid_on, reference)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (payment_id) DO NOTHING
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        -- What was read from Xero before the rebuild knew nothing of earlier allocations of the same credit.
+        ON CONFLICT (payment_id) DO UPDATE
+        SET amount = excluded.amount, paid_on = excluded.paid_on, reference = excluded.reference
+        WHERE payments.amount <> excluded.amount
         """,
         [
             (
@@ -76,8 +85,7 @@ async def _payments(conn: Connection, told: Sequence[Told]) -> None:
     )
 
 
-async def _movements(conn: Connection, told: Sequence[Told]) -> int:
-    before = await conn.fetchval("SELECT count(*) FROM payment_movements")
+async def _movements(conn: Connection, told: Sequence[Told]) -> None:
     await conn.executemany(
         """
         INSERT INTO payment_movements (payment_id, tenant_id, xero_invoice_id, change, event_id,
@@ -105,8 +113,6 @@ async def _movements(conn: Connection, told: Sequence[Told]) -> int:
             for one in told
         ],
     )
-    after = await conn.fetchval("SELECT count(*) FROM payment_movements")
-    return int(after - before)
 
 
 async def _sequences(conn: Connection, told: Sequence[Told]) -> None:

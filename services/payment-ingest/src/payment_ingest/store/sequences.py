@@ -7,13 +7,18 @@ from pipeline_messaging.connection import Connection
 
 
 async def arrived(conn: Connection, ranges: Sequence[tuple[int, int]]) -> None:
-    """Note event numbers that arrived, each (first, last); a hole is as old as the first look that saw one."""
+    """Note event numbers that arrived, each (first, last); a hole is as old as the first look that saw one.
+
+    Numbers below all that ever arrived are left out: Xero sends again what it kept of the last 31 days, and what lies
+    between that and the first number heard was never ours to miss.
+    """
     await conn.execute(
         """
         WITH grown AS (
             SELECT seen + (
-                SELECT range_agg(int8range(r.first, r.last, '[]'))
+                SELECT coalesce(range_agg(int8range(r.first, r.last, '[]')), '{}')
                 FROM unnest($1::bigint[], $2::bigint[]) AS r (first, last)
+                WHERE isempty(seen) OR r.last >= lower(seen)
             ) AS seen FROM webhook_sequences FOR UPDATE
         )
         UPDATE webhook_sequences
