@@ -66,6 +66,20 @@ async def test_the_end_of_a_call_and_the_start_of_the_next_never_deadlock(stack)
     )
 
 
+async def test_only_the_end_of_a_call_does_not_wait_for_the_disk(stack):
+    await stack.connect("acc-1")
+    tenant = (await stack.status("acc-1"))["tenant_id"]
+    async with stack.apps[0].state.deps.pool.acquire() as conn:
+        claim = await claimed(conn, tenant)
+        async with conn.transaction():
+            await budgets.finish_call(conn, claim.slot_id, tenant, 4000, "acc-1", None)
+            assert await conn.fetchval("SHOW synchronous_commit") == "off"
+        assert await conn.fetchval("SHOW synchronous_commit") == "on"
+    assert await stack.db.fetchval(
+        "SELECT finished_at FROM call_slots WHERE id = $1", claim.slot_id
+    )
+
+
 async def test_a_reply_too_large_ends_its_call(make_stack):
     stack = await make_stack(gateway_max_response_bytes=1024)
     await stack.connect("acc-1")
