@@ -10,8 +10,7 @@ from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
 from pipeline_contracts.payment import PaymentRecorded
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
-from pipeline_local_stack.invariants import broken_sequences
-from pipeline_local_stack.ledgers import distinct
+from pipeline_local_stack.ledgers import broken_sequences, distinct
 
 
 @dataclass(frozen=True, slots=True)

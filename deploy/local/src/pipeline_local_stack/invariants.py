@@ -9,6 +9,8 @@
    the one its account is connected to.
 11. The totals by organisation and currency are the same in what was published, announced, and booked.
 
+Webhooks and payments have their own, some under the same numbers: `payment_invariants`.
+
 Each number stands for one promise, and a fault may break several. The functions are pure and trust no counter of the
 system they judge.
 """
@@ -33,12 +35,15 @@ from pipeline_local_stack.ledgers import (
     History,
     InvoiceKey,
     Ledgers,
+    broken_sequences,
+    connected_now,
     distinct,
     histories,
     readable,
     strangers,
     tenants_of,
 )
+from pipeline_local_stack.payment_invariants import CHECKS as PAYMENT_CHECKS
 
 STOPPED = frozenset({"failed", "waiting_for_contact", "waiting_for_connection"})
 """The states of an invoice whose SyncFailed is open."""
@@ -70,15 +75,21 @@ def violations(ledgers: Ledgers) -> list[Violation]:
         9: _connections,
         11: _sums,
     }
-    return [
+    of_invoices = [
         Violation(number, words)
         for number, check in checks.items()
         for words in check(ledgers, found)
     ]
+    of_payments = [
+        Violation(number, words)
+        for number, check in PAYMENT_CHECKS.items()
+        for words in check(ledgers)
+    ]
+    return sorted((*of_invoices, *of_payments), key=lambda each: each.invariant)
 
 
 def _dispositions(ledgers: Ledgers, found: Histories) -> Iterator[str]:
-    connected = _connected_now(ledgers.connections)
+    connected = connected_now(ledgers.connections)
     told: dict[str, Counter[str]] = defaultdict(Counter)
     for key, history in found.items():
         state = disposition(history)
@@ -129,14 +140,6 @@ def _why_not_at_rest(
         case "synced" if synced is not None and not history.keeps_xeros and not parked:
             if synced.version < history.newest:
                 yield f"{key} was published as version {history.newest}, and {synced.version} is the last that was told of"
-
-
-def _connected_now(connections: Sequence[Record]) -> set[str]:
-    newest: dict[str, str] = {}
-    for event in distinct(readable(connections)):
-        if isinstance(event, ConnectionStatusChanged):
-            newest[event.account_id] = event.status
-    return {account_id for account_id, status in newest.items() if status == "CONNECTED"}
 
 
 def _books(ledgers: Ledgers, found: Histories) -> Iterator[str]:
@@ -198,8 +201,8 @@ def _line_of(line: InvoiceLine | DocumentLine) -> tuple[str, Decimal, Decimal]:
 
 
 def _effects(ledgers: Ledgers, found: Histories) -> Iterator[str]:
-    for records in _by_event(ledgers.announced), _by_event(ledgers.connections):
-        for (_, event_id), copies in records.items():
+    for topic in ledgers.announced, ledgers.connections, ledgers.payments:
+        for (_, event_id), copies in _by_event(topic).items():
             if len(set(copies)) > 1:
                 yield f"event {event_id.decode(errors='replace')} has copies that are not the same, byte for byte"
     for key, history in found.items():
@@ -234,18 +237,6 @@ def _same_effect(before: Event, after: Event) -> bool:
 def _sequences(ledgers: Ledgers, found: Histories) -> Iterator[str]:
     del found  # those of invoices nobody published count too
     yield from broken_sequences(distinct(readable(ledgers.announced)))
-
-
-def broken_sequences(events: Iterable[Event]) -> Iterator[str]:
-    """Where the sequence of an invoice's events has a gap or goes back; events without one are passed over."""
-    last: Counter[str] = Counter()
-    for event in events:
-        invoice_id, sequence = getattr(event, "invoice_id", None), getattr(event, "sequence", None)
-        if invoice_id is None or sequence is None:
-            continue
-        if sequence != last[invoice_id] + 1:
-            yield f"{invoice_id}: sequence {sequence} of {type(event).__name__} follows {last[invoice_id]}"
-        last[invoice_id] = sequence
 
 
 def _connections(ledgers: Ledgers, found: Histories) -> Iterator[str]:

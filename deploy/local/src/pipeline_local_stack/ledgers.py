@@ -4,8 +4,8 @@ Invoices are told apart by account and invoice. What Xero holds is one of ours i
 was announced as it, or if our app made it under the invoice's number.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -57,6 +57,7 @@ class Document:
     due_date: date | None
     currency: str
     total: Decimal
+    paid: Decimal
     url: str
     by_app: bool
     lines: tuple[DocumentLine, ...]
@@ -65,6 +66,28 @@ class Document:
     def is_live(self) -> bool:
         """Whether it counts: neither voided nor deleted."""
         return self.status not in WITHDRAWN
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settles a part of an invoice in Xero's own books: a payment that was not deleted, or a credit allocated."""
+
+    tenant_id: str
+    document_id: str
+    kind: str
+    xero_id: str
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A body that was posted to the webhook endpoint, and what was answered; its hash is SHA-256 in hex."""
+
+    body_hash: str
+    is_genuine: bool
+    has_events: bool
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +110,14 @@ class Ledgers:
     """The number of invoices in each state by account, as `GET …/summary` told; of all accounts or some."""
     edited_in_xero: frozenset[str] = frozenset()
     """The InvoiceIDs of what people changed in Xero: it may differ from Pipeline's without being a fault."""
+    payments: Sequence[Record] = ()
+    """The records of `pipeline.payments.v1`, in order per key, copies included."""
+    settlements: Sequence[Settlement] = ()
+    """What settles the invoices of every organisation."""
+    webhooks: Sequence[Webhook] = ()
+    """What was posted to the webhook endpoint; of all posts or some."""
+    kept: frozenset[str] = frozenset()
+    """The hashes of the bodies that payment-ingest keeps."""
 
 
 @dataclass(slots=True)
@@ -218,6 +249,8 @@ def only(ledgers: Ledgers, accounts: Collection[str]) -> Ledgers:
         published=theirs(ledgers.published),
         announced=theirs(ledgers.announced),
         connections=connections,
+        payments=theirs(ledgers.payments),
+        settlements=[each for each in ledgers.settlements if each.tenant_id in tenants],
         documents=[
             each
             for each in ledgers.documents
@@ -239,6 +272,19 @@ def tenants_of(connections: Sequence[Record]) -> dict[str, set[str]]:
         if isinstance(event, ConnectionStatusChanged) and event.tenant_id:
             found[event.account_id].add(event.tenant_id)
     return found
+
+
+def connected_now(connections: Sequence[Record]) -> dict[str, str]:
+    """The organisation to which each account is connected at the end; none where it is not."""
+    newest: dict[str, ConnectionStatusChanged] = {}
+    for event in distinct(readable(connections)):
+        if isinstance(event, ConnectionStatusChanged):
+            newest[event.account_id] = event
+    return {
+        account_id: event.tenant_id or ""
+        for account_id, event in newest.items()
+        if event.status == "CONNECTED"
+    }
 
 
 def readable(records: Iterable[Record]) -> list[Envelope]:
@@ -263,6 +309,19 @@ def distinct(envelopes: Iterable[Envelope]) -> list[Event]:
     return events
 
 
+def broken_sequences(events: Iterable[Event]) -> Iterator[str]:
+    """Where the sequence of an invoice's events has a gap or goes back; events without one are passed over."""
+    last: Counter[InvoiceKey] = Counter()
+    for event in events:
+        invoice_id, sequence = getattr(event, "invoice_id", None), getattr(event, "sequence", None)
+        if invoice_id is None or sequence is None:
+            continue
+        key = InvoiceKey(event.account_id, invoice_id)
+        if sequence != last[key] + 1:
+            yield f"{key}: sequence {sequence} of {type(event).__name__} follows {last[key]}"
+        last[key] = sequence
+
+
 def document_of(row: Mapping[str, Any], tenant_id: str) -> Document:
     """A sales invoice as the simulator's ledger tells it."""
     return Document(
@@ -275,6 +334,7 @@ def document_of(row: Mapping[str, Any], tenant_id: str) -> Document:
         due_date=date.fromisoformat(row["due_date"]) if row["due_date"] else None,
         currency=row["currency"],
         total=Decimal(row["total"]),
+        paid=Decimal(row["amount_paid"]),
         url=row["url"] or "",
         by_app=row["created_by_app"],
         lines=tuple(
@@ -287,3 +347,29 @@ def document_of(row: Mapping[str, Any], tenant_id: str) -> Document:
             for line in row["lines"]
         ),
     )
+
+
+def documents_of(books: Mapping[str, Any], tenant_id: str) -> list[Document]:
+    """An organisation's sales invoices, as the simulator's ledger tells them."""
+    return [document_of(row, tenant_id) for row in books["invoices"] if row["type"] == "ACCREC"]
+
+
+def settlements_of(books: Mapping[str, Any], tenant_id: str) -> list[Settlement]:
+    """What settles an organisation's invoices, as the simulator's ledger tells it."""
+    currencies = {
+        row["document_id"]: row["currency"] for row in books["invoices"] if row["type"] == "ACCREC"
+    }
+    paid = [
+        ("payment", row["document_id"], row["payment_id"], row["amount"])
+        for row in books["payments"]
+        if row["status"] not in WITHDRAWN
+    ]
+    credited = [
+        (row["kind"], row["invoice_id"], row["source_id"], row["amount"])
+        for row in books["allocations"]
+    ]
+    return [
+        Settlement(tenant_id, document_id, kind, xero_id, Decimal(amount), currencies[document_id])
+        for kind, document_id, xero_id, amount in (*paid, *credited)
+        if document_id in currencies
+    ]

@@ -8,13 +8,13 @@ import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipeline_contracts.envelope import Record
-from pipeline_contracts.topics import CONNECTIONS, INVOICES, SYNC, Topic
-from pipeline_local_stack.ledgers import InvoiceKey, Ledgers
+from pipeline_contracts.topics import CONNECTIONS, INVOICES, PAYMENTS, SYNC, Topic
+from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, documents_of, settlements_of
 from pipeline_local_stack.stack import Stack
 from pipeline_local_stack.xero_admin import XeroAdmin
 
 _AT_ONCE = 8
-_READ = (INVOICES, SYNC, CONNECTIONS)
+_READ = (INVOICES, SYNC, CONNECTIONS, PAYMENTS)
 
 
 async def read_ledgers(
@@ -37,10 +37,12 @@ async def read_ledgers(
     with contextlib.closing(XeroAdmin(stack.urls["simulator"])) as first:
         calls = await asyncio.to_thread(first.calls)
         names = [row["name"] for row in await asyncio.to_thread(first.organisations)]
-    documents = []
+    documents, settlements = [], []
     for name in names:
         with contextlib.closing(XeroAdmin(stack.urls["simulator"], name)) as organisation:
-            documents += await asyncio.to_thread(organisation.documents)
+            books = await asyncio.to_thread(organisation.ledger)
+        documents += documents_of(books, organisation.tenant_id)
+        settlements += settlements_of(books, organisation.tenant_id)
     return Ledgers(
         published=records[INVOICES.name],
         announced=records[SYNC.name],
@@ -50,6 +52,8 @@ async def read_ledgers(
         states=states,
         counts=counts,
         edited_in_xero=frozenset(edited_in_xero),
+        payments=records[PAYMENTS.name],
+        settlements=settlements,
     )
 
 

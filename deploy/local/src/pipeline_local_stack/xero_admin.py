@@ -8,7 +8,7 @@ import httpx
 
 from pipeline_local_stack.books import XeroInvoice, XeroPayment
 from pipeline_local_stack.call_log import Call
-from pipeline_local_stack.ledgers import Document, document_of
+from pipeline_local_stack.ledgers import Document, documents_of
 
 ORGANISATION = "Demo Company (NZ)"
 
@@ -71,11 +71,7 @@ class XeroAdmin:
 
     def documents(self) -> list[Document]:
         """All sales invoices in the books, whole."""
-        return [
-            document_of(row, self.tenant_id)
-            for row in self.ledger()["invoices"]
-            if row["type"] == "ACCREC"
-        ]
+        return documents_of(self.ledger(), self.tenant_id)
 
     def pay(self, invoice_id: str, amount: Decimal) -> str:
         """Record a payment in Xero; its PaymentID."""
