@@ -1,13 +1,9 @@
 """invoice-sync as processes of its own, and the stand-in for the gateway as a server they can reach."""
 
-import asyncio
-import os
-import signal
-import sys
 from contextlib import asynccontextmanager
 
 import httpx
-import pytest
+from service_processes import running_module
 
 from pipeline_local_stack.processes import free_port
 
@@ -42,21 +38,11 @@ def gateway_app(gateway):
     return serve
 
 
-async def until(condition, what: str, seconds: float = 40) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - the condition is another process's
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(f"waited {seconds} s in vain until {what}")
-
-
 @asynccontextmanager
 async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None, lease_seconds=1):
     """The service as a process of its own. Kafka is away: the work in the tables must get done all the same."""
     port = free_port()
     environment = {
-        "PATH": os.environ["PATH"],
         "DATABASE_URL": sync_dsn,
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "HTTP_PORT": str(port),
@@ -68,17 +54,5 @@ async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None, 
     }
     if failpoint:
         environment["FAILPOINT"] = failpoint
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "invoice_sync", env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
+    async with running_module("invoice_sync", environment) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), 30)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-                raise

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from sync_processes import gateway_app, until
+from service_processes import until
+from sync_processes import gateway_app
 from sync_wire import running_app
 
 from invoice_sync.settings import InvoiceSyncSettings

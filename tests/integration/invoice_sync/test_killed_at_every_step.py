@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from sync_processes import gateway_app, running_process, until
+from service_processes import until
+from sync_processes import gateway_app, running_process
 
 import invoice_sync
 from invoice_sync.domain.account_settings import AccountSettings, MappingPolicy

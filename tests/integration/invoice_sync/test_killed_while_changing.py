@@ -4,7 +4,8 @@ import asyncio
 import signal
 
 import pytest
-from sync_processes import gateway_app, running_process, until
+from service_processes import until
+from sync_processes import gateway_app, running_process
 
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync
 from pipeline_messaging import leases

@@ -4,7 +4,8 @@ import asyncio
 import signal
 
 import pytest
-from sync_processes import gateway_app, running_process, until
+from service_processes import until
+from sync_processes import gateway_app, running_process
 
 from invoice_sync.import_invoices import ask_import
 from invoice_sync.reconcile_account import ask_reconciliation

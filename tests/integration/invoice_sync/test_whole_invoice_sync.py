@@ -9,7 +9,8 @@ import uuid
 from datetime import UTC, date, datetime
 
 import pytest
-from sync_processes import gateway_app, running_process, until
+from service_processes import until
+from sync_processes import gateway_app, running_process
 from sync_wire import running_app
 
 from invoice_sync.settings import InvoiceSyncSettings

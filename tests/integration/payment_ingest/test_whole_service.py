@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import os
 import signal
 import sys
@@ -11,12 +10,11 @@ from decimal import Decimal
 
 import httpx
 import pytest
+from ingest_processes import environment_of, running_ingest
+from service_processes import until
 
-from pipeline_local_stack.processes import free_port
 from pipeline_messaging import leases
-from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
-
-KEY = b"webhook-key-of-the-tests"
+from pipeline_service_defaults.keys import sign
 
 # Every place between the webhook and the committed event where the process can die, in order.
 STEPS = [
@@ -45,77 +43,12 @@ SWEEP_STEPS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def identities(tmp_path_factory):
-    """Keys of people and services as the issuers file lists them."""
-    folder = tmp_path_factory.mktemp("identities")
-    person, own, backend = new_private_key(), new_private_key(), new_private_key()
-    (folder / "issuers.json").write_text(
-        json.dumps(
-            {
-                "pipeline": {"kind": "person", "keys": [public_jwk(person)]},
-                "pipeline-backend": {"kind": "service", "keys": [public_jwk(backend)]},
-                "invoice-sync": {"kind": "service", "keys": [public_jwk(backend)]},
-            }
-        )
-    )
-    (folder / "own.pem").write_text(own)
-    return folder, person, backend
-
-
 @asynccontextmanager
 async def running(dsn, gateway, identities, *, failpoint=None):
-    """The service as a process of its own. Kafka is away: nothing here may depend on it."""
-    port = free_port()
-    folder = identities[0]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": dsn,
-        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        "HTTP_PORT": str(port),
-        "AUTH_ISSUERS_FILE": str(folder / "issuers.json"),
-        "SERVICE_KEY_FILE": str(folder / "own.pem"),
-        "CONNECTOR_URL": gateway,
-        "XERO_WEBHOOK_KEYS": KEY.decode() + ",the-next-webhook-key",
-        "LOG_LEVEL": "WARNING",
-    }
-    if failpoint:
-        environment["FAILPOINT"] = failpoint
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "payment_ingest", env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
-            await until(lambda: ready(client, process), "the service is ready")
-            yield process, client
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), 20)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-                raise
-
-
-async def ready(client, process) -> bool:
-    if process.returncode is not None:
-        return True
-    try:
-        return (await client.get("/health/ready")).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-async def until(condition, what: str, seconds: float = 30) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - the condition is another process's
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        pytest.fail(f"waited {seconds} s in vain until {what}")
+    """The service without Kafka: nothing here may depend on it."""
+    environment = environment_of(dsn, gateway, identities)
+    async with running_ingest(environment, failpoint=failpoint) as found:
+        yield found
 
 
 @pytest.fixture

@@ -127,7 +127,10 @@ async def _start(
     )
     await sweep_everybody(pool, times)
     worker = AccountWorker(
-        pool, partial(process_account, deps), concurrency=settings.account_concurrency
+        pool,
+        partial(process_account, deps),
+        concurrency=settings.account_concurrency,
+        lease_seconds=settings.worker_lease_seconds,
     )
     working = await run_beside(stack, worker.run(), worker.stop)
     ringer = DoorbellRinger(pool, on_rung=worker.wake, is_busy=lambda: writer.busy)

@@ -65,6 +65,7 @@ async def ring_doorbells(
         await worker.mark_due(conn, await connections.accounts_of(conn, later), at)
         await deliveries.finish(conn, readings)
         failpoint("doorbell:before_commit")
+    failpoint("doorbell:after_commit")
     # On its own, so that ringers do not queue for the one row: numbers lost here only lead to a sweep too many.
     # What somebody had read again arrived long ago, and says nothing about what arrives now.
     fresh = [reading for delivery, reading in readings if not delivery.is_replay]

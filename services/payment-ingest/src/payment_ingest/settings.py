@@ -56,6 +56,12 @@ class Settings(WebhookKeySettings, ServiceSettings):
     account_concurrency: int = Field(
         8, ge=1, le=200, description="accounts worked on at once, 1 to 200"
     )
+    worker_lease_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="seconds after which another replica takes over a dead one's account",
+    )
     sweep_interval_seconds: int = Field(
         900, ge=1, le=86_400, description="seconds between two sweeps of a tenant, 1 to 86400"
     )

@@ -186,8 +186,10 @@ async def _reconcile(
     seen = [observation for _, observation in page.invoices]
     kept = await reconciliations.kept(conn, tenant_id, [one.xero_invoice_id for one in seen])
     await reconciliations.add(conn, tenant_id, began_at, sums(seen, kept))
+    failpoint("reconcile:after_sums")
     if is_last:
         await reconciliations.complete(conn, tenant_id, began_at)
+        failpoint("reconcile:after_complete")
 
 
 def _until_next(times: SweepTimes, sweep: Sweep, missed: int, now: datetime) -> timedelta:
