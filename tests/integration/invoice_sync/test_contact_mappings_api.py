@@ -40,6 +40,8 @@ async def test_a_name_that_is_taken_is_suggested_linked_and_released(asking, ser
     chosen = {"contact_id": suggested["contact_id"]}
     put = await client.put(f"{path}/cust-1", json=chosen, headers=person())
     assert (put.status_code, put.json()["released"]) == (200, 2)
+    shown = (await client.get(f"{path}/cust-1", headers=person("viewer"))).json()
+    assert put.json()["mapped_at"] == shown["mapped_at"] is not None
     again = await client.put(f"{path}/cust-1", json=chosen, headers=person())
     assert again.json()["released"] == 0
     await service.settle()

@@ -425,6 +425,8 @@ async def test_over_http(ready, sync_dsn, tmp_path):
         page = (await client.get(f"{root}/1/results?limit=1", headers=viewer)).json()
         assert (len(page["results"]), page["next_after"]) == (1, 1)
         assert (await client.get(f"{root}/1/results?outcome=x", headers=viewer)).status_code == 422
+        unknown = await client.get(f"{root}/2/results", headers=viewer)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "IMPORT_UNKNOWN")
 
 
 async def test_what_was_found_before_a_switch_of_organisations_says_nothing_about_the_new_one(

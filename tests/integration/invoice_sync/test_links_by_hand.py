@@ -122,6 +122,37 @@ async def test_a_customer_linked_before_pipeline_told_of_it_keeps_its_contact(se
     assert await names(service) == {contact: "Newer"}
 
 
+async def test_one_unlinked_before_pipeline_told_of_it_stays_unlinked_afterwards(service):
+    """Whatever the policy would do: a person took the link away, and only a person makes another."""
+    await service.connect()
+    contact = await new_contact(service, "Good")
+    await link(service, contact)
+    assert await unlink(service)
+    await service.know("cust-1", name="Good", email="o@x.example")
+    await service.want(service.invoice("inv-1"))
+    await service.settle()
+    assert await contact_of(service) is None
+    assert await service.state("inv-1") == "waiting_for_contact"
+    assert await names(service) == {contact: "Good"}
+    await link(service, contact)
+    await service.settle()
+    assert await service.state("inv-1") == "synced"
+    await service.know("cust-1", version=2, name="Newer")
+    await service.settle()
+    assert await names(service) == {contact: "Newer"}
+
+
+async def test_one_linked_again_before_pipeline_told_of_it_is_forgotten_as_unlinked(service):
+    await service.connect()
+    contact = await new_contact(service, "Good")
+    for change in (link(service, contact), unlink(service), link(service, contact)):
+        await change
+    assert await service.pool.fetchval("SELECT count(*) FROM customers") == 0
+    await service.know("cust-1", name="Other")
+    await service.settle()
+    assert await names(service) == {contact: "Good"}
+
+
 async def test_two_people_who_choose_different_contacts_leave_one_and_release_once(service):
     await service.connect()
     one, other = await new_contact(service, "One"), await new_contact(service, "Other")

@@ -93,7 +93,10 @@ async def test_equal_books_are_clean_and_add_up(books_of_five, kinds_of_event):
     assert await ask(service) == await ask(service) == run.number + 1
 
 
-async def test_what_is_out_of_place_in_xero_is_found_and_left_to_the_sync(books_of_five):
+async def test_what_is_out_of_place_in_xero_is_found_and_left_to_the_sync(
+    books_of_five, monkeypatch
+):
+    monkeypatch.setattr(reconciliation, "WORD_TAKES", timedelta(0))
     service = books_of_five
     documents = service.books.world.books[service.books.tenant_id].documents
     by_number = {each["number"]: each for each in await service.books.invoices()}
@@ -450,6 +453,43 @@ async def test_another_organisation_ends_it_and_no_connection_makes_it_wait(book
     run, _ = await outcome(service, number)
     assert run.outcome == "stopped"
     assert "another organisation" in run.message
+
+
+async def test_asked_for_after_a_switch_it_is_a_new_one_and_tells_what_was_left_behind(
+    books_of_five,
+):
+    service = books_of_five
+    await service.want(service.invoice("inv-5", customer_id="nobody"))
+    await service.settle()
+    number = await ask(service)
+    await service.connect("DISCONNECTED")
+    await service.connect(tenant_id=list(service.books.world.books)[1])
+    assert await ask(service) == number + 1
+    assert (await outcome(service, number))[0].outcome == "stopped"
+    run, totals = await reconciled(service)
+    assert run.number == number + 1
+    assert {(each.state, each.invoices, each.difference) for each in totals} == {
+        ("left_behind", 5, Decimal(500)),
+        ("waiting_for_contact", 1, Decimal(100)),
+    }
+    assert run.message == (
+        "Every invoice is accounted for, and nothing is out of place: 6 invoices of 600.00 NZD in Pipeline, "
+        "0 of 0.00 in Xero, a difference of 600.00 (100.00 among 1 invoice on the way to Xero, "
+        "500.00 among 5 invoices left in an organisation connected before)."
+    )
+
+
+async def test_an_edit_of_a_moment_ago_is_compared_and_no_finding(books_of_five):
+    service = books_of_five
+    await service.books.act("POST", "invoices/INV-0", {"Reference": "theirs"})
+    run, _ = await reconciled(service)
+    assert (run.outcome, run.findings) == ("clean", {})
+    await service.settle()
+    assert (
+        await service.pool.fetchval(
+            "SELECT observed::jsonb ->> 'reference' FROM invoice_links WHERE invoice_id = 'inv-0'"
+        )
+    ) == "theirs"
 
 
 async def test_the_command_asks_the_services_and_tells_in_words(books_of_five):

@@ -234,7 +234,7 @@ async def test_the_story_of_a_payment_and_its_replay(world, dsn, identities, sig
             "SELECT requested_by, account_id FROM delivery_replays ORDER BY id"
         )
         assert [tuple(row) for row in audit] == [
-            ("u-1", service.account_id),
+            ("user:u-1", service.account_id),
             ("service:pipeline-backend", None),
         ]
 

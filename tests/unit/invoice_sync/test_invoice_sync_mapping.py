@@ -225,3 +225,75 @@ def test_a_customers_steps():
     assert contacts.settled(odd) == replace(customer, attempts=0, tenant_id="tenant-1")
     waiting = contacts.waits(sent, Block("NOT_CONNECTED", "m", "h", retryable=False))
     assert waiting.intent_id is None
+
+
+_NAMES = ("description", "quantity", "account_code")
+_LINES = st.dictionaries(
+    st.integers(0, 12).map(lambda number: f"line {number}"),
+    st.fixed_dictionaries({name: st.sampled_from(["a", "b", None]) for name in _NAMES}),
+    max_size=10,
+)
+
+
+def as_snapshot(lines, prefix="line "):
+    return {
+        f"{key.replace('line ', prefix)}: {name}": value
+        for key, fields in lines.items()
+        for name, value in fields.items()
+    }
+
+
+def first_free(ours, theirs):
+    """What pairing means, said as simply as can be."""
+    free, pairs = list(theirs), {}
+    for key, wanted in ours.items():
+        for other in free:
+            if all(value in {None, theirs[other][name]} for name, value in wanted.items()):
+                pairs[key] = other
+                free.remove(other)
+                break
+    return pairs
+
+
+@given(_LINES, _LINES)
+def test_lines_are_paired_each_with_the_first_free_one_that_is_equal(ours, theirs):
+    told = {
+        key.removeprefix("line "): each.removeprefix("line ")
+        for key, each in first_free(ours, theirs).items()
+    }
+    found = mapping.same_lines(as_snapshot(ours), as_snapshot(theirs, "line xero:"))
+    assert found == told
+    former = as_snapshot(theirs, "line old-")
+    replaced = mapping.replaced_lines(as_snapshot(ours), former, former)
+    assert replaced == {key: f"old-{each}" for key, each in told.items()}
+
+
+@given(
+    st.lists(st.sampled_from("abcdef"), unique=True),
+    st.lists(st.sampled_from("uvwxyz"), unique=True),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("uvwxyz")),
+)
+def test_kept_lines_are_known_by_their_ids_and_the_rest_by_their_order(ours, theirs, known):
+    found = pair_lines(ours, theirs, known)
+    kept = {key: each for key, each in known.items() if key in ours and each in theirs}
+    assert found.items() >= kept.items()
+    rest = [each for each in theirs if each not in kept.values()]
+    assert [found[key] for key in ours if key in found and key not in kept] == rest[
+        : len(found) - len(kept)
+    ]
+
+
+def test_five_thousand_lines_on_both_sides_are_paired_in_few_steps():
+    """Counted, not timed: each of Xero's lines is looked at once for each kind of line that Pipeline has."""
+    lines = {f"line {number}": {"description": f"Work {number}"} for number in range(5_000)}
+    looks = 0
+
+    class Counted(dict):
+        def get(self, *args):
+            nonlocal looks
+            looks += 1
+            return super().get(*args)
+
+    theirs = {key: Counted(each) for key, each in lines.items()}
+    assert len(mapping._paired(lines, theirs)) == 5_000
+    assert looks == 5_000

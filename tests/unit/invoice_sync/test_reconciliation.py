@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from invoice_sync.domain import mapping
 from invoice_sync.domain.reconciliation import (
+    PAGE_SIZE,
     FindingKind,
     Total,
     by_currency,
     in_words,
+    larger_page,
     ledger_totals,
     marked_as,
     next_slot,
@@ -91,6 +93,30 @@ def test_smaller_pages_begin_where_the_large_one_would_have():
     assert smaller_page(3, 1_000) == (21, 100)
     assert smaller_page(21, 100) == (201, 10)
     assert smaller_page(201, 10) is None
+
+
+@given(st.integers(0, 40), st.sampled_from([10, 100, 1_000]))
+def test_larger_pages_go_on_where_the_small_ones_ended(page, size):
+    larger, grown = larger_page(page + 1, size)
+    assert (larger - 1) * grown == page * size
+    assert grown >= size
+    assert grown == PAGE_SIZE or (page * size) % (grown * 10)
+
+
+def test_a_difference_is_told_by_whose_it_is():
+    totals = [
+        Total("synced", "NZD", 4, Decimal(400), 4, Decimal("390.50")),
+        Total("waiting_for_contact", "NZD", 1, Decimal(100), 0, Decimal(0)),
+        Total("pending", "NZD", 1, Decimal(11), 1, Decimal(10)),
+        Total("not_linked", "NZD", 0, Decimal(0), 1, Decimal(7)),
+        Total("synced", "EUR", 1, Decimal(5), 1, Decimal(5)),
+    ]
+    assert sentence(totals, {}) == (
+        "Every invoice is accounted for, and nothing is out of place: 1 invoice of 5.00 EUR in Pipeline, 1 of 5.00 in "
+        "Xero, a difference of 0.00; 6 invoices of 511.00 NZD in Pipeline, 6 of 407.50 in Xero, a difference of 103.50 "
+        "(101.00 among 2 invoices on the way to Xero, 9.50 among 4 invoices synced, where Xero's totals are other ones by "
+        "now, -7.00 among 1 invoice only in Xero)."
+    )
 
 
 def test_our_mark_names_the_invoice_and_nothing_else_does():

@@ -29,7 +29,7 @@ class StateTotal(LedgerTotal):
 
     state: Word = Field(
         description="State of the invoices in Pipeline; `not_linked`: live in Xero under Pipeline's mark, and linked "
-        "to no invoice."
+        "to no invoice; `left_behind`: in an organisation the account was connected to before."
     )
 
 

@@ -49,7 +49,7 @@ async def change_settings(
         actor: Who changes them.
 
     Raises:
-        Problem: 412 SETTINGS_CHANGED, somebody else was faster.
+        Problem: 412 SETTINGS_CHANGED, they are another version now.
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
@@ -102,8 +102,9 @@ def _changed_meanwhile(version: int) -> Problem:
     return Problem(
         412,
         "SETTINGS_CHANGED",
-        "The settings were changed meanwhile",
-        "Somebody else changed these settings after you read them.",
+        "These are not the settings you read",
+        "If-Match does not name the settings as they are now: somebody changed them after you read them, or it is no "
+        "ETag of theirs.",
         hint="Read them again, and send your change with the new ETag in If-Match.",
         headers={"ETag": etag(version)},
     )

@@ -59,7 +59,10 @@ async def map_contact(
         if known is not None:
             linked = known if known.intent_id is not None else contacts.settled(known)
             await customers.save(conn, [replace(linked, unlinked=False)])
+        else:
+            await customers.forget_unlinked(conn, account_id, customer_id)
         released = await save_mappings(conn, [mapping], now)
+        saved = await contact_mappings.mappings_of(conn, account_id, tenant_id, [customer_id])
         if former is not None and former.contact_id != mapping.contact_id:
             await _look_at_those_left(conn, former, now)
         await audit.add(
@@ -71,26 +74,26 @@ async def map_contact(
             detail=contact_id,
         )
     deps.on_recorded()
-    return Mapped(mapping, released)
+    return Mapped(saved[customer_id], released)
 
 
 async def unmap_contact(deps: Deps, account_id: str, customer_id: str, actor: str) -> bool:
     """Remove a customer's mapping; False if there was none. What is in Xero already stays as it is.
 
-    A customer that Pipeline has told of stays unlinked until a person links it: no policy links it again by itself.
+    The customer stays unlinked until a person links it, also one that Pipeline tells of only later: no policy links it
+    by itself.
     Invoices that waited because of the contact it had are told that they wait for another one now.
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
         account, now = await accounts.lock(conn, account_id)
         tenant_id = account.tenant_id or ""
-        known = await customers.lock_of(conn, account_id, [customer_id])
         before = await contact_mappings.mappings_of(conn, account_id, tenant_id, [customer_id])
         former = before.get(customer_id)
         if former is None:
             return False
+        await customers.unlink(conn, account_id, customer_id)
         await contact_mappings.remove(conn, account_id, tenant_id, customer_id)
-        await customers.save(conn, [replace(each, unlinked=True) for each in known.values()])
         await invoices.release_for_contacts(conn, account_id, [customer_id])
         await _look_at_those_left(conn, former, now)
         await audit.add(

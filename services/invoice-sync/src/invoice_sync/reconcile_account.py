@@ -31,6 +31,7 @@ from pipeline_xero.wire import elements
 log = structlog.get_logger(__name__)
 
 CLEAN, FINDINGS, STOPPED = "clean", "findings", "stopped"
+_SWITCHED = "The account was connected to another organisation meanwhile."
 # Those a list did not show are read together, as many as one address can name.
 _ASKED_AT_ONCE = 50
 
@@ -49,6 +50,9 @@ async def ask_reconciliation(
         if not account.is_connected:
             return None
         run = await reconciliations.find_open(conn, account_id)
+        if run is not None and run.tenant_id != account.tenant_id:
+            await _close(conn, run, _SWITCHED)
+            run = None
         if run is None:
             tenant_id = account.tenant_id or ""
             run = await reconciliations.begin(conn, account_id, tenant_id, asked_by)
@@ -85,8 +89,7 @@ async def _under_way(deps: Deps, lease: Lease) -> Reconciliation | None:
             return await reconciliations.begin(conn, account.account_id, tenant_id, SCHEDULE)
         if run.tenant_id == account.tenant_id:
             return run
-        why = "The account was connected to another organisation meanwhile."
-        await _stop(conn, deps, run, why, now)
+        await _stop(conn, deps, run, _SWITCHED, now)
         return None
 
 
@@ -115,12 +118,14 @@ async def _read_page(deps: Deps, lease: Lease, run: Reconciliation, page: int) -
     shown = elements(reply.json(), "Invoices")
     failpoint("reconcile:after_read")
     sightings = await _sightings(deps, run, shown, read_at)
-    next_page = page + 1 if len(shown) >= run.page_size else None
+    next_page, next_size = None, run.page_size
+    if len(shown) >= run.page_size:
+        next_page, next_size = reconciliation.larger_page(page + 1, run.page_size)
     async with deps.pool.acquire() as conn, conn.transaction():
         await lease.verify(conn)
         _, now = await accounts.lock(conn, run.account_id)
         await _keep(conn, run, sightings)
-        await reconciliations.turned_page(conn, run, next_page, run.page_size, len(shown))
+        await reconciliations.turned_page(conn, run, next_page, next_size, len(shown))
         await accounts.reconcile_at(conn, run.account_id, now)
         failpoint("reconcile:before_commit")
     failpoint("reconcile:after_page")
@@ -273,8 +278,12 @@ async def _postpone(
 
 
 async def _stop(conn: Connection, deps: Deps, run: Reconciliation, why: str, now: datetime) -> None:
-    await reconciliations.finish(conn, run, outcome=STOPPED, message=why, findings={})
+    await _close(conn, run, why)
     await _plan_next(conn, deps, run.account_id, now)
+
+
+async def _close(conn: Connection, run: Reconciliation, why: str) -> None:
+    await reconciliations.finish(conn, run, outcome=STOPPED, message=why, findings={})
     metrics.RECONCILIATIONS.labels(STOPPED).inc()
 
 

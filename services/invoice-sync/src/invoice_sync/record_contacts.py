@@ -17,7 +17,7 @@ from pipeline_xero.outcomes import ElementResult
 from pipeline_xero.queries import where_text
 from pipeline_xero.wire import XeroContact, elements
 
-OURSELVES = "invoice-sync"
+OURSELVES = "service:invoice-sync"
 
 
 async def record_contacts(

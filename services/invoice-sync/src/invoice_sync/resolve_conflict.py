@@ -141,12 +141,20 @@ def _check_undecided(conflict: Conflict, made: Choice) -> None:
 
 
 def _nothing(invoice: Invoice) -> Problem:
+    if invoice.block is not None:
+        why, hint = invoice.block.message, invoice.block.hint
+    elif invoice.state is State.SYNCED:
+        why, hint = "It is in Xero as it is in Pipeline.", "Nothing to do."
+    elif invoice.state is State.VOIDED:
+        why, hint = "It is voided.", "Nothing to do; issue a new invoice if it is to be billed."
+    else:
+        why, hint = "It is on its way to Xero.", "Nothing to do: it follows by itself."
     return Problem(
         409,
         "NOTHING_TO_RESOLVE",
         "Nothing to resolve",
-        f"The invoice is {invoice.state}; there are no two versions to choose between.",
-        hint="Look at the invoice again: it says what it waits for.",
+        f"There are no two versions of this invoice to choose between. {why}",
+        hint=hint,
     )
 
 

@@ -9,7 +9,7 @@ import asyncpg
 from invoice_sync.reconcile_account import CLEAN, ask_reconciliation
 from invoice_sync.store import accounts, reconciliations
 
-ASKED_BY = "operator"
+ASKED_BY = "command:reconcile"
 _LOOK_SECONDS = 0.5
 
 

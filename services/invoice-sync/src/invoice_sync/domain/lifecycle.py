@@ -39,9 +39,9 @@ _LONGEST_VALUE = 200
 
 OUT_OF_SYNC = "OUT_OF_SYNC"
 PERSON = "person"
-"""Who resolved a conflict that was not resolved by aligning the two versions."""
+"""How a conflict was resolved that was not resolved by aligning the two versions: somebody chose; the note before says who."""
 _RESUMED_ALONE = "Pipeline and Xero agree again"
-_RESUMED = {PERSON: "a person chose which version stands"}
+_RESUMED = {PERSON: "the version that was chosen stands"}
 
 # Linking the customer to another contact is what helps here, and it releases what waits for it.
 _FIXED_BY_MAPPING = frozenset(

@@ -1,5 +1,6 @@
 """Between Pipeline's invoice and Xero's: the payload to send, and both sides as comparable snapshots."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -153,10 +154,9 @@ def pair_lines(
     Kept lines are recognised by their id. The others are new and stand in the order they were sent, before the
     kept ones or after them (Xero puts them first on updates).
     """
+    all_ours, all_theirs = set(line_ids), set(line_item_ids)
     kept = {
-        ours: theirs
-        for ours, theirs in known.items()
-        if theirs in line_item_ids and ours in line_ids
+        ours: theirs for ours, theirs in known.items() if theirs in all_theirs and ours in all_ours
     }
     taken = set(kept.values())
     new_ours = [ours for ours in line_ids if ours not in kept]
@@ -309,15 +309,14 @@ def same_lines(wanted: Snapshot, observed: Snapshot) -> dict[str, str]:
         observed: What Xero has.
     """
     ours, theirs = lines_of(wanted), lines_of(observed)
-    free = [key for key in theirs if key not in ours]
-    pairs: dict[str, str] = {}
-    for key in (key for key in ours if key not in theirs):
-        for other in free:
-            if other.startswith(_XEROS_LINE) and _is_as_wanted(ours[key], theirs[other]):
-                pairs[key.removeprefix("line ")] = other.removeprefix(_XEROS_LINE)
-                free.remove(other)
-                break
-    return pairs
+    free = {
+        key: each for key, each in theirs.items() if key not in ours and key.startswith(_XEROS_LINE)
+    }
+    missing = {key: each for key, each in ours.items() if key not in theirs}
+    return {
+        key.removeprefix("line "): other.removeprefix(_XEROS_LINE)
+        for key, other in _paired(missing, free).items()
+    }
 
 
 def replaced_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict[str, str]:
@@ -331,14 +330,12 @@ def replaced_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict
         observed: What Xero has.
     """
     ours, theirs, agreed = lines_of(wanted), lines_of(observed), lines_of(base)
-    former = [key for key in theirs if key in agreed and key not in ours]
-    replaced: dict[str, str] = {}
-    for key in (key for key in ours if key not in agreed and key not in theirs):
-        same = next((other for other in former if _is_as_wanted(ours[key], theirs[other])), None)
-        if same is not None:
-            replaced[key.removeprefix("line ")] = same.removeprefix("line ")
-            former.remove(same)
-    return replaced
+    former = {key: each for key, each in theirs.items() if key in agreed and key not in ours}
+    new = {key: each for key, each in ours.items() if key not in agreed and key not in theirs}
+    return {
+        key.removeprefix("line "): other.removeprefix("line ")
+        for key, other in _paired(new, former).items()
+    }
 
 
 def renamed(snapshot: Snapshot, pairs: Mapping[str, str]) -> Snapshot:
@@ -378,8 +375,35 @@ def lines_of(snapshot: Snapshot) -> dict[str, dict[str, str | None]]:
     return lines
 
 
-def _is_as_wanted(ours: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> bool:
-    return all(value is None or value == theirs.get(name) for name, value in ours.items())
+_Lines = Mapping[str, Mapping[str, str | None]]
+
+
+def _paired(ours: _Lines, theirs: _Lines) -> dict[str, str]:
+    """Each of our lines, in order, with the first of theirs still free that is equal in all that ours names.
+
+    An invoice may have thousands of lines: theirs are looked up by what a line names, of which there are few kinds.
+    """
+    alike: dict[tuple[str, ...], dict[tuple[str | None, ...], deque[str]]] = {}
+    pairs: dict[str, str] = {}
+    taken: set[str] = set()
+    for key, wanted in ours.items():
+        names = tuple(name for name, value in wanted.items() if value is not None)
+        if names not in alike:
+            alike[names] = _by_values(names, theirs)
+        free = alike[names].get(tuple(wanted[name] for name in names), deque())
+        while free and free[0] in taken:
+            free.popleft()
+        if free:
+            pairs[key] = free.popleft()
+            taken.add(pairs[key])
+    return pairs
+
+
+def _by_values(names: tuple[str, ...], lines: _Lines) -> dict[tuple[str | None, ...], deque[str]]:
+    found: dict[tuple[str | None, ...], deque[str]] = {}
+    for key, each in lines.items():
+        found.setdefault(tuple(each.get(name) for name in names), deque()).append(key)
+    return found
 
 
 def _line_key(line_id: str, position: int) -> str:

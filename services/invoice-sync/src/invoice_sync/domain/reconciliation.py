@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from invoice_sync.domain import mapping
-from invoice_sync.domain.state import Link
+from invoice_sync.domain.state import WAITING, Link, State
 from invoice_sync.domain.three_way import STATUS, TOTAL, WITHDRAWN
 from pipeline_contracts.money import WHOLE_DIGITS, plain_money
 from pipeline_contracts.reconciled import Finding, LedgerTotal, StateTotal
@@ -19,10 +19,14 @@ from pipeline_xero.documents import XeroInvoice
 SCHEDULE: Final = "schedule"
 NO_CURRENCY: Final = "XXX"
 NOT_LINKED: Final = "not_linked"
+LEFT_BEHIND: Final = "left_behind"
+"""Stands for the state of invoices that are in an organisation the account was connected to before."""
 PATIENCE: Final = timedelta(minutes=5)
 """How long a step lets invoices go first; an account that never rests is compared all the same, a page each time."""
 PAGE_SIZE: Final = 1_000
 """The most invoices Xero shows at once (developer.xero.com, "Invoices", paging)."""
+WORD_TAKES: Final = timedelta(minutes=10)
+"""How long word of a change in Xero may take: its webhooks come within minutes, and a sweep finds what they miss."""
 _SMALLEST_PAGE: Final = 10
 _JITTER: Final = 0.02
 # What events can tell (pipeline_contracts.money).
@@ -167,6 +171,14 @@ def smaller_page(page: int, size: int) -> tuple[int, int] | None:
     return (page - 1) * 10 + 1, size // 10
 
 
+def larger_page(page: int, size: int) -> tuple[int, int]:
+    """The same place in a list of pages of full size again, if one begins there: one odd invoice slows no whole run."""
+    behind = (page - 1) * size
+    while size < PAGE_SIZE and behind % (size * 10) == 0:
+        size *= 10
+    return behind // size + 1, size
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One invoice of ours as Xero showed it to a reconciliation."""
@@ -179,12 +191,17 @@ class Sighting:
     currency: str = NO_CURRENCY
     total: Decimal = Decimal(0)
     is_changed: bool = False
+    """Not as it was last read: to be compared again."""
+    is_recent: bool = False
+    """Changed so lately that word of it may be on its way: no finding."""
     is_edited: bool = False
 
 
 def sighted(invoice: XeroInvoice, link: Link, read_at: datetime) -> Sighting:
     """A linked invoice, held against what we last read of it and what both last agreed on."""
     shown = mapping.xero_snapshot(invoice, link.line_item_ids)
+    changed_at = invoice.updated_at
+    is_changed = shown != link.observed
     return Sighting(
         invoice.invoice_id,
         link.invoice_id,
@@ -193,7 +210,8 @@ def sighted(invoice: XeroInvoice, link: Link, read_at: datetime) -> Sighting:
         read_at=read_at,
         currency=invoice.currency or NO_CURRENCY,
         total=invoice.total or Decimal(0),
-        is_changed=shown != link.observed,
+        is_changed=is_changed,
+        is_recent=is_changed and changed_at is not None and read_at - changed_at < WORD_TAKES,
         is_edited=shown != link.base,
     )
 
@@ -282,7 +300,10 @@ def in_words(kind: str, count: int) -> Finding:
 
 def sentence(totals: Sequence[Total], findings: Mapping[str, int]) -> str:
     """What a reconciliation came to, in one sentence for people."""
-    books = [_in_both(each) for each in by_currency(totals)]
+    books = [
+        _in_both(each, [of_state for of_state in totals if of_state.currency == each.currency])
+        for each in by_currency(totals)
+    ]
     accounted = "; ".join(books) or "there are no invoices"
     if not findings:
         return f"Every invoice is accounted for, and nothing is out of place: {accounted}."
@@ -290,12 +311,43 @@ def sentence(totals: Sequence[Total], findings: Mapping[str, int]) -> str:
     return f"{told} In all: {accounted}."
 
 
-def _in_both(total: Total) -> str:
-    return (
-        f"{total.invoices} invoices of {plain_money(total.total)} {total.currency} in Pipeline, "
+# In the order in which they are told: among which invoices a difference of totals lies.
+_AMONG: Final = (
+    (frozenset(WAITING), "on the way to Xero"),
+    (frozenset({State.FAILED}), "that Xero does not have as they are in Pipeline, each says why"),
+    (frozenset({State.OUT_OF_SYNC}), "out of sync"),
+    (frozenset({State.SYNCED}), "synced, where Xero's totals are other ones by now"),
+    (frozenset({State.VOIDED}), "voided in Pipeline and still in Xero"),
+    (frozenset({LEFT_BEHIND}), "left in an organisation connected before"),
+    (frozenset({NOT_LINKED}), "only in Xero"),
+)
+
+
+def _in_both(total: Total, states: Sequence[Total]) -> str:
+    told = (
+        f"{_count(total.invoices)} of {plain_money(total.total)} {total.currency} in Pipeline, "
         f"{total.in_xero} of {plain_money(total.xero_total)} in Xero, "
-        f"a difference of {plain_money(total.difference)}"
     )
+    apart = [
+        (
+            sum((each.difference for each in states if each.state in group), Decimal(0)),
+            sum(each.invoices or each.in_xero for each in states if each.state in group),
+            words,
+        )
+        for group, words in _AMONG
+    ]
+    parts = [
+        f"{plain_money(amount)} among {_count(count)} {words}"
+        for amount, count, words in apart
+        if amount
+    ]
+    return f"{told}a difference of {plain_money(total.difference)}" + (
+        f" ({', '.join(parts)})" if parts else ""
+    )
+
+
+def _count(invoices: int) -> str:
+    return f"{invoices} invoice{'' if invoices == 1 else 's'}"
 
 
 def ledger_totals(totals: Sequence[Total]) -> tuple[LedgerTotal, ...]:

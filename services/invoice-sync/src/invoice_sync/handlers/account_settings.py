@@ -195,8 +195,8 @@ async def get_settings(
     _PATH,
     summary="Change how an account wants its invoices in Xero",
     responses={
-        412: {"description": "Somebody else changed the settings meanwhile."},
-        428: {"description": "If-Match is missing."},
+        412: {"description": "If-Match does not name the settings as they are now."},
+        428: {"description": "If-Match is missing, or is `*`."},
     },
 )
 async def put_settings(
@@ -261,12 +261,12 @@ def _told(subject: str, kept: str | None) -> dict[str, Any] | str | None:
 
 def _version(if_match: str | None) -> int:
     """The version an If-Match names; -1, which none has, where it is no tag of ours."""
-    if if_match is None:
+    if if_match is None or if_match.strip() == "*":
         raise Problem(
             428,
             "IF_MATCH_MISSING",
-            "If-Match is missing",
-            "Settings are changed only by somebody who has seen what they replace.",
+            "If-Match names no version",
+            "Settings are changed only by somebody who has seen what they replace; `*` names no version of them.",
             hint="Read the settings and send their ETag in If-Match.",
         )
     named = if_match.strip().removeprefix("W/").strip('"')

@@ -13,6 +13,7 @@ from invoice_sync.import_invoices import ask_import, progress
 from invoice_sync.store import imports
 from invoice_sync.store.imports import Import
 from pipeline_contracts.fields import MAX_INT, Id
+from pipeline_service_defaults.problems import Problem
 
 router = APIRouter(tags=["imports"])
 _PATH = "/v1/accounts/{account_id}/imports"
@@ -123,7 +124,11 @@ async def get_imports(
     )
 
 
-@router.get(_PATH + "/{number}/results", summary="What became of each invoice of an import")
+@router.get(
+    _PATH + "/{number}/results",
+    summary="What became of each invoice of an import",
+    responses={404: {"description": "The account has no such import."}},
+)
 async def get_results(
     request: Request,
     account_id: Id,
@@ -139,8 +144,17 @@ async def get_results(
     """Linked, or why not in words: what differs, and what to do."""
     wanted = None if outcome is None else Outcome(outcome)
     async with deps_of(request).pool.acquire() as conn:
+        run = await imports.find(conn, account_id, number)
         found = await imports.results(
             conn, account_id, number, outcome=wanted, after=after, limit=limit + 1
+        )
+    if run is None:
+        raise Problem(
+            404,
+            "IMPORT_UNKNOWN",
+            "Not found",
+            "The account has no such import.",
+            hint="Use a number that the list of imports shows.",
         )
     page = found[:limit]
     return ResultsView(

@@ -25,7 +25,8 @@ class TotalView(BaseModel):
     """The invoices of one currency, or of one state and currency, in both books."""
 
     state: str | None = Field(
-        description="Null: all of the currency. `not_linked`: live in Xero under Pipeline's mark, linked to none."
+        description="Null: all of the currency. `not_linked`: live in Xero under Pipeline's mark, linked to none; "
+        "`left_behind`: in an organisation the account was connected to before."
     )
     currency: str
     invoices: int

@@ -171,7 +171,9 @@ class FailureView(BaseModel):
     whose_move: str
     invoices: int = Field(description="How many invoices.")
     totals: list[MoneyView] = Field(description="How much money, by currency.")
-    waiting_since: datetime
+    waiting_since: datetime = Field(
+        description="Since when the first of them is not in Xero as Pipeline wants it; trying again does not move it."
+    )
     sample: list[str] = Field(description="Up to five of the invoices, oldest first, per currency.")
 
 

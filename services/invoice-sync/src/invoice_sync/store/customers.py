@@ -17,6 +17,9 @@ _COLUMNS = """
 # Whoever locks several goes by this order, or two who meet would wait for each other. It is Python's of texts, too.
 _ID_ORDER = 'account_id COLLATE "C", customer_id COLLATE "C"'
 
+# Of any other row only its being unlinked is known.
+_TOLD_OF = "version > 0"
+
 
 async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
     """Store customers, the highest version winning. What is new is due: it becomes a contact, or changes the one it has."""
@@ -77,7 +80,7 @@ async def customers_of(
 ) -> dict[str, Customer]:
     """The customers known of these ids."""
     rows = await conn.fetch(
-        f"SELECT {_COLUMNS} FROM customers WHERE account_id = $1 AND customer_id = ANY($2::text[])",  # noqa: S608 - as above
+        f"SELECT {_COLUMNS} FROM customers WHERE account_id = $1 AND customer_id = ANY($2::text[]) AND {_TOLD_OF}",  # noqa: S608 - as above
         account_id,
         customer_ids,
     )
@@ -122,12 +125,33 @@ async def lock_of(
     rows = await conn.fetch(
         f"""
         SELECT {_COLUMNS} FROM customers
-         WHERE account_id = $1 AND customer_id = ANY($2::text[]) ORDER BY {_ID_ORDER} FOR UPDATE
+         WHERE account_id = $1 AND customer_id = ANY($2::text[]) AND {_TOLD_OF} ORDER BY {_ID_ORDER} FOR UPDATE
         """,  # noqa: S608 - as above
         account_id,
         customer_ids,
     )
     return {row["customer_id"]: _customer(row) for row in rows}
+
+
+async def unlink(conn: Connection, account_id: str, customer_id: str) -> None:
+    """Remember that a person unlinked this customer; one that Pipeline has not told of yet as its version 0."""
+    await conn.execute(
+        """
+        INSERT INTO customers (account_id, customer_id, version, name, unlinked) VALUES ($1, $2, 0, '', true)
+        ON CONFLICT (account_id, customer_id) DO UPDATE SET unlinked = true, updated_at = now()
+        """,
+        account_id,
+        customer_id,
+    )
+
+
+async def forget_unlinked(conn: Connection, account_id: str, customer_id: str) -> None:
+    """A customer that Pipeline has not told of was linked again."""
+    await conn.execute(
+        "DELETE FROM customers WHERE account_id = $1 AND customer_id = $2 AND version = 0",
+        account_id,
+        customer_id,
+    )
 
 
 async def unlinked_like(
@@ -137,7 +161,7 @@ async def unlinked_like(
     rows = await conn.fetch(
         rf"""
         SELECT {_COLUMNS} FROM customers c
-         WHERE account_id = $1 AND customer_id <> ALL($3::text[])
+         WHERE account_id = $1 AND customer_id <> ALL($3::text[]) AND {_TOLD_OF}
            AND (md5(lower(btrim(regexp_replace(name, '\s+', ' ', 'g')))) = ANY(ARRAY(
                    SELECT md5(lower(btrim(regexp_replace(n, '\s+', ' ', 'g')))) FROM unnest($4::text[]) AS n))
                 OR md5(lower(btrim(email))) = ANY(ARRAY(
@@ -161,7 +185,7 @@ async def unlinked_waiting(conn: Connection, account_id: str, *, limit: int) -> 
         SELECT {", ".join(f"c.{each.strip()}" for each in _COLUMNS.split(","))}
           FROM (SELECT customer_id, count(*) AS waiting FROM invoices
                  WHERE account_id = $1 AND state = 'waiting_for_contact' GROUP BY customer_id) i
-          JOIN customers c ON c.account_id = $1 AND c.customer_id = i.customer_id
+          JOIN customers c ON c.account_id = $1 AND c.customer_id = i.customer_id AND {_TOLD_OF}
           JOIN accounts a ON a.account_id = $1
          WHERE NOT EXISTS (SELECT FROM contact_mappings m
                             WHERE m.account_id = $1 AND m.tenant_id = a.tenant_id AND m.customer_id = c.customer_id

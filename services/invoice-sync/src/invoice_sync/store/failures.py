@@ -19,6 +19,7 @@ class FailureGroup:
     message: str
     hint: str
     oldest: datetime
+    """Since when the first of them is not in Xero as Pipeline wants it."""
     sample: tuple[str, ...]
 
 
@@ -29,7 +30,7 @@ async def groups(conn: Connection, account_id: str) -> list[FailureGroup]:
         SELECT block_code AS code,
                CASE WHEN state = 'waiting_for_contact' THEN customer_id END AS customer_id,
                currency, count(*) AS invoices, coalesce(sum(total), 0) AS total,
-               max(block_message) AS message, max(block_hint) AS hint, min(updated_at) AS oldest,
+               max(block_message) AS message, max(block_hint) AS hint, min(waiting_since) AS oldest,
                (array_agg(invoice_id ORDER BY ordinal))[1:5] AS sample
           FROM invoices
          WHERE account_id = $1 AND block_code IS NOT NULL AND state NOT IN ('syncing', 'synced', 'voided')

@@ -99,6 +99,16 @@ async def begin(
     return Import(**row)
 
 
+async def find(conn: Connection, account_id: str, number: int) -> Import | None:
+    """One import of the account."""
+    row = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM imports WHERE account_id = $1 AND number = $2",  # noqa: S608 - as above
+        account_id,
+        number,
+    )
+    return None if row is None else Import(**row)
+
+
 async def find_open(conn: Connection, account_id: str) -> Import | None:
     """The account's import under way, if there is one."""
     row = await conn.fetchrow(

@@ -72,7 +72,8 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
                block_code = CASE WHEN i.state IN ('syncing', 'out_of_sync') THEN i.block_code END,
                attempts = 0,
                generation = i.generation + 1,
-               updated_at = now()
+               updated_at = now(),
+               waiting_since = CASE WHEN i.state IN ('synced', 'voided') THEN now() ELSE i.waiting_since END
          WHERE excluded.version > i.version
         """,
         [state.account_id for state in states],

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from invoice_sync.domain.reconciliation import NOT_LINKED, FindingKind, Sighting, Total
+from invoice_sync.domain.reconciliation import (
+    LEFT_BEHIND,
+    NOT_LINKED,
+    FindingKind,
+    Sighting,
+    Total,
+)
 from invoice_sync.store.reconciliations import Reconciliation
 from pipeline_messaging.connection import Connection
 
@@ -137,8 +143,8 @@ async def saw(conn: Connection, run: Reconciliation, sightings: Sequence[Sightin
         [each.verdict for each in sightings],
         [each.currency for each in sightings],
         [each.total for each in sightings],
-        [each.is_changed for each in sightings],
-        [each.is_edited for each in sightings],
+        [each.is_changed and not each.is_recent for each in sightings],
+        [each.is_edited and not each.is_recent for each in sightings],
         [each.read_at for each in sightings],
         run.tenant_id,
     )
@@ -205,7 +211,8 @@ async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
     """Add up both books by state and currency, exactly, and keep the sums.
 
     One statement, so that both sides are of one moment. An invoice that was written or read after its page was is
-    counted as it was then. A cancelled one is worth nothing in Pipeline, and in Xero what it still says there.
+    counted as it was then. A cancelled one is worth nothing in Pipeline, and in Xero what it still says there. What stayed
+    in an organisation connected before counts by itself.
     """
     rows = await conn.fetch(
         """
@@ -230,10 +237,14 @@ async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
                AND NOT EXISTS (SELECT FROM invoice_links l
                                 WHERE l.tenant_id = $3 AND l.xero_invoice_id = s.xero_invoice_id)
         ), both_books AS (
-            SELECT state, coalesce(currency, 'XXX') AS currency, 1 AS invoices,
-                   CASE WHEN state = 'voided' OR operation = 'void' THEN 0 ELSE coalesce(total, 0) END AS total,
+            SELECT CASE WHEN l.invoice_id IS NULL THEN i.state ELSE $5 END AS state,
+                   coalesce(i.currency, 'XXX') AS currency, 1 AS invoices,
+                   CASE WHEN i.state = 'voided' OR i.operation = 'void' THEN 0 ELSE coalesce(i.total, 0) END AS total,
                    0 AS in_xero, 0::numeric AS xero_total
-              FROM invoices WHERE account_id = $1
+              FROM invoices i
+              LEFT JOIN invoice_links l
+                ON l.account_id = $1 AND l.invoice_id = i.invoice_id AND l.tenant_id <> $3
+             WHERE i.account_id = $1
             UNION ALL
             SELECT state, currency, 0, 0, 1, total FROM xero
         ), kept AS (
@@ -248,6 +259,7 @@ async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
         run.number,
         run.tenant_id,
         NOT_LINKED,
+        LEFT_BEHIND,
     )
     return [Total(**row) for row in rows]
 

@@ -46,6 +46,8 @@ async def _save_rows(conn: Connection, steps: Sequence[Step]) -> None:
                sequence = s.sequence, intent_id = s.intent_id, intent_position = s.intent_position,
                intent_version = s.intent_version, synced_version = s.synced_version, send_alone = s.send_alone,
                told = s.told, updated_at = now(), waits_for = s.waits_for, number_prefix = s.number_prefix,
+               waiting_since = CASE WHEN i.state IN ('synced', 'voided') AND s.state NOT IN ('synced', 'voided')
+                                    THEN now() ELSE i.waiting_since END,
                sent = CASE WHEN s.intent_id IS NULL THEN NULL
                            WHEN i.intent_id = s.intent_id THEN i.sent
                            ELSE coalesce(s.sent, i.desired) END

@@ -160,5 +160,5 @@ async def replay(
 
 def _requester(principal: Principal) -> Requester:
     if isinstance(principal, Person):
-        return Requester(principal.user_id, principal.account_id)
+        return Requester(f"user:{principal.user_id}", principal.account_id)
     return Requester(f"service:{principal.name}", None)
