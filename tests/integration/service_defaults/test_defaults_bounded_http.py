@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import pytest
 import uvicorn
+from serving import serving
 
 from pipeline_service_defaults.bounded_http import BoundedHttpProtocol
 
@@ -94,3 +96,22 @@ async def test_a_head_without_end_is_cut_off(port):
     flood = [b"X-Fill: " + b"a" * 8000 + b"\r\n"] * 100
     assert await converse(port, b"GET / HTTP/1.1\r\nHost: x\r\n", *flood) == b""
     assert (await converse(port, GET, answer_bytes=12)) == b"HTTP/1.1 200"
+
+
+class PatientWithBodies(BoundedHttpProtocol):
+    head_seconds = 0.3
+    message_seconds = 60.0
+
+
+async def test_a_head_has_its_own_short_time_after_a_body_that_took_long():
+    async with serving(app, http=PatientWithBodies) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab")
+        await asyncio.sleep(0.5)  # beyond what a head may take: the bound is the body's now
+        writer.write(b"c")
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            writer.write(b"GET / HTT")
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b"3"
+        writer.close()

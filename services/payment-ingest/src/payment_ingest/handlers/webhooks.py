@@ -91,7 +91,7 @@ class WebhookGate:
         except _SenderGoneError:
             metrics.DELIVERIES.labels("gone").inc()
         else:
-            metrics.DELIVERIES.labels("accepted").inc()
+            _ACCEPTED.inc()
             await _answer(send, 200)
             failpoint("delivery:after_answer")
 
@@ -175,6 +175,7 @@ class _SenderGoneError(Exception):
     """The connection closed before the body was whole; there is nobody to answer."""
 
 
+_ACCEPTED = metrics.DELIVERIES.labels("accepted")
 _TOO_LARGE = 413
 _UNAUTHORISED = 401
 _CLOSE = (b"connection", b"close")

@@ -110,7 +110,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-SELECT make_delivery_partitions((now() AT TIME ZONE 'UTC')::date, (now() AT TIME ZONE 'UTC')::date + 7);
+SELECT make_delivery_partitions((now() AT TIME ZONE 'UTC')::date, (now() AT TIME ZONE 'UTC')::date + 1);
 
 -- Who asked for what is kept longer than the delivery itself. The lock that this needs on `deliveries` is asked for in
 -- short attempts: waiting for it, webhooks would wait behind it.
