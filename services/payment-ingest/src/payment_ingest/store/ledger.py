@@ -49,12 +49,13 @@ class Step:
     published_at: datetime | None
 
 
-_STEP = """
+STEP = """
     m.id, m.payment_id, p.kind, p.xero_payment_id, p.occurrence, p.amount, p.currency, p.paid_on,
     p.reference, m.tenant_id, m.xero_invoice_id, m.change, m.event_id, m.invoice_status, m.amount_paid,
     m.amount_due, m.found_by, m.delivery, m.rung_at, m.fetched_at, m.recorded_at, m.sequence,
     m.published_at
 """
+"""The columns of a Step, of payments p and payment_movements m."""
 
 
 _WRITING = 7_281_003
@@ -175,10 +176,10 @@ async def unpublished(
     """The movements of these invoices that nobody was told of yet, in order."""
     rows = await conn.fetch(
         f"""
-        SELECT {_STEP} FROM payment_movements m JOIN payments p USING (payment_id)
+        SELECT {STEP} FROM payment_movements m JOIN payments p USING (payment_id)
         WHERE m.tenant_id = $1 AND m.xero_invoice_id = ANY($2::text[]) AND m.sequence IS NULL
         ORDER BY m.id
-        """,  # noqa: S608 - _STEP is a constant list of columns
+        """,  # noqa: S608 - STEP is a constant list of columns
         tenant_id,
         list(xero_invoice_ids),
     )
@@ -219,22 +220,6 @@ async def mark_published(
         [sequence for _, sequence in numbered],
         published_at,
     )
-
-
-async def story_of(conn: Connection, account_id: str, invoice_id: str) -> list[Step]:
-    """Every movement of every payment of a Pipeline invoice, in order."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {_STEP} FROM xero_invoices x
-        JOIN payment_movements m USING (tenant_id, xero_invoice_id)
-        JOIN payments p USING (payment_id)
-        WHERE x.account_id = $1 AND x.invoice_id = $2
-        ORDER BY m.sequence, m.id
-        """,  # noqa: S608 - _STEP is a constant list of columns
-        account_id,
-        invoice_id,
-    )
-    return [Step(**row) for row in rows]
 
 
 async def count_unmatched(conn: Connection) -> int:
