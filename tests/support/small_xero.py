@@ -142,8 +142,9 @@ class SmallXero:
         invoice["_updated"] = self.now
 
     async def __call__(self, scope, receive, send) -> None:
+        date = format_datetime(self.now, usegmt=True)
         status, headers, body = await self._answer(scope)
-        headers = {"date": format_datetime(self.now, usegmt=True), **headers}
+        headers = {"date": date, **headers}
         await send(
             {
                 "type": "http.response.start",

@@ -17,6 +17,7 @@ from payment_ingest.domain.ledger import (
     Settlement,
     difference,
     event_id,
+    is_overtaken,
     is_stale,
     observation_id,
     payment_id,
@@ -157,6 +158,27 @@ def test_new_payments_come_in_the_order_of_their_dates():
 )
 def test_only_an_older_version_is_stale(now, before, stale):
     assert is_stale(now, before) is stale
+
+
+@pytest.mark.parametrize(
+    ("updated", "observed", "last_updated", "last_observed", "overtaken"),
+    [
+        (5, 9, 5, 10, True),
+        (5, 10, 5, 10, False),
+        (5, 11, 5, 10, False),
+        (6, 9, 5, 10, False),  # newer, whatever the clocks say
+        (None, 9, 5, 10, True),
+        (5, 9, None, None, False),
+    ],
+)
+def test_an_answer_is_overtaken_by_a_later_one_that_shows_the_same_version(
+    updated, observed, last_updated, last_observed, overtaken
+):
+    def at(second):
+        return None if second is None else datetime(2026, 11, 22, 10, 0, second, tzinfo=UTC)
+
+    verdict = is_overtaken(at(updated), at(observed), at(last_updated), at(last_observed))
+    assert verdict is overtaken
 
 
 def test_ids_are_stable_for_ever():

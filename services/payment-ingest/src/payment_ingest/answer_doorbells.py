@@ -128,7 +128,7 @@ def _verdicts(
 ) -> tuple[list[Doorbell], list[tuple[Doorbell, timedelta]]]:
     """Which doorbells are answered, and which need another look after how long."""
     found = {invoice.invoice_id for invoice, _ in read.invoices}
-    again = read.unreadable | ingested.incomplete
+    again = read.unreadable | ingested.again
     answered: list[Doorbell] = []
     late: list[tuple[Doorbell, timedelta]] = []
     for one in claimed:

@@ -16,6 +16,7 @@ from payment_ingest.domain.ledger import (
     Movement,
     Observation,
     difference,
+    is_overtaken,
     is_stale,
     observation_id,
 )
@@ -52,13 +53,14 @@ class Ingested:
     """What became of a read.
 
     `written` are the movements new in the ledger, `missed` how many of them a webhook should have told of, `told` those
-    whose events are in the outbox, `incomplete` the invoices that must be read again before anything of them is reversed.
+    whose events are in the outbox, `again` the invoices that must be read again: the answer did not explain its balance, so
+    that nothing was reversed from it, or it was overtaken by a later one.
     """
 
     written: list[tuple[Change, str]] = field(default_factory=list)
     missed: int = 0
     told: list[Step] = field(default_factory=list)
-    incomplete: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
 
 
 async def ingest_payments(
@@ -94,10 +96,15 @@ async def ingest_payments(
             one.observation.updated_at, known[one.observation.xero_invoice_id].updated_at
         )
     ]
-    result.incomplete = {
-        one.observation.xero_invoice_id for one in seen if not one.observation.complete
+    overtaken = {
+        one.observation.xero_invoice_id
+        for one in seen
+        if _is_overtaken(one.observation, known[one.observation.xero_invoice_id], observed_at)
     }
-    metrics.INCOMPLETE.inc(len(result.incomplete))
+    seen = [one for one in seen if one.observation.xero_invoice_id not in overtaken]
+    incomplete = {one.observation.xero_invoice_id for one in seen if not one.observation.complete}
+    metrics.INCOMPLETE.inc(len(incomplete))
+    result.again = overtaken | incomplete
     movements = await _write_movements(conn, tenant_id, seen, now)
     result.written = [(movement.change, how.found_by) for _, movement, how in movements]
     result.missed = await _count_missed(conn, account_id, tenant_id, movements, observed_at)
@@ -105,6 +112,10 @@ async def ingest_payments(
     result.told = await publish_movements(conn, tenant_id, links, now)
     await _tell_snapshots(conn, account_id, tenant_id, seen, known, observed_at)
     return result
+
+
+def _is_overtaken(seen: Observation, known: KnownInvoice, observed_at: datetime) -> bool:
+    return is_overtaken(seen.updated_at, observed_at, known.updated_at, known.observed_at)
 
 
 def count_ingested(ingested: Ingested, now: datetime) -> None:

@@ -153,6 +153,21 @@ def is_stale(observed_at: datetime | None, last: datetime | None) -> bool:
     return observed_at is not None and last is not None and observed_at < last
 
 
+def is_overtaken(
+    updated_at: datetime | None,
+    observed_at: datetime,
+    last_updated: datetime | None,
+    last_observed: datetime | None,
+) -> bool:
+    """Whether an answer was given before one that was recorded already, and shows no newer version.
+
+    Two accounts of one organisation, as around a switch, read without waiting for each other. By the time of change alone
+    the older answer may look as good, and what it does not show yet would be taken for gone; so it must be read again.
+    """
+    is_newer = updated_at is not None and last_updated is not None and updated_at > last_updated
+    return not is_newer and last_observed is not None and observed_at < last_observed
+
+
 def difference(ledger: Sequence[LedgerPayment], seen: Observation) -> tuple[Movement, ...]:
     """The movements that bring `ledger` to what `seen` shows: reversals first, then new payments.
 

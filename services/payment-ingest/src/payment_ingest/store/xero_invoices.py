@@ -25,6 +25,8 @@ class KnownInvoice:
     observations: int
     snapshot_hash: bytes | None
     updated_at: datetime | None
+    observed_at: datetime | None
+    """Xero's clock when it was last read."""
 
 
 async def know(conn: Connection, tenant_id: str, xero_invoice_ids: Collection[str]) -> None:
@@ -72,7 +74,7 @@ async def lock(
     """Lock the invoices' rows and read them."""
     rows = await conn.fetch(
         """
-        SELECT xero_invoice_id, account_id, invoice_id, observations, snapshot_hash, updated_at
+        SELECT xero_invoice_id, account_id, invoice_id, observations, snapshot_hash, updated_at, observed_at
         FROM xero_invoices WHERE tenant_id = $1 AND xero_invoice_id = ANY($2::text[])
         ORDER BY xero_invoice_id FOR UPDATE
         """,
@@ -86,6 +88,7 @@ async def lock(
             observations=row["observations"],
             snapshot_hash=row["snapshot_hash"],
             updated_at=row["updated_at"],
+            observed_at=row["observed_at"],
         )
         for row in rows
     }
