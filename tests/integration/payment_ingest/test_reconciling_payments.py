@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -106,6 +106,25 @@ async def test_what_differs_is_shown_and_counted(busy):
     assert (found.in_xero, found.in_ledger) == (Decimal("150.05"), Decimal("70.05"))
     assert found.published == Decimal("-29.95")
     assert found.differing == await differing(busy) == 2
+
+
+async def test_payments_on_an_invoice_that_xero_no_longer_lists_are_shown_and_looked_for(busy):
+    (gone,) = [one for one, row in busy.xero.invoices.items() if not row["AmountDue"]]
+    kept = busy.xero.invoices.pop(gone)
+    busy.xero.now += timedelta(seconds=1)
+    await busy.sweep("deep")
+    (found,) = await latest(busy)
+    assert (found.in_xero, found.in_ledger) == (Decimal("20.05"), Decimal("70.05"))
+    assert (found.published, found.differing) == (Decimal("70.05"), 1)
+    assert (found.example, await busy.doorbells()) == (gone, 1)
+    # Not listed for a while, as it turns out; nothing was reversed meanwhile.
+    await busy.turn()
+    busy.xero.invoices[gone] = kept
+    busy.xero.now += timedelta(seconds=1)
+    await busy.pool.execute("UPDATE doorbells SET next_at = now()")
+    await busy.turn()
+    await busy.sweep("deep")
+    assert (await differing(busy), await busy.doorbells(), len(await busy.told())) == (0, 0, 6)
 
 
 async def test_only_the_last_complete_comparison_counts(busy):

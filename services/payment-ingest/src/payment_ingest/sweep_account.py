@@ -5,7 +5,7 @@ for every invoice, because not all that Xero changes moves the time of change it
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -14,7 +14,7 @@ from payment_ingest.deps import Deps
 from payment_ingest.domain.delivery import Ring
 from payment_ingest.domain.ledger import FoundBy
 from payment_ingest.domain.pace import UNSTATED_LIMIT
-from payment_ingest.domain.reconciliation import sums
+from payment_ingest.domain.reconciliation import absent, compared, sums
 from payment_ingest.domain.sweeping import (
     PAGE,
     Part,
@@ -185,11 +185,25 @@ async def _reconcile(
     """Compare what was just taken in with Xero's own figures; in the move's transaction, so each page counts once."""
     seen = [observation for _, observation in page.invoices]
     kept = await reconciliations.kept(conn, tenant_id, [one.xero_invoice_id for one in seen])
-    await reconciliations.add(conn, tenant_id, began_at, sums(seen, kept))
+    await reconciliations.add(conn, tenant_id, began_at, sums(compared(seen, kept)))
     failpoint("reconcile:after_sums")
     if is_last:
+        await _reconcile_unlisted(conn, tenant_id, began_at)
         await reconciliations.complete(conn, tenant_id, began_at)
         failpoint("reconcile:after_complete")
+
+
+async def _reconcile_unlisted(conn: Connection, tenant_id: str, began_at: datetime) -> None:
+    """Payments on what Xero no longer lists are a difference as well, and worth a look by the invoice's id."""
+    unlisted = await reconciliations.unlisted(conn, tenant_id, began_at)
+    if not unlisted:
+        return
+    kept = await reconciliations.kept(conn, tenant_id, unlisted.keys())
+    await reconciliations.add(conn, tenant_id, began_at, sums(absent(unlisted, kept)))
+    now = datetime.now(UTC)
+    rings = [(Ring(tenant_id, one), now, None) for one in unlisted]
+    await doorbells.ring(conn, rings, FoundBy.SWEEP)
+    log.warning("invoices_unlisted", tenant_id=tenant_id, invoices=len(unlisted))
 
 
 def _until_next(times: SweepTimes, sweep: Sweep, missed: int, now: datetime) -> timedelta:

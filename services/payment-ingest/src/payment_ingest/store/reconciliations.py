@@ -50,6 +50,25 @@ async def kept(
     }
 
 
+async def unlisted(conn: Connection, tenant_id: str, began_at: datetime) -> dict[str, str]:
+    """Currencies of Pipeline's invoices with payments in the ledger that were not read since then, by Xero's clock.
+
+    A deep sweep that began then has read all that Xero lists: these are not among it.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT xero_invoice_id, min(p.currency) AS currency
+        FROM xero_invoices x JOIN payments p USING (tenant_id, xero_invoice_id)
+        WHERE tenant_id = $1 AND invoice_id IS NOT NULL AND NOT p.reversed
+          AND (observed_at IS NULL OR observed_at < $2)
+        GROUP BY xero_invoice_id
+        """,
+        tenant_id,
+        began_at,
+    )
+    return {row["xero_invoice_id"]: row["currency"] for row in rows}
+
+
 async def add(conn: Connection, tenant_id: str, began_at: datetime, sums: Sequence[Sums]) -> None:
     """Add a page of the sweep that began then."""
     await conn.executemany(
