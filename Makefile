@@ -36,7 +36,7 @@ down: $(STAMP) ## Stop whatever an earlier `up` or `demo` left running
 	@$(RUN) python -m pipeline_local_stack down
 
 test: check ## Run the checks and every test on real Kafka and Postgres (STRICT=1: nothing may be left out)
-	@$(RUN) pytest
+	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types walls ## Lint, types and the walls between the parts
 

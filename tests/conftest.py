@@ -11,16 +11,25 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-# Before anything of the local stack is imported: its tests must not touch a stack that somebody keeps up.
-os.environ.setdefault(
-    "PIPELINE_XERO_LOCAL", str(Path(__file__).resolve().parents[1] / ".local" / "test")
+# Before anything of the local stack is imported: its tests must not touch a stack that somebody keeps up,
+# nor two workers of pytest-xdist each other's.
+os.environ["PIPELINE_XERO_LOCAL"] = str(
+    Path(
+        os.environ.get(
+            "PIPELINE_XERO_LOCAL", Path(__file__).resolve().parents[1] / ".local" / "test"
+        )
+    )
+    / os.environ.get("PYTEST_XDIST_WORKER", "")
 )
 
 import asyncpg
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from pipeline_service_defaults.migrate import migrate
 
@@ -29,6 +38,19 @@ settings.register_profile("deep", max_examples=1000, print_blob=True)
 
 MakeDatabase = Callable[..., Awaitable[str]]
 LEFT_OUT: dict[str, str] = {}
+RUN_WHOLE_STACKS = ("tests/acceptance/", "tests/canaries/", "tests/demo/", "tests/load/")
+
+
+class WholeStacksOnOneWorker(LoadFileScheduling):
+    """Workers of pytest-xdist take files, and one of them all that runs the whole system.
+
+    Two systems at once would measure each other's load, and each worker would start its own for every folder.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return (
+            "whole stacks" if nodeid.startswith(RUN_WHOLE_STACKS) else super()._split_scope(nodeid)
+        )
 
 
 @cache
@@ -151,6 +173,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-pictures", action="store_true", help="take the pictures in docs/images anew"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return WholeStacksOnOneWorker(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = LEFT_OUT
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker ended: what it left out is told with the rest; one that crashed has left no word."""
+    LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,6 +11,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from emptying import EMPTY
+
 from invoice_sync.domain import mapping
 from invoice_sync.map_contact import map_contact, unmap_contact
 from invoice_sync.retry_sync import retry_invoice
@@ -22,10 +24,6 @@ from xero_simulator.idempotency import Keys
 
 Content = dict[str, Any]
 GONE = frozenset({"VOIDED", "DELETED"})
-EVERY_TABLE = """
-SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
- WHERE schemaname = 'public' AND tablename <> 'schema_migrations'
-"""
 CUSTOMERS = ("cust-1", "cust-2")
 
 
@@ -103,7 +101,7 @@ class LifeCycle:
     async def begin(self, account_id: str) -> None:
         """Empty books on both sides, a connected account, and customers whose contacts are in Xero."""
         service, world = self.service, self.service.books.world
-        await service.pool.execute(f"TRUNCATE {await service.pool.fetchval(EVERY_TABLE)}")
+        await service.pool.execute(EMPTY)
         world.add_organisation(world.books[service.books.tenant_id].organisation)
         world.clock.reset()  # or the access token would run out after some hundred lives
         world.keys = Keys()

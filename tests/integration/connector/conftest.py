@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import httpx
 import pytest
+from emptying import EMPTY
 from fastapi import FastAPI
 from serving import serving
 
@@ -244,10 +245,7 @@ async def migrated(make_database: Any) -> str:
 async def emptied(dsn: str) -> str:
     db = await asyncpg.connect(dsn)
     try:
-        rows = await db.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
-        )
-        await db.execute(f"TRUNCATE {', '.join(row['tablename'] for row in rows)}")
+        await db.execute(EMPTY)
         await db.execute("INSERT INTO tenant_budgets (tenant_id) VALUES ('')")
     finally:
         await db.close()

@@ -11,6 +11,7 @@ from functools import partial
 import asyncpg
 import httpx
 import pytest
+from emptying import EMPTY
 from serving import serving
 from sync_wire import Wire
 
@@ -314,12 +315,7 @@ async def sync_dsn(make_database) -> str:
 @pytest.fixture
 async def sync_pool(sync_dsn) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(sync_dsn, min_size=1, max_size=10) as opened:
-        await opened.execute(
-            "TRUNCATE accounts, resolutions, invoices, invoice_links, intents, customers, contact_mappings, timeline, audit,"
-            " outbox, inbox, account_leases, account_settings, code_mappings, code_lists, setting_changes,"
-            " reconciliations, reconciled_invoices, reconciliation_totals, reconciliation_findings,"
-            " imports, import_results"
-        )
+        await opened.execute(EMPTY)
         yield opened
 
 

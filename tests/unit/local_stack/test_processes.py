@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -104,3 +105,10 @@ def test_children_die_with_a_launcher_that_is_killed(tmp_path):
     launcher.wait()
     launcher.stdout.close()
     child.wait(10)
+
+
+def test_a_port_given_to_one_launcher_is_refused_to_another_and_open_to_a_server():
+    port = processes.free_port()
+    with socket.socket() as another_launcher, pytest.raises(OSError, match="in use"):
+        another_launcher.bind(("127.0.0.1", port))
+    socket.create_server(("127.0.0.1", port)).close()

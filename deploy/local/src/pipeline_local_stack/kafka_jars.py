@@ -1,5 +1,6 @@
 """Fetches the jars of the Apache Kafka server, pinned by version and checksum, into the checkout's cache."""
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -63,14 +64,21 @@ def fetch_kafka_jars(say: Callable[[str], None] = lambda _: None) -> list[Path]:
     directory = CACHE / "kafka" / kafka_version()
     directory.mkdir(parents=True, exist_ok=True)
     jars = read_lock(LOCK_FILE.read_text())
-    missing = [jar for jar in jars if not _is_whole(directory / jar.filename, jar.sha256)]
-    if missing:
-        say(f"Downloading Apache Kafka {kafka_version()} ({len(missing)} jars, once)…")
-        # A mirror takes the place of Maven Central, whose address the jgo library knows.
-        repository = os.environ.get("MAVEN_REPOSITORY_URL", MAVEN_CENTRAL_URL)
-        with httpx.Client(timeout=60, follow_redirects=True) as http, ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda jar: _download(http, repository, jar, directory), missing))
+    with (directory / "lock").open("w") as lock:
+        # Two that start in one checkout at the same time would write the same files.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = [jar for jar in jars if not _is_whole(directory / jar.filename, jar.sha256)]
+        if missing:
+            say(f"Downloading Apache Kafka {kafka_version()} ({len(missing)} jars, once)…")
+            _download_all(missing, directory)
     return [directory / jar.filename for jar in jars]
+
+
+def _download_all(jars: list[Jar], directory: Path) -> None:
+    # A mirror takes the place of Maven Central, whose address the jgo library knows.
+    repository = os.environ.get("MAVEN_REPOSITORY_URL", MAVEN_CENTRAL_URL)
+    with httpx.Client(timeout=60, follow_redirects=True) as http, ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda jar: _download(http, repository, jar, directory), jars))
 
 
 def _is_whole(path: Path, sha256: str) -> bool:

@@ -191,14 +191,22 @@ def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on now, and that this process was not given before.
 
     It lies below the ports that Linux and macOS hand to outgoing connections (from 32768 and 49152 on): one of
-    those could be taken by any connection before its process opens it.
+    those could be taken by any connection before its process opens it. And it is left in TIME_WAIT: for a minute
+    another process that probes it is refused, while a server, which sets SO_REUSEADDR, can open it.
     """
     while True:
         port = random.randrange(15_000, 32_000)  # noqa: S311 - not a secret
         if port in _GIVEN:
             continue
-        with contextlib.suppress(OSError), socket.socket() as probe:
+        with contextlib.suppress(OSError), socket.socket() as probe, socket.socket() as caller:
             probe.bind(("127.0.0.1", port))
+            # Set only now: the bind above must fail on a port in TIME_WAIT, which a server can open if this was set.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.listen(1)
+            caller.connect(("127.0.0.1", port))
+            probe.accept()[
+                0
+            ].close()  # whoever closes first keeps its end of the connection in TIME_WAIT
             _GIVEN.add(port)
             return port
 

@@ -144,7 +144,7 @@ def _start(
     environment: Mapping[str, Mapping[str, str]],
 ) -> Stack:
     started = time.monotonic()
-    LOCAL.mkdir(exist_ok=True)
+    LOCAL.mkdir(parents=True, exist_ok=True)
     if broker_kind == "tansu":
         say("WARNING: BROKER=tansu keeps everything in memory and has no idempotent producer.")
         say(
