@@ -45,6 +45,9 @@ in_xero = st.one_of(
     st.tuples(st.just("credit"), invoices, kinds, amounts),
     st.tuples(st.just("uncredit"), which),
     st.tuples(st.just("reallocate"), which, invoices, amounts),
+    st.tuples(st.just("batch"), invoices, invoices, amounts),
+    st.tuples(st.just("unbatch"), which),
+    st.tuples(st.just("refund"), which),
 )
 steps = st.one_of(
     in_xero,
@@ -93,6 +96,7 @@ class Interleaving:
         self.payments: list[str] = []
         self.allocations: list[str] = []
         self.sources: list[str] = []
+        self.batches: list[str] = []
 
     async def do(self, name, *arguments):
         try:
@@ -152,6 +156,25 @@ class Interleaving:
             "POST", f"/credits/{source}/allocations", invoice=self.invoices[invoice], amount=amount
         )
         self.allocations += [made["allocation_id"]] if made else []
+
+    async def batch(self, first, second, amount):
+        """One batch over two invoices, or over one of them twice."""
+        rows = [{"invoice": self.invoices[one], "amount": amount} for one in (first, second)]
+        made = await self.act("POST", "/batch-payments", payments=rows)
+        if made:
+            self.batches.append(made["batch_payment_id"])
+            self.payments += [one["payment_id"] for one in made["payments"]]
+
+    async def unbatch(self, number):
+        if self.batches:
+            gone = self.batches.pop(number % len(self.batches))
+            await self.act("DELETE", f"/batch-payments/{gone}")
+
+    async def refund(self, number):
+        """What is left of a credit note is paid back, which moves no invoice."""
+        if self.sources:
+            source = self.sources[number % len(self.sources)]
+            await self.act("POST", f"/credits/{source}/refunds")
 
     async def to_and_fro(self, number, amount):
         """A credit note allocated, seen, taken back, seen, and allocated again: two payments to everybody else."""
@@ -305,7 +328,7 @@ def mortality(monkeypatch):
 
 
 @settings(
-    max_examples=int(os.environ.get("INTERLEAVINGS", "20")),
+    max_examples=int(os.environ.get("INTERLEAVINGS", "30")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -235,6 +235,31 @@ def people_router(world: World) -> APIRouter:  # noqa: C901, PLR0915 -- a table 
 
         return _act(world, tenant, act)
 
+    @router.post("/tenants/{tenant}/batch-payments", status_code=201)
+    async def pay_batch(tenant: str, request: Request) -> Response:
+        """Pays several invoices at once: `payments`, each as for one payment."""
+        body = await _payload(request)
+
+        def act(scene: Scene) -> Json:
+            batch = scene.ids.guid()
+            paid = [_pay(scene, row, batch_payment_id=batch) for row in body.get("payments", [])]
+            rows = [ledger.payment(scene.books, row) for row in paid]
+            return {"batch_payment_id": batch, "payments": rows}
+
+        return _act(world, tenant, act, 201)
+
+    @router.delete("/tenants/{tenant}/batch-payments/{batch}")
+    async def delete_batch(tenant: str, batch: str) -> Response:
+        def act(scene: Scene) -> Json:
+            rows = [row for row in scene.books.payments.values() if row.batch_payment_id == batch]
+            for row in rows:
+                payments.delete_payment(
+                    scene, row, {"Status": "DELETED"}, reconciled_allowed=True, with_batch=True
+                )
+            return {"batch_payment_id": batch, "deleted": len(rows)}
+
+        return _act(world, tenant, act)
+
     @router.post("/tenants/{tenant}/credits", status_code=201)
     async def credit(tenant: str, request: Request) -> Response:
         """Credits an invoice by `kind` credit_note, overpayment or prepayment, and allocates it."""
@@ -246,6 +271,12 @@ def people_router(world: World) -> APIRouter:  # noqa: C901, PLR0915 -- a table 
         """Allocates what is left of a credit note, overpayment or prepayment to one more invoice."""
         body = await _payload(request)
         return _act(world, tenant, lambda scene: _allocate(scene, source_id, body), 201)
+
+    @router.post("/tenants/{tenant}/credits/{source_id}/refunds", status_code=201)
+    async def refund(tenant: str, source_id: str, request: Request) -> Response:
+        """Pays what is left of a credit note, overpayment or prepayment back to the customer."""
+        body = await _payload(request)
+        return _act(world, tenant, lambda scene: _refund(scene, source_id, body), 201)
 
     @router.delete("/tenants/{tenant}/allocations/{allocation_id}")
     async def remove_allocation(tenant: str, allocation_id: str) -> Response:
@@ -303,7 +334,7 @@ def _invoice(books: Books, key: str) -> Document:
     return found
 
 
-def _pay(scene: Scene, body: Json) -> Any:
+def _pay(scene: Scene, body: Json, *, batch_payment_id: str = "") -> Any:
     found = _invoice(scene.books, text(body, "invoice"))
     amount = number(body, "amount")
     row: Json = {
@@ -313,8 +344,9 @@ def _pay(scene: Scene, body: Json) -> Any:
         "Reference": text(body, "reference"),
         "Date": body.get("date"),
         "IsReconciled": bool(body.get("reconciled", False)),
+        "CurrencyRate": body.get("rate"),
     }
-    return payments.create_payment(scene, row)
+    return payments.create_payment(scene, row, batch_payment_id=batch_payment_id)
 
 
 def _credit(scene: Scene, body: Json) -> Json:
@@ -328,6 +360,27 @@ def _credit(scene: Scene, body: Json) -> Json:
     row = {"Invoice": {"InvoiceID": found.document_id}, "Amount": amount, "Date": body.get("date")}
     allocated = credit_notes.allocate(scene, source, row)
     return ledger.allocation(scene.books, allocated)
+
+
+_REFUNDED = {
+    "credit_note": ("CreditNote", "CreditNoteID"),
+    "overpayment": ("Overpayment", "OverpaymentID"),
+    "prepayment": ("Prepayment", "PrepaymentID"),
+}
+
+
+def _refund(scene: Scene, source_id: str, body: Json) -> Json:
+    source = scene.books.documents.get(source_id.lower())
+    if source is None or source.kind not in _REFUNDED:
+        raise HTTPException(404, f"no credit {source_id}")
+    field, id_key = _REFUNDED[source.kind]
+    row = {
+        field: {id_key: source.document_id},
+        "Account": {"Code": text(body, "account", "090")},
+        "Amount": number(body, "amount") or source.outstanding,
+        "Date": body.get("date"),
+    }
+    return ledger.payment(scene.books, payments.create_payment(scene, row))
 
 
 def _allocate(scene: Scene, source_id: str, body: Json) -> Json:

@@ -85,6 +85,7 @@ PAYMENT_ACCOUNT_INVALID = "The account is not a bank account and does not accept
 PAYMENT_AMOUNT_INVALID = "Payment amount must be greater than zero"
 PAYMENT_DELETED = "The payment has already been deleted"
 PAYMENT_RECONCILED = "The payment is reconciled and cannot be deleted"
+PAYMENT_IN_BATCH = "This payment is part of a batch payment, which can only be deleted as a whole."
 ALLOCATION_TOO_LARGE = "Allocation amount exceeds the amount outstanding on this document"
 ALLOCATION_NO_CREDIT = "Allocation amount exceeds the remaining credit"
 ALLOCATION_MISMATCH = "The allocation must be to an invoice of the same contact, type and currency"

@@ -33,7 +33,7 @@ _TARGETS = (
 )
 
 
-def create_payment(scene: Scene, payload: Json) -> Payment:
+def create_payment(scene: Scene, payload: Json, *, batch_payment_id: str = "") -> Payment:
     """Records a payment and settles the document.
 
     Raises:
@@ -65,6 +65,7 @@ def create_payment(scene: Scene, payload: Json) -> Payment:
         updated=scene.now,
         reference=text(payload, "Reference"),
         is_reconciled=bool(payload.get("IsReconciled", False)),
+        batch_payment_id=batch_payment_id,
     )
     scene.books.put_payment(payment)
     apply_payment(scene, document, amount, paid_on)
@@ -73,17 +74,25 @@ def create_payment(scene: Scene, payload: Json) -> Payment:
 
 
 def delete_payment(
-    scene: Scene, payment: Payment, payload: Json, *, reconciled_allowed: bool
+    scene: Scene,
+    payment: Payment,
+    payload: Json,
+    *,
+    reconciled_allowed: bool,
+    with_batch: bool = False,
 ) -> Payment:
     """POST /Payments/{id}: nothing but Status DELETED is accepted.
 
     Raises:
-        RuleBroken: Another field was sent, or the payment is already deleted or reconciled.
+        RuleBroken: Another field was sent, or the payment is already deleted or reconciled, or one of a batch, which is
+            deleted as a whole.
     """
     if set(payload) != {"Status"} or payload["Status"] != "DELETED":
         raise RuleBroken(messages.PAYMENT_STATUS_ONLY)
     if payment.status == "DELETED":
         raise RuleBroken(messages.PAYMENT_DELETED)
+    if payment.batch_payment_id and not with_batch:
+        raise RuleBroken(messages.PAYMENT_IN_BATCH)
     if payment.is_reconciled and not reconciled_allowed:
         raise RuleBroken(messages.PAYMENT_RECONCILED)
     check_lock(scene.books.organisation, payment.date, scene.lock_date_format)

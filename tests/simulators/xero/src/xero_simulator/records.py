@@ -167,6 +167,7 @@ class Payment:
     reference: str = ""
     status: str = "AUTHORISED"
     is_reconciled: bool = False
+    batch_payment_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

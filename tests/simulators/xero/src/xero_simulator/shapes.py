@@ -168,7 +168,7 @@ def payment(books: Books, row: Payment, *, full: bool) -> Json:
     account_body: Json = {"AccountID": row.account_id, "Code": account_row.code}
     if full:
         account_body["Name"] = account_row.name
-    return {
+    return _batch(row) | {
         "PaymentID": row.payment_id,
         "Date": day_stamp(row.date),
         "BankAmount": row.bank_amount,
@@ -251,7 +251,7 @@ def _settlements(books: Books, row: Document, view: View) -> Json:
 
 
 def _nested_payment(row: Payment) -> Json:
-    return {
+    return _batch(row) | {
         "PaymentID": row.payment_id,
         "Date": day_stamp(row.date),
         "Amount": row.amount,
@@ -260,6 +260,10 @@ def _nested_payment(row: Payment) -> Json:
         "HasAccount": True,
         "HasValidationErrors": False,
     }
+
+
+def _batch(row: Payment) -> Json:
+    return {"BatchPaymentID": row.batch_payment_id} if row.batch_payment_id else {}
 
 
 def _nested_credit(source: Document, row: Allocation) -> Json:
