@@ -14,7 +14,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fmt lint types walls bench schemas rotate-keys
+.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ down: $(STAMP) ## Stop whatever an earlier `up` or `demo` left running
 
 test: check ## Run the checks and every test on real Kafka and Postgres (STRICT=1: nothing may be left out)
 	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+fuzz: $(STAMP) ## Search the webhook endpoint and the ledger for inputs that break them (FUZZ_SECONDS=600: longer)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(RUN) pytest -q -rP tests/fuzz
 
 check: lint types walls ## Lint, types and the walls between the parts
 

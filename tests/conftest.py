@@ -4,6 +4,7 @@ One knob decides, first match wins: the addresses in KAFKA_BOOTSTRAP_SERVERS and
 where a Docker engine answers; otherwise the local stack's own Apache Kafka and Postgres.
 """
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -159,6 +160,15 @@ def npm() -> str:
         "install Node.js 20 or newer, and run `make test` again",
     )
     raise AssertionError("unreachable")
+
+
+@pytest.fixture(scope="session")
+def atheris() -> None:
+    """Atheris, the coverage-guided fuzzer; without it fuzzing is left out, by name."""
+    if importlib.util.find_spec("atheris") is None:
+        leave_out(
+            "coverage-guided fuzzing (no atheris)", "use Linux on x86_64, where it has wheels"
+        )
 
 
 def leave_out(what: str, how_to_get_it: str) -> None:

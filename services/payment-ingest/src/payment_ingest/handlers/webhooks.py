@@ -39,9 +39,10 @@ class Bounds:
 
 
 class _RefusedError(Exception):
-    def __init__(self, status: int, outcome: str) -> None:
+    def __init__(self, status: int, outcome: str, *, more_body: bool = True) -> None:
         self.status = status
         self.outcome = outcome
+        self.more_body = more_body
 
 
 class WebhookGate:
@@ -79,7 +80,7 @@ class WebhookGate:
         except _RefusedError as refused:
             metrics.DELIVERIES.labels(refused.outcome).inc()
             if refused.status == _TOO_LARGE:
-                await self._refuse_large(scope["headers"], receive, send)
+                await self._refuse_large(scope["headers"], receive, send, refused.more_body)
             elif refused.status == _UNAUTHORISED:
                 await _answer(send, 401)
             else:
@@ -109,11 +110,15 @@ class WebhookGate:
         await self._accept(Delivery(hashlib.sha256(body).digest(), body, key_position))
 
     async def _refuse_large(
-        self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, send: Send
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
+        more_body: bool,  # noqa: FBT001 - as ASGI calls it
     ) -> None:
         await send(_start(413, (_CLOSE,)))
         # A sender that asked first ("Expect: 100-continue") holds its body back, and asking for it would send 100.
-        if not any(name == b"expect" for name, _ in headers):
+        if more_body and not any(name == b"expect" for name, _ in headers):
             await self._drain(receive)
         await send({"type": "http.response.body", "body": b""})
 
@@ -205,7 +210,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
         if len(body) > limit:
-            raise _RefusedError(_TOO_LARGE, "too_large")
+            raise _RefusedError(_TOO_LARGE, "too_large", more_body=False)
         return body
     whole = bytearray()
     while True:
@@ -213,7 +218,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
             raise _SenderGoneError
         whole += message.get("body", b"")
         if len(whole) > limit:
-            raise _RefusedError(_TOO_LARGE, "too_large")
+            raise _RefusedError(_TOO_LARGE, "too_large", more_body=bool(message.get("more_body")))
         if not message.get("more_body"):
             return bytes(whole)
         message = await receive()
