@@ -22,13 +22,13 @@ async def test_a_webhook_answered_200_without_a_row_is_a_broken_promise(make_dat
     dsn = await make_database(*directories_of("payment_ingest"))
     conn = await asyncpg.connect(dsn)
     await conn.executemany(
-        "INSERT INTO deliveries (body_hash, body, key_position) VALUES ($1, $2, 0)",
+        "INSERT INTO raw_deliveries (body_hash, body, key_position) VALUES ($1, $2, 0)",
         [(hashlib.sha256(body).digest(), body) for body in BODIES],
     )
     target, report = accepted(tmp_path, BODIES), Report()
     await find_rows(dsn, target, report)
     assert report.broken == []
-    await conn.execute("DELETE FROM deliveries WHERE body = $1", BODIES[7])
+    await conn.execute("DELETE FROM raw_deliveries WHERE body = $1", BODIES[7])
     await conn.close()
     await find_rows(dsn, target, report)
     assert report.broken == ["1 of 50 webhooks answered 200 have no row"]

@@ -91,7 +91,7 @@ async def test_an_invoice_shows_its_payments_how_it_stands_and_whether_more_can_
         for step in steps:
             assert step["found_by"] == "webhook"
             row = await service.pool.fetchrow(
-                "SELECT received_at FROM deliveries WHERE body_hash = $1",
+                "SELECT received_at FROM raw_deliveries WHERE body_hash = $1",
                 bytes.fromhex(step["delivery_id"]),
             )
             assert row["received_at"].isoformat().replace("+00:00", "Z") == step["rung_at"]
