@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -122,6 +123,8 @@ async def measure_webhooks(stack: Stack, report: Report, say: Callable[[str], No
             say(f"Webhooks: {ours.rate:,.0f} a second at the most.")
             at_half = {t.name: await _at(bench, t, t.rate / 2) for t in (ours, plain)}
             at_same = await _at(bench, ours, plain.rate / 2)
+            with _silent(stack.broker.child):
+                without_kafka = await _at(bench, ours, ours.rate / 2)
             await find_rows(stack.dsns["payment_ingest"], ours, report)
             await count_rows(plain_dsn, plain, report)
     rates = {t.name: over_rounds([r.rate for r in t.results]) for t in (ours, plain, nothing)}
@@ -138,11 +141,15 @@ async def measure_webhooks(stack: Stack, report: Report, say: Callable[[str], No
             "the FastAPI route, both at half of the route's highest rate", late[_PLAIN],
         ),
         Figure(
+            "webhook_ack_p99_kafka_stopped_ms", "ms", over_rounds([r.p99_ms for r in without_kafka]),
+            "the same with Kafka answering", late[_OURS],
+        ),
+        Figure(
             "webhook_cpu_us", "us", over_rounds(ours.microseconds),
             "the FastAPI route; ours includes reading it later", over_rounds(plain.microseconds),
         ),
     ]  # fmt: skip
-    report.broken += complaints(_OURS, [*ours.results, *at_half[_OURS], *at_same])
+    report.broken += complaints(_OURS, [*ours.results, *at_half[_OURS], *at_same, *without_kafka])
     report.remarks += complaints(_PLAIN, plain.results + at_half[_PLAIN])
     report.remarks += complaints(_NOTHING, nothing.results)
 
@@ -172,6 +179,19 @@ async def _find_rates(bench: _Bench, targets: tuple[Target, ...]) -> None:
 
 async def _at(bench: _Bench, target: Target, rate: float) -> list[LoadResult]:
     return [await bench.round(target, rate=rate) for _ in range(ROUNDS)]
+
+
+@contextlib.contextmanager
+def _silent(child: Child) -> Iterator[None]:
+    """A process that neither answers nor ends: worse for whoever calls it than one that is gone."""
+    process = child.process
+    if process is None:
+        raise StackError(f"{child.name} is not running.")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 async def _run(spec: LoadSpec) -> LoadResult:
