@@ -418,8 +418,9 @@ async def tables(drive: Drive) -> list[tuple[str, bytes]]:
         conn = await drive.database(name)
         try:
             for schema, table in await conn.fetch(
-                "SELECT schemaname, tablename FROM pg_tables"
-                " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+                # Of a partitioned table its partitions: it holds no rows itself, and COPY refuses it.
+                "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE relkind = 'r'"
+                " AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')"
             ):
                 dump = io.BytesIO()
                 await conn.copy_from_table(table, schema_name=schema, output=dump)
