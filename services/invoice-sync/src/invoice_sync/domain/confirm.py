@@ -8,6 +8,7 @@ from typing import Any
 
 from invoice_sync.domain import lifecycle, mapping, merging, three_way
 from invoice_sync.domain.account_settings import EditPolicy
+from invoice_sync.domain.currencies import NO_CURRENCY
 from invoice_sync.domain.state import Account, Block, Invoice, Link, Step
 from invoice_sync.domain.three_way import RATE, TOTAL, FieldDifference, Snapshot
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -265,7 +266,7 @@ def in_xero(link: Link, seen: Seen) -> lifecycle.InXero:
     return lifecycle.InXero(
         link=link,
         total=seen.invoice.total or Decimal(0),
-        currency=seen.invoice.currency or link.agreed.get("currency") or "XXX",
+        currency=seen.invoice.currency or link.agreed.get("currency") or NO_CURRENCY,
         deep_link=invoice_link(seen.xero_web_url, seen.account.short_code, link.xero_invoice_id),
         xero_updated_at=seen.invoice.updated_at,
         correlation_id=seen.correlation_id,

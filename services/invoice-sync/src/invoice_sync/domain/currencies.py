@@ -1,5 +1,10 @@
 """The currencies an invoice can be written in (ISO 4217, active codes that money is counted in)."""
 
+from typing import Final
+
+NO_CURRENCY: Final = "XXX"
+"""ISO 4217's code where none is involved: what stands where Xero named no currency."""
+
 ISO_4217 = frozenset(
     (  # noqa: SIM905 - one line per initial letter reads better than 160 quoted strings
         "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN "

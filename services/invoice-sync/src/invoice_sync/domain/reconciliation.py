@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from invoice_sync.domain import mapping
+from invoice_sync.domain.currencies import NO_CURRENCY
 from invoice_sync.domain.state import WAITING, Link, State
 from invoice_sync.domain.three_way import STATUS, TOTAL, WITHDRAWN
 from pipeline_contracts.money import WHOLE_DIGITS, plain_money
@@ -17,7 +18,6 @@ from pipeline_contracts.reconciled import Finding, LedgerTotal, StateTotal
 from pipeline_xero.documents import XeroInvoice
 
 SCHEDULE: Final = "schedule"
-NO_CURRENCY: Final = "XXX"
 NOT_LINKED: Final = "not_linked"
 LEFT_BEHIND: Final = "left_behind"
 """Stands for the state of invoices that are in an organisation the account was connected to before."""

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from invoice_sync.domain import confirm, lifecycle, mapping, merging
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.currencies import NO_CURRENCY
 from invoice_sync.domain.picture import Picture, fingerprint_of
 from invoice_sync.domain.push import changeable
 from invoice_sync.domain.state import Choice, Invoice, Keep, Link, Operation, State, Step
@@ -202,7 +203,7 @@ def as_observed(xero: XeroInvoice, line_item_ids: Mapping[str, str]) -> Observed
             contact_name=xero.contact.name if xero.contact else None,
             issue_date=xero.issue_date,
             due_date=xero.due_date,
-            currency=xero.currency or "XXX",
+            currency=xero.currency or NO_CURRENCY,
             currency_rate=xero.currency_rate,
             amounts_are=words.get(xero.line_amount_types or "", "tax_exclusive"),
             lines=tuple(
