@@ -133,7 +133,7 @@ class Stack:
         ]
         found = [envelope.event for envelope in envelopes if envelope.subject == account_id]
         assert all(isinstance(event, ConnectionStatusChanged) for event in found)
-        return found  # type: ignore[return-value]
+        return found
 
 
 class Browser:

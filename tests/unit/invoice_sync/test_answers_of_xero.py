@@ -405,7 +405,7 @@ def test_an_answer_to_a_write_has_one_code_and_says_what_it_did(name):
     assert found.block.message
     assert found.block.hint
     # What time heals comes back by itself; what Xero refused waits for somebody.
-    assert found.by_itself == (effect is not Effect.REFUSED)
+    assert (found.pause is not None) == (effect is not Effect.REFUSED)
     if effect is Effect.REFUSED:
         assert found.messages
         assert not PROBLEMS[code].retryable

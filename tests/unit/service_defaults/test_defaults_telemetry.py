@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from pipeline_service_defaults.telemetry import bind, configure_logging, get_logger, unbind
+from pipeline_service_defaults.telemetry import configure_logging, get_logger
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_nobody_writes_a_line_of_their_own(lines):
 
 
 def test_bound_fields_are_on_every_line(lines):
-    bind(request_id="r-1")
+    structlog.contextvars.bind_contextvars(request_id="r-1")
     logging.getLogger("x").info("one")
-    unbind("request_id")
+    structlog.contextvars.unbind_contextvars("request_id")
     logging.getLogger("x").info("two")
     assert [line.get("request_id") for line in lines()] == ["r-1", None]
 

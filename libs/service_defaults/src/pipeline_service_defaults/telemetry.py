@@ -120,16 +120,6 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def bind(**fields: Any) -> None:
-    """Add fields to everything this task logs from here on."""
-    structlog.contextvars.bind_contextvars(**fields)
-
-
-def unbind(*names: str) -> None:
-    """Take fields added by ``bind`` away again."""
-    structlog.contextvars.unbind_contextvars(*names)
-
-
 class _ServiceName:
     def __init__(self, service: str) -> None:
         self._service = service

@@ -48,11 +48,6 @@ class Trouble:
     pause: timedelta | None
     messages: tuple[str, ...] = ()
 
-    @property
-    def by_itself(self) -> bool:
-        """Whether time alone may heal it."""
-        return self.pause is not None
-
 
 def of(error: XeroError, *, count: int, chance: float) -> Trouble:  # noqa: PLR0911 - one return per leaf
     """Judge a failed call.
