@@ -257,9 +257,14 @@ def synced(
 
 def in_step(row: Invoice, link: Link) -> Step:
     """Both sides agree without anything having been written."""
-    rest = replace(
+    return Step(_at_rest(row, State.SYNCED), link=link)
+
+
+def _at_rest(row: Invoice, state: State) -> Invoice:
+    """Xero holds the newest version, and nothing is left to do or to tell."""
+    return replace(
         row,
-        state=State.SYNCED,
+        state=state,
         due_at=None,
         intent=None,
         attempts=0,
@@ -267,7 +272,6 @@ def in_step(row: Invoice, link: Link) -> Step:
         told=None,
         synced_version=row.version,
     )
-    return Step(rest, link=link)
 
 
 def never_sent(row: Invoice) -> Step:
@@ -278,16 +282,7 @@ def never_sent(row: Invoice) -> Step:
 
 def voided(row: Invoice, found: InXero) -> Step:
     """The invoice is cancelled in Xero too."""
-    done = replace(
-        row,
-        state=State.VOIDED,
-        due_at=None,
-        intent=None,
-        attempts=0,
-        block=None,
-        told=None,
-        synced_version=row.version,
-    )
+    done = _at_rest(row, State.VOIDED)
     note = Note("voided", "voided in Xero", None, row.version, found.correlation_id)
     return _published(done, (_synced_event(done, found, row.version),), (note,), found.link)
 

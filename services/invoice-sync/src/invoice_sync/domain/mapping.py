@@ -11,8 +11,8 @@ from invoice_sync.domain.rounding import to_cents, to_unit
 from invoice_sync.domain.three_way import LIVE, RATE, STATUS, TOTAL, WITHDRAWN, Snapshot
 from pipeline_contracts.invoice import Invoice, InvoiceLine
 from pipeline_contracts.money import plain_quantity
-from pipeline_contracts.observed import ObservedInvoice
-from pipeline_xero.documents import XeroInvoice
+from pipeline_contracts.observed import ObservedInvoice, ObservedLine
+from pipeline_xero.documents import XeroInvoice, XeroLine
 from pipeline_xero.wire import dumps
 
 LINE_AMOUNT_TYPES = {
@@ -226,17 +226,8 @@ def xero_snapshot(invoice: XeroInvoice, line_item_ids: Mapping[str, str]) -> Sna
     ours = {theirs: line_id for line_id, theirs in line_item_ids.items()}
     for position, line in enumerate(invoice.lines or (), 1):
         theirs = line.line_item_id or ""
-        fields = {
-            "description": _text(line.description),
-            "quantity": _number(line.quantity),
-            "unit_amount": _number(line.unit_amount),
-            "discount_rate": _number(line.discount_rate) or "0",
-            "account_code": line.account_code,
-            "tax_type": line.tax_type,
-            "tax_amount": _number(line.tax_amount),
-            "item_code": line.item_code,
-            "tracking": _tracking((each.name or "", each.option or "") for each in line.tracking),
-        }
+        tracking = ((each.name or "", each.option or "") for each in line.tracking)
+        fields = _line_in_xero(line, _tracking(tracking))
         snapshot |= _line_fields(_line_key(ours.get(theirs, f"xero:{theirs}"), position), fields)
     return snapshot
 
@@ -258,19 +249,24 @@ def observed_snapshot(invoice: ObservedInvoice, line_item_ids: Mapping[str, str]
     ours = {theirs: line_id for line_id, theirs in line_item_ids.items()}
     for position, line in enumerate(invoice.lines, 1):
         theirs = (line.line_item_id or "").lower()
-        fields = {
-            "description": _text(line.description),
-            "quantity": _number(line.quantity),
-            "unit_amount": _number(line.unit_amount),
-            "discount_rate": _number(line.discount_rate) or "0",
-            "account_code": line.account_code,
-            "tax_type": line.tax_type,
-            "tax_amount": _number(line.tax_amount),
-            "item_code": line.item_code,
-            "tracking": _tracking((each.category, each.option) for each in line.tracking),
-        }
+        tracking = ((each.category, each.option) for each in line.tracking)
+        fields = _line_in_xero(line, _tracking(tracking))
         snapshot |= _line_fields(_line_key(ours.get(theirs, f"xero:{theirs}"), position), fields)
     return snapshot
+
+
+def _line_in_xero(line: XeroLine | ObservedLine, tracking: str) -> dict[str, str | None]:
+    return {
+        "description": _text(line.description),
+        "quantity": _number(line.quantity),
+        "unit_amount": _number(line.unit_amount),
+        "discount_rate": _number(line.discount_rate) or "0",
+        "account_code": line.account_code,
+        "tax_type": line.tax_type,
+        "tax_amount": _number(line.tax_amount),
+        "item_code": line.item_code,
+        "tracking": tracking,
+    }
 
 
 def in_xeros_words(pipeline: Snapshot, agreed: Snapshot, base: Snapshot) -> Snapshot:
