@@ -122,11 +122,11 @@ async def test_one_refused_for_its_number_is_linked_afterwards_and_twice_is_harm
 
 
 DIFFERENT = {
-    "reference": ({"Reference": "theirs"}, "reference is not set in Pipeline and “theirs” in Xero"),
-    "due date": ({"DueDate": "2026-04-30"}, "due_date is “2026-03-31” in Pipeline"),
+    "reference": ({"Reference": "theirs"}, "the reference is not set in Pipeline and “theirs” in Xero"),
+    "due date": ({"DueDate": "2026-04-30"}, "the due date is “2026-03-31” in Pipeline"),
     "amount": (
         {"LineItems": [{"Description": "Work 1", "Quantity": "2", "UnitAmount": "50.01", "AccountCode": "200"}]},
-        "total is “100” in Pipeline and “100.02” in Xero (a difference of 0.02)",
+        "the total is 100.00 in Pipeline and 100.02 in Xero (a difference of 0.02)",
     ),
     "a line more": (
         {"LineItems": [

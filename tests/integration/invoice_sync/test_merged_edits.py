@@ -86,7 +86,7 @@ async def test_pipelines_field_is_pushed_and_xeros_is_kept(merging, change):
     invoice = await in_xero(merging)
     assert (invoice["reference"], invoice["due_date"]) == ("theirs", "2026-04-30")
     assert await merging.kinds("inv-1") == ["InvoiceSynced", "InvoiceSynced"]
-    assert await notes(merging, "merged") == ["kept as changed in Xero: reference"]
+    assert await notes(merging, "merged") == ["kept as changed in Xero: the reference"]
 
     await merging.pool.execute("UPDATE invoices SET due_at = now()")
     await merging.turn()
@@ -204,7 +204,7 @@ async def test_a_race_is_kept_and_noted_where_edits_are_merged(merging, change):
     invoice = await in_xero(merging)
     assert (invoice["reference"], invoice["due_date"]) == ("theirs", "2026-04-30")
     assert await merging.kinds("inv-1") == ["InvoiceSynced", "InvoiceSynced"]
-    assert await notes(merging, "merged") == ["kept as changed in Xero: reference"]
+    assert await notes(merging, "merged") == ["kept as changed in Xero: the reference"]
 
 
 @pytest.mark.parametrize("policy", list(EditPolicy))

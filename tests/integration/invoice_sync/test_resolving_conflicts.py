@@ -320,7 +320,7 @@ async def test_a_paid_invoice_says_beforehand_what_xero_will_not_take(
     await conflict.turn()
     pipelines, _ = (await people.look())["choices"]
     assert pipelines["allowed"] is False
-    assert "line 1: quantity" in pipelines["why_not"]
+    assert "the quantity on the line “Work 1”" in pipelines["why_not"]
     assert "due date" in pipelines["why_not"]
     assert (await people.choose("pipeline")).json()["code"] == "CHOICE_NOT_POSSIBLE"
     assert len(await conflict.told("inv-1")) == 2  # a payment is no difference

@@ -33,6 +33,6 @@ def test_a_conflict_of_thousands_of_long_lines_can_be_told(row_of):
         FieldDifference(f"line {'線' * 250}{n}: description", "前" * 4000, "中" * 4000, "後" * 4000)
         for n in range(5000)
     ]
-    why = conflict_block("INV-1", differences)
+    why = conflict_block("INV-1", differences, {})
     (record,) = encoded(lifecycle.out_of_sync(row_of(), link, differences, why, None))
     assert record.value is not None

@@ -428,7 +428,7 @@ def test_an_event_of_a_great_conflict_stays_within_its_limit(in_step, now):
         confirm.FieldDifference(f"line {n}: x", "a" * 4000, "b" * 4000, "c" * 4000)
         for n in range(2000)
     )
-    why = confirm.conflict_block("INV-1", many)
+    why = confirm.conflict_block("INV-1", many, {})
     (event,) = lifecycle.out_of_sync(row, link, many, why, None).events
     assert len(event.model_dump_json()) < 900_000
     assert "and 1997 more" in event.message

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from invoice_sync.domain import lifecycle, mapping, merging, three_way
+from invoice_sync.domain import lifecycle, mapping, merging, telling, three_way
 from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.currencies import NO_CURRENCY
 from invoice_sync.domain.state import Account, Block, Invoice, Link, Step
@@ -17,6 +17,7 @@ from pipeline_xero.documents import XeroInvoice
 from pipeline_xero.queries import invoice_link
 
 _MOST_NAMES = 10
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def updated(
         told += wrong_total(target, wanted, observed)
     if not told:
         return step
-    why = conflict_block(after.xero_number, told)
+    why = conflict_block(after.xero_number, told, ours)
     return lifecycle.then(
         step, lifecycle.out_of_sync(step.row, after, told, why, seen.invoice.updated_at)
     )
@@ -148,7 +149,7 @@ def wrong_total(target: Snapshot, wanted: Snapshot, observed: Snapshot) -> list[
 def kept_from_xero(kept: Collection[str], wanted: Snapshot, observed: Snapshot) -> str:
     """What stayed as somebody left it in Xero, in words; and both totals, where they now differ."""
     names = sorted(path for path in kept if path != TOTAL)
-    told = ", ".join(names[:_MOST_NAMES])
+    told = telling.names_of(names[:_MOST_NAMES], {**wanted, **observed})
     if len(names) > _MOST_NAMES:
         told += f" and {len(names) - _MOST_NAMES} more"
     text = f"kept as changed in Xero: {told}"
@@ -225,7 +226,7 @@ def _settled(row: Invoice, body: InvoiceBody, version: int, seen: Seen, *, adopt
         step.row,
         link,
         differences,
-        conflict_block(link.xero_number, differences),
+        conflict_block(link.xero_number, differences, agreed),
         seen.invoice.updated_at,
     )
     return lifecycle.then(step, conflict)
@@ -284,11 +285,11 @@ def withdrawn_block(number: str, xero_status: str) -> Block:
     )
 
 
-def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block:
-    """A conflict in words: which fields differ, and a difference of totals to the cent."""
-    told = [in_words(each) for each in differences[:3]]
-    more = len(differences) - len(told)
-    if more:
+def conflict_block(number: str, differences: Sequence[FieldDifference], ours: Snapshot) -> Block:
+    """A conflict in words: what differs, the total to the cent before all. ``ours`` names the lines."""
+    things = telling.in_words(differences, ours)
+    told = things[:_MOST_TOLD]
+    if more := len(things) - len(told):
         told.append(f"and {more} more")
     return Block(
         lifecycle.OUT_OF_SYNC,
@@ -297,20 +298,6 @@ def conflict_block(number: str, differences: Sequence[FieldDifference]) -> Block
         "resumes by itself.",
         retryable=False,
     )
-
-
-def in_words(difference: FieldDifference) -> str:
-    """One difference in words; one of totals to the cent."""
-    ours, theirs = difference.pipeline, difference.xero
-    told = f"{difference.field} is {_shown(ours)} in Pipeline and {_shown(theirs)} in Xero"
-    if difference.field == TOTAL and ours and theirs:
-        apart = abs(Decimal(theirs) - Decimal(ours))
-        told += f" (a difference of {plain_money(apart)})"
-    return told
-
-
-def _shown(value: str | None) -> str:
-    return "not set" if not value else f"“{value[:60]}”"
 
 
 def _filled(agreed: Snapshot, observed: Snapshot) -> Snapshot:

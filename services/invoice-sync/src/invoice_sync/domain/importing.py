@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from invoice_sync.domain import confirm, lifecycle, mapping, three_way
+from invoice_sync.domain import confirm, lifecycle, mapping, telling, three_way
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.outcome import GONE, matches
 from invoice_sync.domain.state import Invoice, Note, Operation, State, Step
@@ -135,8 +135,10 @@ def judge(  # noqa: PLR0911 - one return per cause, in their order
         return replace(_different(wanted, xero_id, _no_contact(wanted, seen.invoice)), step=None)
     differences = differences_of(wanted, seen.invoice)
     if differences:
-        told = [confirm.in_words(each) for each in differences[:_MOST_DIFFERENCES]]
-        if more := len(differences) - len(told):
+        ours = mapping.desired_snapshot(wanted.body, wanted.contact_id)
+        things = telling.in_words(differences, ours)
+        told = things[:_MOST_DIFFERENCES]
+        if more := len(things) - len(told):
             told.append(f"and {more} more")
         return _different(wanted, xero_id, "; ".join(told))
     step = confirm.adopted(

@@ -26,6 +26,7 @@ from invoice_sync.domain.state import (
     State,
     Step,
 )
+from invoice_sync.domain.telling import total_first
 from invoice_sync.domain.three_way import STATUS, WITHDRAWN, FieldDifference
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -311,7 +312,7 @@ def out_of_sync(
                 pipeline=_short(each.pipeline),
                 xero=_short(each.xero),
             )
-            for each in differences[:_MOST_DIFFERENCES]
+            for each in total_first(differences)[:_MOST_DIFFERENCES]
         ),
         message=why.message,
         hint=why.hint,

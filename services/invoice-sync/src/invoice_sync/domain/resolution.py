@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from invoice_sync.domain import confirm, lifecycle, mapping, merging
+from invoice_sync.domain import confirm, lifecycle, mapping, merging, telling
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.currencies import NO_CURRENCY
 from invoice_sync.domain.picture import Picture, fingerprint_of
@@ -56,6 +56,9 @@ class Conflict:
     kind: str
     fingerprint: str
     differences: tuple[FieldDifference, ...]
+    """Field by field, the total first."""
+    in_words: tuple[str, ...]
+    """The same for people, line by line."""
     options: tuple[Option, Option]
 
     def option(self, keep: Keep) -> Option:
@@ -79,7 +82,7 @@ def gone(row: Invoice) -> Conflict:
     """The decision on an invoice that Xero has no more."""
     never = Option(Keep.PIPELINE, "Xero has the invoice no more.", _NEW_ONE)
     accept = Option(Keep.XERO, None, "The invoice is taken as withdrawn.")
-    return Conflict(GONE, _gone_fingerprint(row), (), (never, accept))
+    return Conflict(GONE, _gone_fingerprint(row), (), (), (never, accept))
 
 
 def conflict_of(found: Picture) -> Conflict:
@@ -87,7 +90,9 @@ def conflict_of(found: Picture) -> Conflict:
     row = found.row
     kind = lifecycle.conflict_kind(found.link) if row.state is State.OUT_OF_SYNC else REFUSED
     options = (_pipelines(found), Option(Keep.XERO, None, _what_follows(found)))
-    return Conflict(kind, found.fingerprint, found.differences, options)
+    differences = tuple(telling.total_first(found.differences))
+    told = tuple(telling.in_words(differences, found.ours))
+    return Conflict(kind, found.fingerprint, differences, told, options)
 
 
 def _what_follows(found: Picture) -> str:
@@ -113,9 +118,10 @@ def _pipelines(found: Picture) -> Option:
     )
     if not fixed:
         return Option(Keep.PIPELINE, None, follows)
+    told = telling.names_of(fixed[:5], found.ours)
     paid = (
-        f"Invoice {number} has a payment or credit in Xero, so {', '.join(fixed[:5])} cannot change there; number, "
-        "reference, due date, contact, and descriptions, accounts and tracking of its lines still can."
+        f"Invoice {number} has a payment or credit in Xero, so {told} cannot change there; number, reference, "
+        "due date, contact, and descriptions, accounts and tracking of its lines still can."
     )
     refused = block(ProblemCode.INVOICE_HAS_PAYMENT, invoice_number=number)
     return Option(Keep.PIPELINE, paid, refused.hint)

@@ -249,7 +249,7 @@ def _conflict(
     found: Picture, differences: Sequence[three_way.FieldDifference], seen: confirm.Seen
 ) -> Step:
     number, status = found.link.xero_number, found.link.xero_status
-    told = confirm.conflict_block(number, differences)
+    told = confirm.conflict_block(number, differences, found.ours)
     if found.link.observed.get(three_way.STATUS) == three_way.WITHDRAWN:
         told = confirm.withdrawn_block(number, status)
     return lifecycle.out_of_sync(found.row, found.link, differences, told, seen.invoice.updated_at)

@@ -67,7 +67,12 @@ class ConflictView(BaseModel):
         "`refused_by_xero`: Xero takes Pipeline's change no more."
     )
     fingerprint: str = Field(description="Names what is shown here; given back with the choice.")
-    differences: list[DifferenceView] = Field(description="Where both sides differ.")
+    differences: list[DifferenceView] = Field(
+        description="Where both sides differ, field by field, the total first."
+    )
+    in_words: list[str] = Field(
+        description="The same for people: the total first, then one sentence per field of the invoice and per line."
+    )
     choices: list[OptionView]
 
     @classmethod
@@ -77,6 +82,7 @@ class ConflictView(BaseModel):
             kind=found.kind,
             fingerprint=found.fingerprint,
             differences=[DifferenceView.of(each) for each in found.differences],
+            in_words=list(found.in_words),
             choices=[
                 OptionView(
                     keep=each.keep.value,
