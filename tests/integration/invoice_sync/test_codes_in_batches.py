@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from invoice_sync.change_settings import map_code
 from invoice_sync.domain.codes import CodeKind
+from invoice_sync.map_code import map_code
 from invoice_sync.store import codes
 
 INVOICES = "/api.xro/2.0/Invoices*"

@@ -9,9 +9,10 @@ from datetime import date
 import asyncpg
 import pytest
 
-from invoice_sync.change_settings import change_settings, map_code, unmap_code
+from invoice_sync.change_settings import change_settings
 from invoice_sync.domain.account_settings import MappingPolicy
 from invoice_sync.domain.codes import CodeKind
+from invoice_sync.map_code import map_code, unmap_code
 from invoice_sync.map_contact import map_contact, unmap_contact
 from invoice_sync.retry_sync import retry_cause, retry_invoice
 from invoice_sync.store import account_settings

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from invoice_sync_api import Callers, app_over
 
-from invoice_sync.change_settings import map_code
 from invoice_sync.domain.account_settings import AccountSettings, InvoiceStatus
 from invoice_sync.domain.codes import CodeKind
+from invoice_sync.map_code import map_code
 from invoice_sync.preview_sync import preview_sync
 from invoice_sync.store import account_settings
 

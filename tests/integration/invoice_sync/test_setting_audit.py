@@ -7,9 +7,10 @@ from datetime import date
 
 import pytest
 
-from invoice_sync.change_settings import change_settings, map_code, unmap_code
+from invoice_sync.change_settings import change_settings
 from invoice_sync.domain.account_settings import AccountSettings, EditPolicy
 from invoice_sync.domain.codes import CodeKind
+from invoice_sync.map_code import map_code, unmap_code
 from invoice_sync.store import account_settings, setting_changes
 from invoice_sync.verify_audit import verify_audit
 

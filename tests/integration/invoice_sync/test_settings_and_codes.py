@@ -8,9 +8,10 @@ from datetime import date, timedelta
 import httpx
 import pytest
 
-from invoice_sync.change_settings import change_settings, map_code, unmap_code
+from invoice_sync.change_settings import change_settings
 from invoice_sync.domain.account_settings import InvoiceStatus, change_hash
 from invoice_sync.domain.codes import CodeKind
+from invoice_sync.map_code import map_code, unmap_code
 from invoice_sync.store import account_settings, setting_changes
 from pipeline_messaging import leases
 from pipeline_service_defaults.problems import Problem
@@ -450,3 +451,65 @@ async def test_another_organisations_lists_stop_nothing(ready, line_of):
         "SELECT DISTINCT tenant_id FROM code_lists WHERE account_id = $1", ready.account_id
     )
     assert stored == other
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "xero_code", "near"),
+    [
+        (CodeKind.ACCOUNT, "SALES", "26", "260"),
+        (CodeKind.TAX, "GST", "OUTPUT3", "OUTPUT2"),
+        (CodeKind.TRACKING, "Region: West", "Region: Eest", "Region: East"),
+        (CodeKind.ITEM, "LP", "CDS", "CD"),
+    ],
+)
+async def test_a_code_that_xero_lacks_is_refused_with_codes_it_has(
+    ready, line_of, kind, code, xero_code, near
+):
+    await ready.want(ready.invoice("inv-1", lines=[line_of("1", account_code="SALES")]))
+    await ready.settle()
+    with pytest.raises(Problem) as refused:
+        await map_to(ready, kind, code, xero_code)
+    told = refused.value
+    assert (told.status, told.code) == (422, "XERO_CODE_UNKNOWN")
+    assert near in told.extra["nearest"]
+    assert near in told.detail
+    assert [each["field"] for each in told.extra["errors"]] == ["body.xero_code"]
+    assert await ready.pool.fetchval("SELECT count(*) FROM code_mappings") == 0
+    assert await block(ready, "inv-1") == ("failed", "ACCOUNT_NOT_MAPPED")
+
+
+async def test_a_code_in_the_list_costs_no_call_and_one_added_since_is_found_and_usable_at_once(
+    ready, line_of
+):
+    await ready.want(
+        ready.invoice("waits", lines=[line_of("1", account_code="205")]),
+        ready.invoice("inv-1", lines=[line_of("1", account_code="SALES")]),
+    )
+    await ready.settle()
+    ready.gateway.calls.clear()
+    assert (await map_to(ready, CodeKind.ACCOUNT, "SALES", "260")).is_checked
+    assert (await map_to(ready, CodeKind.TAX, "FREE", "NONE")).is_checked
+    assert reads(ready) == []
+    books = organisation(ready)
+    books.accounts["205"] = replace(books.accounts["200"], code="205", account_id="x")
+    mapped = await map_to(ready, CodeKind.ACCOUNT, "SALES", "205")
+    assert (mapped.is_checked, reads(ready)) == (True, ["Accounts"])
+    await ready.settle()
+    # What waited for the very code that this reading brought follows too, though nobody mapped it.
+    assert [await ready.state(each) for each in ("waits", "inv-1")] == ["synced", "synced"]
+    assert reads(ready) == ["Accounts"]
+
+
+@pytest.mark.parametrize("unasked", ["never connected", "disconnected", "away"])
+async def test_where_xero_cannot_be_asked_a_mapping_is_taken_and_said_to_be_unchecked(
+    service, unasked
+):
+    if unasked != "never connected":
+        await service.connect()
+        await service.settle()
+    if unasked == "disconnected":
+        await service.connect("DISCONNECTED")
+    if unasked == "away":
+        service.books.fault("unavailable_503", path="/api.xro/2.0/Items", times=9)
+    mapped = await map_to(service, CodeKind.ITEM, "LP", "NEW")
+    assert (mapped.mapping.xero_code, mapped.is_checked) == ("NEW", False)

@@ -159,6 +159,7 @@ async def test_code_mappings_by_api(http_of):
             f"{root}/code-mappings/account/{code}", headers=may, json={"xero_code": "200"}
         )
         assert (answer.status_code, answer.json()["code"]) == (200, code)
+        assert answer.json()["checked"] is False
     listed = await client.get(f"{root}/code-mappings/account?limit=2", headers=may)
     assert [each["code"] for each in listed.json()["mappings"]] == sorted(["A/1", "B", "Ä€😀"])[:2]
     rest = await client.get(

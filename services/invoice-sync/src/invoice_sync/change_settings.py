@@ -1,4 +1,4 @@
-"""Change how an account wants its invoices in Xero, and what its codes are called there."""
+"""Change how an account wants its invoices in Xero."""
 
 from dataclasses import dataclass, replace
 
@@ -9,12 +9,10 @@ from invoice_sync.domain.setting_audit import SETTINGS, told
 from invoice_sync.store import (
     account_settings,
     accounts,
-    codes,
     customers,
     invoices,
     setting_changes,
 )
-from invoice_sync.store.codes import CodeMapping
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.worker import mark_due
 from pipeline_service_defaults.problems import Problem
@@ -25,14 +23,6 @@ class Changed:
     """The settings as they now are, and how many invoices the change released."""
 
     settings: AccountSettings
-    released: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """A mapping as it now is, and how many invoices the change released."""
-
-    mapping: CodeMapping
     released: int
 
 
@@ -113,60 +103,3 @@ def _changed_meanwhile(version: int) -> Problem:
 def etag(version: int) -> str:
     """The entity tag of a version of the settings."""
     return f'"{version}"'
-
-
-async def map_code(
-    deps: Deps, account_id: str, kind: CodeKind, code: str, xero_code: str, actor: str
-) -> Mapped:
-    """Say what a code of Pipeline's is called in Xero; what waited for that code is released.
-
-    The same mapping again changes nothing. Whether Xero has the code is asked there before an invoice is stopped.
-    """
-    async with deps.pool.acquire() as conn, conn.transaction():
-        await mark_due(conn, [account_id])
-        await accounts.lock(conn, account_id)
-        before = await codes.find_mapping(conn, account_id, kind, code)
-        if before is not None and before.xero_code == xero_code:
-            return Mapped(before, 0)
-        await codes.save_mapping(conn, account_id, kind, code, xero_code, actor)
-        after = await codes.find_mapping(conn, account_id, kind, code)
-        assert after is not None  # noqa: S101 - just saved, under the account's lock
-        released = await _remapped(conn, account_id, before, after, actor)
-    deps.on_recorded()
-    return Mapped(after, released)
-
-
-async def unmap_code(deps: Deps, account_id: str, kind: CodeKind, code: str, actor: str) -> bool:
-    """Let a code be the same in both again; False if it is already. What is in Xero stays as it is."""
-    async with deps.pool.acquire() as conn, conn.transaction():
-        await mark_due(conn, [account_id])
-        await accounts.lock(conn, account_id)
-        before = await codes.find_mapping(conn, account_id, kind, code)
-        if before is None:
-            return False
-        await codes.remove_mapping(conn, account_id, kind, code)
-        await _remapped(conn, account_id, before, None, actor)
-    deps.on_recorded()
-    return True
-
-
-async def _remapped(
-    conn: Connection,
-    account_id: str,
-    before: CodeMapping | None,
-    after: CodeMapping | None,
-    actor: str,
-) -> int:
-    """Record the change of a mapping and release what waited for its code."""
-    now = after or before
-    assert now is not None  # noqa: S101 - a change has a side
-    subject = fix(now.kind, now.code)
-    await setting_changes.add(
-        conn,
-        account_id,
-        actor=actor,
-        subject=subject,
-        before=before.xero_code if before else None,
-        after=after.xero_code if after else None,
-    )
-    return await invoices.release_for_codes(conn, account_id, [subject])

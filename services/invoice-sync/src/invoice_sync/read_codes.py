@@ -1,6 +1,6 @@
 """Read which codes the connected organisation has, and release exactly what waited for one that is there now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ import structlog
 from invoice_sync.deps import Deps
 from invoice_sync.domain import codes as known_codes
 from invoice_sync.domain import xero_messages
-from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeListing
+from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeListing, Terms
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.state import Account, Intent, Step
 from invoice_sync.store import accounts, codes, invoices, setting_changes, steps
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 # Refusals in a row ask for one reading, not for one each.
 _REST = timedelta(minutes=10)
-_COLLECTIONS = {
+COLLECTIONS = {
     CodeKind.ACCOUNT: "Accounts",
     CodeKind.TAX: "TaxRates",
     CodeKind.TRACKING: "TrackingCategories",
@@ -55,18 +55,33 @@ async def read_codes(
         terms = await codes.terms_of(
             conn, account.account_id, tenant_id, deps.write.default_account_code
         )
-        waiting = await codes.waited_for(conn, account.account_id)
-        names = [name for each in waiting.values() for name in each]
         for kind in kinds:
             await codes.save_list(conn, account.account_id, tenant_id, kind, found.get(kind))
-        fixed = known_codes.newly_usable(names, terms, found)
-        await invoices.release_for_codes(conn, account.account_id, fixed)
-        again = set(names) - set(fixed) or len(found) < len(kinds)
+        again = await release_usable(conn, account.account_id, terms, found) or len(found) < len(
+            kinds
+        )
         await codes.read_at(
             conn, account.account_id, now + known_codes.LOOK_AGAIN if again else None
         )
     failpoint("codes:after_record")
     deps.on_recorded()
+
+
+async def release_usable(
+    conn: Connection,
+    account_id: str,
+    terms: Terms,
+    found: Mapping[CodeKind, CodeListing],
+) -> bool:
+    """Release exactly what waited for a code that these readings brought; whether anything goes on waiting.
+
+    ``terms`` hold the readings before.
+    """
+    waiting = await codes.waited_for(conn, account_id)
+    names = [name for each in waiting.values() for name in each]
+    fixed = known_codes.newly_usable(names, terms, found)
+    await invoices.release_for_codes(conn, account_id, fixed)
+    return bool(set(names) - set(fixed))
 
 
 async def _kinds(
@@ -90,7 +105,7 @@ async def _read(
 ) -> dict[CodeKind, CodeListing]:
     found: dict[CodeKind, CodeListing] = {}
     for kind in kinds:
-        collection = _COLLECTIONS[kind]
+        collection = COLLECTIONS[kind]
         try:
             reply = await deps.gateway.get(
                 account.account_id, collection, tenant_id=account.tenant_id, lane="sweeps"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -57,6 +58,8 @@ _CLASSES = {
 _OWN_LEDGERS = frozenset({"DEBTORS", "CREDITORS"})
 _SEPARATOR = ": "
 NO_TAX = "NONE"
+_MOST_NAMED = 5
+_ALIKE = 0.5
 
 
 class Standing(Enum):
@@ -341,12 +344,27 @@ def entries_of(kind: CodeKind, listed: Iterable[Mapping[str, Any]]) -> dict[str,
     Raises:
         UnexpectedAnswer: They cannot be read.
     """
-    return {
-        code.casefold(): classes
-        for each in listed
-        if text(each, "Status") in {None, "ACTIVE"}
-        for code, classes in _ENTRIES[kind](each)
-    }
+    return {code.casefold(): classes for code, classes in _usable(kind, listed)}
+
+
+def nearest(kind: CodeKind, listed: Iterable[Mapping[str, Any]], wanted: str) -> list[str]:
+    """Some of Xero's usable codes as Xero spells them, those most like the wanted one first.
+
+    Raises:
+        UnexpectedAnswer: They cannot be read.
+    """
+    spelt = {code.casefold(): code for code, _ in _usable(kind, listed)}
+    alike = get_close_matches(wanted.casefold(), spelt, _MOST_NAMED, _ALIKE)
+    others = [each for each in sorted(spelt) if each not in alike]
+    return [spelt[each] for each in (*alike, *others)][:_MOST_NAMED]
+
+
+def _usable(
+    kind: CodeKind, listed: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for each in listed:
+        if text(each, "Status") in {None, "ACTIVE"}:
+            yield from _ENTRIES[kind](each)
 
 
 def rates_of(listed: Iterable[Mapping[str, Any]]) -> dict[str, Decimal]:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from invoice_sync.change_settings import map_code, unmap_code
 from invoice_sync.domain.codes import CodeKind, is_tracking_code
 from invoice_sync.handlers.access import Reader, Writer, deps_of, name_of
+from invoice_sync.map_code import map_code, unmap_code
 from invoice_sync.store import codes
 from invoice_sync.store.codes import CodeMapping
 from pipeline_contracts.fields import Id
@@ -68,6 +68,11 @@ class CodeMappingView(BaseModel):
     mapped_by: str
     mapped_at: datetime
     released: int | None = Field(None, description="Invoices released by making this mapping.")
+    checked: bool | None = Field(
+        None,
+        description="On making it: whether Xero has the code. false: Xero could not be asked yet, and decides with the "
+        "first invoice that needs it.",
+    )
 
 
 class CodeMappingsView(BaseModel):
@@ -112,17 +117,27 @@ async def get_code_mapping(
     return _view(found)
 
 
-@router.put(_PATH + "/{code:path}", summary="Say what a code is called in Xero")
+@router.put(
+    _PATH + "/{code:path}",
+    summary="Say what a code is called in Xero",
+    responses={
+        422: {
+            "description": "XERO_CODE_UNKNOWN: Xero has no such code, with some it has in `nearest`."
+        }
+    },
+)
 async def put_code_mapping(
     request: Request, account_id: Id, kind: CodeKind, code: Code, choice: CodeChoice, caller: Writer
 ) -> CodeMappingView:
-    """What waited for this code follows by itself; invoices in Xero keep theirs until their next version."""
+    """Refused if Xero has no such code. What waited for it follows by itself; invoices in Xero keep theirs until their
+    next version.
+    """
     _check(kind, code, choice.xero_code)
     mapped = await map_code(
         deps_of(request), account_id, kind, code, choice.xero_code, name_of(caller)
     )
     request.app.state.worker.wake()
-    return _view(mapped.mapping, released=mapped.released)
+    return _view(mapped.mapping, released=mapped.released, checked=mapped.is_checked)
 
 
 @router.delete(
@@ -173,7 +188,9 @@ def _unmapped() -> Problem:
     )
 
 
-def _view(mapping: CodeMapping, *, released: int | None = None) -> CodeMappingView:
+def _view(
+    mapping: CodeMapping, *, released: int | None = None, checked: bool | None = None
+) -> CodeMappingView:
     return CodeMappingView(
         kind=mapping.kind,
         code=mapping.code,
@@ -181,4 +198,5 @@ def _view(mapping: CodeMapping, *, released: int | None = None) -> CodeMappingVi
         mapped_by=mapping.mapped_by,
         mapped_at=mapping.mapped_at,
         released=released,
+        checked=checked,
     )
