@@ -1,5 +1,6 @@
 """A preview tells the very bytes that are sent afterwards and every check that fails, and changes nothing."""
 
+import asyncio
 import json
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from invoice_sync.domain.account_settings import AccountSettings, InvoiceStatus
 from invoice_sync.domain.codes import CodeKind
 from invoice_sync.map_code import map_code
 from invoice_sync.preview_sync import preview_sync
-from invoice_sync.store import account_settings
+from invoice_sync.store import account_settings, preview_allowances
 
 _TABLES = ("accounts", "invoices", "invoice_links", "intents", "customers", "contact_mappings", "timeline", "outbox",
            "code_lists", "account_settings", "code_mappings", "audit")  # fmt: skip
@@ -328,3 +329,37 @@ async def test_over_http_it_is_nobody_elses_business(ready, http_of, invoice_of)
         assert (mixed.status_code, mixed.json()["code"]) == (422, "INVOICE_MISMATCH")
     absurd = await client.post(path, headers=operator, json=body | {"total": "1e30"})
     assert absurd.status_code == 422
+
+
+async def test_previews_of_an_account_are_bounded_and_come_back_with_time(ready, http_of):
+    """However often it is asked: the calls of Xero's that are left are for invoices and payments."""
+    client, callers, path = http_of
+    operator = callers.person(ready.account_id, "operator")
+    every = preview_allowances.EVERY
+    await ready.want(ready.invoice("inv-1"))
+
+    async def at_once(count):
+        answers = await asyncio.gather(*(client.post(path, headers=operator) for _ in range(count)))
+        return sorted(answers, key=lambda each: each.status_code)
+
+    await ready.pool.execute(
+        "INSERT INTO preview_allowances VALUES ($1, now() + $2::interval)",
+        ready.account_id,
+        every * (preview_allowances.AT_ONCE - 2),
+    )
+    answers = await at_once(4)
+    assert [each.status_code for each in answers] == [200, 200, 429, 429]
+    assert answers[-1].json()["code"] == "PREVIEWS_USED_UP"
+    assert 0 < int(answers[-1].headers["retry-after"]) <= every.total_seconds()
+    ready.gateway.calls.clear()
+    assert [each.status_code for each in await at_once(1)] == [429]
+    assert ready.gateway.calls == []
+    await ready.pool.execute(
+        "UPDATE preview_allowances SET spent_until = spent_until - $1::interval", every
+    )
+    assert [each.status_code for each in await at_once(2)] == [200, 429]
+    # Another account has its own, and without a connection nothing is asked and nothing spent.
+    async with ready.pool.acquire() as conn:
+        assert await preview_allowances.spend(conn, "acc-other") is None
+    await ready.connect("DISCONNECTED")
+    assert [each.status_code for each in await at_once(1)] == [200]

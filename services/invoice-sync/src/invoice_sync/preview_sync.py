@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
+from math import ceil
 
 from invoice_sync.choose_work import known_around
 from invoice_sync.compare_invoice import contacts_of, decision_on
@@ -24,10 +25,11 @@ from invoice_sync.domain.state import Choice, Invoice, Link, Operation
 from invoice_sync.domain.update import Change
 from invoice_sync.find_by_number import find_by_number
 from invoice_sync.read_invoices import read_in_xero
-from invoice_sync.store import accounts, invoices, resolutions
+from invoice_sync.store import accounts, invoices, preview_allowances, resolutions
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
+from pipeline_service_defaults.problems import Problem
 from pipeline_xero.errors import XeroError
 from pipeline_xero.reference_data import XeroOrganisation
 from pipeline_xero.wire import elements
@@ -46,6 +48,9 @@ async def preview_sync(
 
     Returns:
         The forecast; None if nothing was published and no body is given.
+
+    Raises:
+        Problem: 429 PREVIEWS_USED_UP. What is asked of Xero here is taken from what invoices and payments need.
     """
     async with deps.pool.acquire() as conn, conn.transaction(readonly=True):
         row = await invoices.find_invoice(conn, account_id, invoice_id)
@@ -60,6 +65,10 @@ async def preview_sync(
     begun = _before_xero(row, known)
     if not account.is_connected or elsewhere(row, known):
         return forecast.judged(begun)
+    async with deps.pool.acquire() as conn:
+        wait = await preview_allowances.spend(conn, account_id)
+    if wait is not None:
+        raise _used_up(wait)
     link = known.links.get(invoice_id)
     try:
         if link is not None:
@@ -71,6 +80,18 @@ async def preview_sync(
         found = trouble.of(error, count=1, chance=deps.chance())
         begun = replace(begun, findings=(*begun.findings, Finding(found.block, is_certain=False)))
     return forecast.judged(begun)
+
+
+def _used_up(wait: timedelta) -> Problem:
+    seconds = ceil(wait.total_seconds())
+    return Problem(
+        429,
+        "PREVIEWS_USED_UP",
+        "Too many previews",
+        "Previews ask Xero, whose calls the invoices and payments of this account need.",
+        hint=f"Ask again in {seconds} seconds; what was published is sent meanwhile, and its state says what is in the way.",
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 async def _contact_of(conn: Connection, row: Invoice, known: Known) -> str | None:

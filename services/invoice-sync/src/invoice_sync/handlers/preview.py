@@ -29,6 +29,9 @@ router = APIRouter(tags=["invoices"])
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"description": "Nothing is published under this id, and no invoice was given."},
     422: {"description": "The given invoice is another one's, or cannot be read."},
+    429: {
+        "description": "The account's previews are used up: sixty at once, then one each three minutes."
+    },
 }
 
 
@@ -47,7 +50,8 @@ async def post_preview(
     """The exact payload, each line's rounding and every check that fails. Nothing changes.
 
     Without a body it is about the newest version Pipeline published; with one, about that invoice, published or not.
-    Xero is read for it (at most twice, in the lane of people), never written to; as that spends calls, viewers may not.
+    Xero is read for it (at most twice, in the lane of people), never written to; as that spends calls, viewers may not,
+    and sixty at once, then one each three minutes, is what an account has.
     """
     if invoice is not None and (invoice.account_id, invoice.invoice_id) != (account_id, invoice_id):
         raise Problem(
