@@ -23,7 +23,7 @@ def stack() -> Iterator[Stack]:
     with running_stack(environment={"connector": {"XERO_MINUTE_LIMIT": "6000"}}) as running:
         lifted = {"unlimited": True}
         httpx.put(f"{running.urls['simulator']}/admin/limits", json=lifted).raise_for_status()
-        connect_to_xero(running)
+        connect_to_xero(running.urls["portal"])
         yield running
 
 

@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|demo|bench|rotate-keys`: what the Makefile calls."""
+"""`python -m pipeline_local_stack up|down|connect|demo|bench|rotate-keys`: what the Makefile calls, and people."""
 
 import argparse
 import signal
@@ -6,9 +6,10 @@ import sys
 import time
 from types import FrameType
 
+from pipeline_local_stack.connect import connect_to_xero
 from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
 from pipeline_local_stack.processes import stop_leftovers
-from pipeline_local_stack.stack import ACCOUNT, SERVICES, Stack, running_stack
+from pipeline_local_stack.stack import ACCOUNT, SERVICES, Stack, read_stack_file, running_stack
 
 _REWRITE_SECONDS = 240  # well before the service tokens in stack.json expire
 
@@ -27,6 +28,7 @@ def main() -> int:
         "--replicas", type=int, choices=range(1, 6), default=1, help="processes of each service"
     )
     commands.add_parser("down")
+    commands.add_parser("connect")
     commands.add_parser("bench")
     commands.add_parser("rotate-keys")
     arguments = parser.parse_args()
@@ -57,6 +59,10 @@ def _run(arguments: argparse.Namespace) -> int:
             stopped = stop_leftovers()
             STACK_FILE.unlink(missing_ok=True)
             print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+            return 0
+        case "connect":
+            connect_to_xero(read_stack_file()["urls"]["portal"])
+            print(f'The account "{ACCOUNT}" is connected to Xero.')
             return 0
         case "demo":
             from pipeline_local_stack.demo import run_demo  # noqa: PLC0415 - `down` must not need it

@@ -10,19 +10,26 @@ from pipeline_local_stack.browser import Browser
 from pipeline_local_stack.paths import StackError
 from pipeline_local_stack.stack import Stack
 
+_CONNECTED = ">CONNECTED</"
 
-def connect_to_xero(stack: Stack) -> None:
-    """Press "Connect to Xero" on the card and allow the organisation that Xero's page offers first.
+
+def connect_to_xero(portal: str) -> None:
+    """Press "Connect to Xero" on the card and allow the organisation that Xero's page offers first, unless it is connected already.
+
+    Args:
+        portal: The address of the page where people sign in.
 
     Raises:
         StackError: the card does not say CONNECTED at the end; with what the page says instead.
     """
     browser = Browser()
     try:
-        browser.open(f"{stack.urls['portal']}/sign-in/admin")
+        page = browser.open(f"{portal}/sign-in/admin")
+        if _CONNECTED in page.text:
+            return
         browser.press("Connect to Xero")
         page = browser.press("Allow access")
-        if ">CONNECTED</" not in page.text:
+        if _CONNECTED not in page.text:
             raise StackError(f"The card does not say CONNECTED but: {page.text[-1500:]}")
     finally:
         browser.close()

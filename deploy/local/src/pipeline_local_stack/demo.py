@@ -105,7 +105,7 @@ async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> t
     say = console.print
     sales = take_sales(SALES)
     late = {sale.customer_id for sale in sales[-HELD_BACK:]}
-    await asyncio.to_thread(connect_to_xero, stack)
+    await asyncio.to_thread(connect_to_xero, stack.urls["portal"])
     say(f"Connected to {ORGANISATION} through Xero's consent page.")
     progress = Progress(
         TextColumn("{task.description}"),

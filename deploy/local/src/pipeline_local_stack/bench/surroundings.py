@@ -133,7 +133,7 @@ async def connected(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[S
     # First of all: their partitions get their leaders while the account is being connected.
     await create_topics(stack.broker.bootstrap_servers, _OF_BASELINES)
     await asyncio.to_thread(_lift_limits, stack)
-    await asyncio.to_thread(connect_to_xero, stack)
+    await asyncio.to_thread(connect_to_xero, stack.urls["portal"])
     producer = AIOKafkaProducer(
         bootstrap_servers=stack.broker.bootstrap_servers, acks="all",
         enable_idempotence=stack.broker.supports_idempotence,
