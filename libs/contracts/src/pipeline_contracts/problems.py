@@ -189,7 +189,8 @@ _ALL: Final = (
         _C.TENANT_CHANGED,
         _M.ACCOUNT_ADMIN,
         "The account is now connected to a different Xero organisation than the one this invoice is in.",
-        "Connect the account to the former organisation again, or ask support to move the invoice to the new one.",
+        "Connect the account to the former organisation again and it goes on there; or issue a new invoice in Pipeline, "
+        "which goes to the organisation connected now.",
     ),
     _problem(
         _C.RATE_LIMITED,
@@ -438,7 +439,7 @@ _ALL: Final = (
         _C.INTERNAL_ERROR,
         _M.SUPPORT,
         "Something went wrong in Pipeline while preparing the invoice.",
-        "Nothing was lost; our support has been told. Contact them if it does not appear within a day.",
+        "Nothing was lost. Contact support with this message if the invoice is not in Xero within a day.",
     ),
 )
 

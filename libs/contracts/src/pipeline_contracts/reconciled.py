@@ -50,7 +50,9 @@ class AccountReconciled(Event):
 
     reconciliation: Version = Field(description="1, 2, … per account.")
     tenant_id: Id = Field(description="Xero organisation it was compared with.")
-    asked_by: ShortText = Field(description="The person or service that asked, or `schedule`.")
+    asked_by: ShortText = Field(
+        description="Who asked: `user:<id>`, `service:<name>`, `command:reconcile`, or `schedule`."
+    )
     began_at: Timestamp = Field(description="When reading Xero began.")
     finished_at: Timestamp = Field(description="When the last of it was compared.")
     is_clean: Flag = Field(description="Whether nothing was found.")

@@ -191,7 +191,7 @@ class SyncResumed(SyncEvent):
     tenant_id: Id = Field(description="Xero organisation that holds it.")
     xero_invoice_id: Id = Field(description="Xero's InvoiceID.")
     resolved_by: ResolvedBy = Field(
-        description="`pipeline_change`, `xero_change`, or `person` who chose a side."
+        description="`pipeline_change` or `xero_change` made them agree; `person`: somebody, or a program, chose a side."
     )
     invoice: ObservedInvoice | None = Field(
         default=None,
@@ -225,7 +225,7 @@ class ContactMapped(Event):
     customer_id: Id = Field(description="Pipeline's customer; key of the record.")
     contact_id: Id = Field(description="Xero's ContactID.")
     contact_name: ShortText | None = Field(default=None, description="Name of the contact in Xero.")
-    mapped_by: ShortText = Field(description="The person or service that linked them.")
+    mapped_by: ShortText = Field(description="Who linked them: `user:<id>` or `service:<name>`.")
 
     @property
     def subject(self) -> str:
@@ -240,7 +240,7 @@ class ContactMapped(Event):
                     "customer_id": "cust-42",
                     "contact_id": "025867f1-d741-4d6b-b1af-9ac774b59ba7",
                     "contact_name": "Ridgeway University",
-                    "mapped_by": "invoice-sync",
+                    "mapped_by": "service:invoice-sync",
                 }
             ]
         }

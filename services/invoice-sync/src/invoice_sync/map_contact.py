@@ -218,5 +218,5 @@ def _not_connected(reason: str) -> Problem:
         "NOT_CONNECTED",
         "Not connected to Xero",
         f"The contact cannot be checked: {reason.rstrip('.')}.",
-        hint="Connect the account to Xero first.",
+        hint="Open the Xero card, which names the next step; then link the customer again.",
     )

@@ -166,7 +166,7 @@ def _check_connected(account: Account, tenant_id: str) -> None:
             "NOT_CONNECTED",
             "The account is not connected to Xero",
             account.message or "The account was never connected to Xero.",
-            hint="Connect it first, then look at the differences anew and choose.",
+            hint="Open the Xero card, which names the next step; then look at the differences anew and choose.",
         )
     if account.tenant_id != tenant_id:
         moved = block(ProblemCode.TENANT_CHANGED)

@@ -35,7 +35,7 @@ class ImportView(BaseModel):
 
     number: int
     dry_run: bool
-    asked_by: str
+    asked_by: str = Field(description="Who asked: `user:<id>` or `service:<name>`.")
     asked_at: datetime
     tenant_id: str
     finished_at: datetime | None = Field(description="Null while it is under way.")

@@ -62,7 +62,9 @@ class ReconciliationView(BaseModel):
     """A comparison of an account's whole books with Xero's."""
 
     number: int
-    asked_by: str = Field(description="Who asked; `schedule` for those that come by themselves.")
+    asked_by: str = Field(
+        description="Who asked: `user:<id>`, `service:<name>`, `command:reconcile`; `schedule` for those that come by themselves."
+    )
     tenant_id: str
     began_at: datetime
     finished_at: datetime | None = Field(description="Null while it is under way.")

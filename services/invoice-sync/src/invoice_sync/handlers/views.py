@@ -341,7 +341,7 @@ class ContactMappingView(BaseModel):
     contact_id: str = Field(description="Xero's ContactID.")
     contact_name: str | None
     tenant_id: str = Field(description="The Xero organisation the contact is in.")
-    mapped_by: str = Field(description="The person or service that linked them.")
+    mapped_by: str = Field(description="Who linked them: `user:<id>` or `service:<name>`.")
     mapped_at: datetime | None
     released: int | None = Field(
         default=None, description="Invoices released by making this mapping."
