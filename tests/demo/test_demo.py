@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_local_stack.demo import PAID, SALES
+from pipeline_local_stack.demo import PAID, PAID_UNHEARD, SALES
 
 
 @pytest.mark.timeout(420)
@@ -27,6 +27,15 @@ def test_the_demo_adds_up_whatever_is_killed_in_the_middle(
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
     report = json.loads((tmp_path / "demo.json").read_text())
     assert report["published"] == report["in_xero"] == SALES
-    assert report["payments_made"] == report["payments_recorded"] == PAID
+    assert report["payments_made"] == report["payments_recorded"] == PAID + PAID_UNHEARD
+    assert report["found_by_sweep"] >= PAID_UNHEARD
+    assert (report["payments_reversed"], report["credits_recorded"]) == (1, 1)
+    told = " ".join(ran.stdout.split())
+    for story in (
+        "every webhook about them was lost. The sweep found all 5",
+        "was deleted in Xero: PaymentReversed",
+        "was written in Xero: PaymentRecorded as credit_note",
+    ):
+        assert story in told
     assert (report["lost"], report["doubled"], report["waiting"]) == (0, 0, 0)
     assert report["killed"] == killed

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_contracts.envelope import Envelope
 from pipeline_contracts.event import Event
-from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.payment import PaymentRecorded, PaymentReversed
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
 from pipeline_local_stack.books import XeroInvoice, XeroPayment, compare_books
 from pipeline_local_stack.sales import Sale, invoice_of
@@ -51,6 +51,13 @@ def recorded(payment_id: str = "p-1", sequence: int = 1) -> PaymentRecorded:
         invoice_status="AUTHORISED",
         found_by="webhook",
     )
+
+
+DELETED = replace(PAYMENT, status="DELETED")
+
+
+def taken_back(sequence: int = 2) -> PaymentReversed:
+    return PaymentReversed.model_validate(recorded(sequence=sequence).model_dump())
 
 
 def failed() -> SyncFailed:
@@ -120,6 +127,9 @@ def test_an_explained_invoice_waits_and_is_not_lost():
         pytest.param([IN_XERO], [PAYMENT], [synced()], [], 1, 0, id="payment-unrecorded"),
         pytest.param([IN_XERO], [PAYMENT], [synced()], [recorded(), recorded(sequence=2)], 0, 1, id="payment-doubled"),
         pytest.param([IN_XERO], [], [synced()], [recorded()], 0, 1, id="phantom-payment"),
+        pytest.param([IN_XERO], [DELETED], [synced()], [recorded()], 0, 0, id="deletion-untold"),
+        pytest.param([IN_XERO], [PAYMENT], [synced()], [recorded(), taken_back()], 0, 0, id="phantom-reversal"),
+        pytest.param([IN_XERO], [DELETED], [synced()], [recorded(), taken_back(), taken_back(3)], 0, 0, id="reversed-twice"),
         pytest.param([IN_XERO], [replace(PAYMENT, amount=Decimal("9.99"))], [synced()], [recorded()], 0, 0, id="payment-amount"),
     ],
 )  # fmt: skip
@@ -129,6 +139,22 @@ def test_each_way_of_being_wrong_is_caught(xero, payments, sync, paid, lost, dou
     )
     assert verdict.complaints
     assert (verdict.lost, verdict.doubled) == (lost, doubled)
+
+
+def test_a_deleted_payment_is_recorded_and_reversed_or_was_never_told_of():
+    told = envelopes(recorded(), taken_back(), first_id=100)
+    verdict = compare_books([PUBLISHED], [IN_XERO], [DELETED], envelopes(synced()), told)
+    assert (verdict.payments_made, verdict.payments_recorded, verdict.complaints) == (1, 1, [])
+    assert (verdict.payments_reversed, verdict.found_by_sweep) == (1, 0)
+    unseen = compare_books([PUBLISHED], [IN_XERO], [DELETED], envelopes(synced()), [])
+    assert (unseen.payments_made, unseen.lost, unseen.complaints) == (0, 0, [])
+
+
+def test_credits_are_counted_beside_payments():
+    credit = recorded("c-1").model_copy(update={"kind": "credit_note", "found_by": "sweep"})
+    told = envelopes(credit, first_id=100)
+    verdict = compare_books([PUBLISHED], [IN_XERO], [], envelopes(synced()), told)
+    assert (verdict.credits_recorded, verdict.found_by_sweep, verdict.complaints) == (1, 0, [])
 
 
 def test_a_stranger_in_xero_is_named():

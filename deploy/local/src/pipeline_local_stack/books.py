@@ -1,6 +1,6 @@
 """Compares the three ledgers: what Pipeline published, what Xero holds, what came out on the topics."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,7 +8,7 @@ from decimal import Decimal
 from pipeline_contracts.envelope import Envelope
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
-from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.payment import Payment, PaymentRecorded
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
 from pipeline_local_stack.ledgers import broken_sequences, distinct
 
@@ -43,6 +43,9 @@ class Verdict:
     waiting: dict[str, int] = field(default_factory=dict)
     payments_made: int = 0
     payments_recorded: int = 0
+    payments_reversed: int = 0
+    credits_recorded: int = 0
+    found_by_sweep: int = 0
     doubled: int = 0
     lost: int = 0
     complaints: list[str] = field(default_factory=list)
@@ -126,14 +129,17 @@ def _check_payments(
     events: Sequence[Event],
 ) -> None:
     ours = {event.xero_invoice_id: event.invoice_id for list_ in synced.values() for event in list_}
-    recorded: dict[str, list[PaymentRecorded]] = defaultdict(list)
-    for event in events:
-        if isinstance(event, PaymentRecorded):
-            recorded[event.xero_payment_id].append(event)
-    live = {payment.payment_id: payment for payment in made if payment.status != "DELETED"}
-    verdict.payments_made = len(live)
-    verdict.payments_recorded = len(recorded)
-    for payment_id, payment in live.items():
+    recorded, taken_back = _told_payments(verdict, events)
+    deleted = {payment.payment_id for payment in made if payment.status == "DELETED"}
+    # One that was deleted before anybody looked was never to be told of.
+    expected = {
+        payment.payment_id: payment
+        for payment in made
+        if payment.payment_id not in deleted or payment.payment_id in recorded
+    }
+    verdict.payments_made, verdict.payments_recorded = len(expected), len(recorded)
+    verdict.payments_reversed = len(taken_back)
+    for payment_id, payment in expected.items():
         copies = recorded.pop(payment_id, [])
         if not copies:
             verdict.lost += 1
@@ -151,4 +157,30 @@ def _check_payments(
     for payment_id in recorded:
         verdict.doubled += 1
         verdict.complaints.append(f"payment {payment_id} was recorded, but is not in Xero")
+    for payment_id in deleted | taken_back.keys():
+        told, due = taken_back[payment_id], int(payment_id in deleted & expected.keys())
+        if told != due:
+            verdict.complaints.append(
+                f"payment {payment_id} was reversed {told} times, and {due} is right"
+            )
     verdict.complaints += broken_sequences(events)
+
+
+def _told_payments(
+    verdict: Verdict, events: Sequence[Event]
+) -> tuple[dict[str, list[PaymentRecorded]], Counter[str]]:
+    """By Xero's id: how each payment was recorded, and how often it was reversed."""
+    recorded: dict[str, list[PaymentRecorded]] = defaultdict(list)
+    taken_back: Counter[str] = Counter()
+    for event in events:
+        if not isinstance(event, Payment):
+            continue
+        if event.kind != "payment":
+            # Credits are allocations and no payments: the invariants compare their sums.
+            verdict.credits_recorded += isinstance(event, PaymentRecorded)
+        elif isinstance(event, PaymentRecorded):
+            recorded[event.xero_payment_id].append(event)
+            verdict.found_by_sweep += event.found_by == "sweep"
+        else:
+            taken_back[event.xero_payment_id] += 1
+    return recorded, taken_back

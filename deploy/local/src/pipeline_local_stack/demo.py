@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import TypeVar
@@ -26,7 +26,7 @@ from rich.table import Table
 from pipeline_contracts import topics
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
-from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.payment import PaymentRecorded, PaymentReversed
 from pipeline_contracts.problems import ProblemCode
 from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
@@ -41,13 +41,22 @@ from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import ORGANISATION, ApiUse, XeroAdmin
 
 SALES = 200
-PAID, PAID_IN_PART = 50, 10
+PAID, PAID_IN_PART, PAID_UNHEARD = 50, 10, 5
+"""How many invoices are paid; part of them in part; and how many more while no webhook arrives."""
+SWEEP_SECONDS = 5
+"""How often all payments are looked for: every 15 minutes would be too long to wait for here."""
 HELD_BACK = 2
 """Customers announced late, so that the demo shows invoices waiting for their contact and then released."""
 PATIENCE_SECONDS = 150
 CALLS_A_MINUTE, CALLS_AT_ONCE = 60, 5
 """Xero's limits for one organisation: developer.xero.com, OAuth 2.0 API limits."""
 REPORT_FILE = LOCAL / "demo.json"
+_HURRIED = {
+    "payment-ingest": {
+        "SWEEP_INTERVAL_SECONDS": str(SWEEP_SECONDS),
+        "SWEEP_PAUSE_SECONDS": str(SWEEP_SECONDS),
+    }
+}
 
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
@@ -73,7 +82,7 @@ def run_demo(*, broker: str = "kafka", kill: str | None = None) -> int:
     console = Console()
     began = time.monotonic()
     with (
-        running_stack(broker=broker, say=console.print) as stack,
+        running_stack(broker=broker, say=console.print, environment=_HURRIED) as stack,
         contextlib.closing(XeroAdmin(stack.urls["simulator"])) as xero,
     ):
         verdict, calls = asyncio.run(_run(stack, xero, console, Kill(kill)))
@@ -95,7 +104,9 @@ def adds_up(verdict: Verdict) -> bool:
     """Whether the demo's promise held: all in Xero, all payments recorded, nothing lost, doubled or different."""
     return (
         verdict.in_xero == verdict.published == SALES
-        and verdict.payments_recorded == verdict.payments_made == PAID
+        and verdict.payments_recorded == verdict.payments_made == PAID + PAID_UNHEARD
+        and verdict.found_by_sweep >= PAID_UNHEARD
+        and verdict.payments_reversed == verdict.credits_recorded == 1
         and verdict.lost == verdict.doubled == 0
         and not verdict.complaints
     )
@@ -120,7 +131,7 @@ async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> t
     ):
         with progress:
             in_xero = progress.add_task("Invoices in Xero", total=SALES)
-            recorded = progress.add_task("Payments recorded", total=PAID)
+            recorded = progress.add_task("Payments recorded", total=PAID + PAID_UNHEARD)
             published = await _publish(stack, sales, late)
             say(
                 f"Published {len(published)} invoices; {len(late)} of their customers are not known yet."
@@ -142,12 +153,19 @@ async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> t
             )
             await watch.until(in_xero, "in Xero", watch.synced, SALES, kill_while_syncing)
             await asyncio.to_thread(_forge_webhook, stack, say)
-            paying = asyncio.create_task(_pay(xero, xero.invoices()))
+            payable = [one for one in xero.invoices() if one.total >= Decimal(1)]
+            paying = asyncio.create_task(_pay(xero, payable[:PAID]))
             await watch.until(
                 recorded, "recorded", watch.recorded, PAID,
                 lambda: kill.maybe(stack, say, halfway=watch.recorded() >= PAID // 10),
             )  # fmt: skip
-            await paying
+            first = (await paying)[0]
+            unheard = await _pay_unheard(xero, payable[PAID:][:PAID_UNHEARD], say)
+            await watch.until(
+                recorded, "found by the sweep", watch.recorded, PAID + PAID_UNHEARD, lambda: None
+            )
+            say(_found(watch.payments(PaymentRecorded), unheard))
+            await _change_of_mind(xero, first, payable[-1], watch, say)
             await _settle(stack, seen)
     verdict = compare_books(
         published, xero.invoices(), xero.payments(),
@@ -198,7 +216,11 @@ class _Watch:
 
     def recorded(self) -> int:
         """How many payments were recorded; repeated copies count once."""
-        return len({event.xero_payment_id for event in self._events(PaymentRecorded)})
+        return len({event.xero_payment_id for event in self.payments(PaymentRecorded)})
+
+    def payments(self, kind: type[AnyEvent]) -> list[AnyEvent]:
+        """What was told of payments, in the order in which it was read."""
+        return self._events(kind)
 
     def _events(self, kind: type[AnyEvent]) -> list[AnyEvent]:
         events = (envelope.event for envelope in self.seen.envelopes[kind.TOPIC])
@@ -242,14 +264,65 @@ def _unmapped(seen: Watcher) -> dict[str, str]:
     }
 
 
-async def _pay(xero: XeroAdmin, invoices: list[XeroInvoice]) -> None:
-    """What a bookkeeper does in Xero: 40 invoices paid, 10 paid in part."""
-    payable = [invoice for invoice in invoices if invoice.total >= Decimal(1)][:PAID]
+async def _pay(xero: XeroAdmin, payable: Sequence[XeroInvoice]) -> list[str]:
+    """What a bookkeeper does in Xero: some invoices paid in part, the others whole; the PaymentIDs."""
+    made = []
     for index, invoice in enumerate(payable):
         half = (invoice.total / 2).quantize(Decimal("0.01"), ROUND_DOWN)
-        await asyncio.to_thread(
-            xero.pay, invoice.invoice_id, half if index < PAID_IN_PART else invoice.total
-        )
+        amount = half if index < PAID_IN_PART else invoice.total
+        made.append(await asyncio.to_thread(xero.pay, invoice.invoice_id, amount))
+    return made
+
+
+async def _pay_unheard(
+    xero: XeroAdmin, payable: Sequence[XeroInvoice], say: Callable[[str], None]
+) -> set[str]:
+    """Pay while every webhook is lost; the PaymentIDs."""
+    with xero.webhooks_lost():
+        made = {await asyncio.to_thread(xero.pay, one.invoice_id, one.total) for one in payable}
+    say(f"{len(made)} more invoices were paid in Xero, and every webhook about them was lost.")
+    return made
+
+
+def _found(recorded: Sequence[PaymentRecorded], unheard: set[str]) -> str:
+    """How the payments that no webhook told of were found.
+
+    Raises:
+        StackError: not by the sweep.
+    """
+    found = {one.xero_payment_id for one in recorded if one.found_by == "sweep"}
+    if unheard - found:
+        raise StackError(f"{len(unheard - found)} payments were not found by the sweep.")
+    return f"The sweep found all {len(unheard)} (every {SWEEP_SECONDS} s here, by default every 15 minutes)."
+
+
+async def _change_of_mind(
+    xero: XeroAdmin,
+    payment_id: str,
+    unpaid: XeroInvoice,
+    watch: "_Watch",
+    say: Callable[[str], None],
+) -> None:
+    """A bookkeeper deletes a payment and writes a credit note; both are told."""
+    await asyncio.to_thread(xero.take_back, payment_id)
+    await asyncio.to_thread(xero.credit, unpaid.invoice_id, Decimal("0.50"))
+
+    def credited() -> list[PaymentRecorded]:
+        return [one for one in watch.payments(PaymentRecorded) if one.kind == "credit_note"]
+
+    await watch.until(
+        None, "reversed", lambda: len(watch.payments(PaymentReversed)), 1, lambda: None
+    )
+    await watch.until(None, "credited", lambda: len(credited()), 1, lambda: None)
+    back, credit = watch.payments(PaymentReversed)[0], credited()[0]
+    say(
+        f"A payment of {back.amount} {back.currency} was deleted in Xero: PaymentReversed,"
+        f" {back.amount_due} is due on {back.invoice_id} again."
+    )
+    say(
+        f"A credit note of {credit.amount} {credit.currency} was written in Xero: PaymentRecorded as credit_note,"
+        f" {credit.amount_due} is left due on {credit.invoice_id}."
+    )
 
 
 def _forge_webhook(stack: Stack, say: Callable[[str], None]) -> None:
@@ -339,6 +412,9 @@ def _table(verdict: Verdict, calls: int, seconds: float) -> Table:
         ("waiting, with reason", f"{sum(verdict.waiting.values())} {reasons}".strip()),
         ("payments made in Xero", verdict.payments_made),
         ("PaymentRecorded", verdict.payments_recorded),
+        ("found by the sweep", verdict.found_by_sweep),
+        ("PaymentReversed", verdict.payments_reversed),
+        ("credit notes recorded", verdict.credits_recorded),
         ("doubled", verdict.doubled),
         ("lost", verdict.lost),
         ("Xero calls used", calls),

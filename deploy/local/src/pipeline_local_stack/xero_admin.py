@@ -1,5 +1,7 @@
 """What a person does in Xero's own screens, and what Xero's books hold: the simulator's admin API."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -81,6 +83,29 @@ class XeroAdmin:
         )
         reply.raise_for_status()
         return str(reply.json()["payment_id"])
+
+    def take_back(self, payment_id: str) -> None:
+        """Delete a payment in Xero."""
+        self.http.delete(f"/tenants/{self.tenant_id}/payments/{payment_id}").raise_for_status()
+
+    def credit(self, invoice_id: str, amount: Decimal) -> None:
+        """Write a credit note in Xero and allocate it to an invoice."""
+        self.http.post(
+            f"/tenants/{self.tenant_id}/credits",
+            json={"invoice": invoice_id, "kind": "credit_note", "amount": str(amount)},
+        ).raise_for_status()
+
+    @contextlib.contextmanager
+    def webhooks_lost(self) -> Iterator[None]:
+        """Nothing that Xero tells meanwhile ever arrives."""
+        self._lose(1.0)
+        try:
+            yield
+        finally:
+            self._lose(0.0)
+
+    def _lose(self, share: float) -> None:
+        self.http.patch("/webhooks", json={"drop_probability": share}).raise_for_status()
 
     def api_use(self) -> ApiUse:
         """How the API was used so far."""
