@@ -26,7 +26,7 @@ setup: ## Install everything into this folder (.venv, .local); done by the other
 $(STAMP): uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(wildcard */*/*/pyproject.toml) deploy/local/bootstrap.sh
 	@$(MAKE) --no-print-directory setup
 
-demo: $(STAMP) ## Connect, sync 200 real sales, pay 50 of them, and check every ledger (KILL=<service> kills it midway)
+demo: $(STAMP) ## Connect, sync 200 real sales, pay 55 of them, and check every ledger (KILL=<service> kills it midway)
 	@$(RUN) python -m pipeline_local_stack demo --broker $(BROKER) $(if $(KILL),--kill $(KILL))
 
 up: $(STAMP) ## Start the whole system and keep it running until Ctrl-C (REPLICAS=2: two of each service)
