@@ -216,11 +216,13 @@ async def test_the_story_of_a_payment_and_its_replay(world, dsn, identities, sig
         assert (await client.post(replay, headers=stranger)).status_code == 404
         assert (await client.get(replay, headers=viewer)).status_code == 405
         operator = bearer(person_token(identities, service.account_id, "operator"))
-        missing = await client.post(f"/v1/deliveries/{'0' * 64}/replay", headers=operator)
+        assert (await client.post(replay, headers=operator)).status_code == 403
+        admin = bearer(person_token(identities, service.account_id, "admin"))
+        missing = await client.post(f"/v1/deliveries/{'0' * 64}/replay", headers=admin)
         assert missing.status_code == 404
-        assert (await client.post("/v1/deliveries/x/replay", headers=operator)).status_code == 422
+        assert (await client.post("/v1/deliveries/x/replay", headers=admin)).status_code == 422
         calls = len(service.xero.calls)
-        assert (await client.post(replay, headers=operator)).status_code == 202
+        assert (await client.post(replay, headers=admin)).status_code == 202
         assert (
             await client.post(replay, headers=bearer(service_token(identities)))
         ).status_code == 202

@@ -137,7 +137,7 @@ def _shown(found: list[FoundDelivery]) -> Deliveries:
 async def replay(
     request: Request,
     delivery_id: DeliveryId,
-    principal: Annotated[Principal, Depends(require_access("operator", "pipeline-backend"))],
+    principal: Annotated[Principal, Depends(require_access("admin", "pipeline-backend"))],
 ) -> ReplayAccepted:
     """Ring again for every invoice the delivery names. Harmless however often it is done; who asked is kept."""
     pool: Pool = request.app.state.pool
