@@ -31,6 +31,10 @@ log = structlog.get_logger(__name__)
 Handle = Callable[[asyncpg.Connection, list[Envelope]], Awaitable[None]]
 Records = Sequence[ConsumerRecord]
 
+BATCH_TIMEOUT_MS = 25
+"""FastStream sleeps this long after an empty read, on top of the read itself: it is latency."""
+MAX_PARTITION_FETCH_BYTES = 4 * 1024 * 1024
+"""What one answer of the broker brings of a partition."""
 STORE_SECONDS = 30.0
 """Limit of one batch's transaction."""
 _REVOKE_SECONDS = 40.0
@@ -64,15 +68,14 @@ def subscribe(
         group_id=group_id,
         batch=True,
         max_records=max_records,
-        # FastStream sleeps this long after an empty read, on top of the read itself: it is latency.
-        batch_timeout_ms=25,
+        batch_timeout_ms=BATCH_TIMEOUT_MS,
         # Offsets are committed below, explicitly: every other policy commits *all* positions, or loses, or spins.
         ack_policy=AckPolicy.MANUAL,
         auto_offset_reset="earliest",
         no_reply=True,
         listener=subscription,
         rebalance_timeout_ms=_REBALANCE_MS,
-        max_partition_fetch_bytes=4 * 1024 * 1024,
+        max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
         parser=_take_as_is,
         decoder=_raw_records,
     )

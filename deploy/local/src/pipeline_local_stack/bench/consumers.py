@@ -18,7 +18,11 @@ from faststream.kafka import KafkaBroker
 from invoice_sync.accept_events import accept_invoices
 from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
-from pipeline_messaging.subscriber import subscribe
+from pipeline_messaging.subscriber import (
+    BATCH_TIMEOUT_MS,
+    MAX_PARTITION_FETCH_BYTES,
+    subscribe,
+)
 from pipeline_service_defaults.serve import spare_what_stands
 
 INVOICES = Topic("bench.consumed.invoices.v1", "invoice_id")
@@ -39,7 +43,10 @@ async def taking_in(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIterator
 
 @asynccontextmanager
 async def storing_bytes(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIterator[None]:
-    """The bytes of each record into a row, undecoded: a batch, one statement, one commit of the offsets."""
+    """The bytes of each record into a row, undecoded: a batch, one statement, one commit of the offsets.
+
+    It fetches as much at once as ours does: otherwise the two would differ in how they read, not in what they do.
+    """
     broker = KafkaBroker(kafka, logger=None, apply_types=False)
 
     async def bodies(message: Any) -> Any:
@@ -48,6 +55,7 @@ async def storing_bytes(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIter
     @broker.subscriber(
         INVOICES.name, group_id=group, batch=True, max_records=_PER_BATCH, decoder=bodies,
         ack_policy=AckPolicy.ACK, auto_offset_reset="earliest", no_reply=True,
+        batch_timeout_ms=BATCH_TIMEOUT_MS, max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
     )  # fmt: skip
     async def store(values: list[bytes]) -> None:
         await pool.execute("INSERT INTO raw (body) SELECT unnest($1::bytea[])", values)

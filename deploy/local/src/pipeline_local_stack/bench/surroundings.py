@@ -99,8 +99,10 @@ class Surroundings:
                 )
             await self.seen.changed(1)
 
-    async def until_idle(self) -> None:
+    async def until_idle(self, *, look_seconds: float = _LOOK_SECONDS) -> None:
         """Wait until nothing is under way: no webhook unread or unanswered, no invoice due, no event unpublished.
+
+        Each look costs the database some processor time; who measures that looks seldom.
 
         Raises:
             StackError: it does not come to rest, and gets no nearer to it either.
@@ -113,7 +115,7 @@ class Surroundings:
                 return
             if left != last:
                 last, news = left, time.monotonic()
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
         raise StackError(f"The system does not come to rest; left to do: {last}")
 
     async def _unfinished(self) -> dict[str, int]:
