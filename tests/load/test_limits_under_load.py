@@ -43,6 +43,7 @@ LEAVING = "load-5"
 """Is disconnected in the middle; nothing of it may be called from then on."""
 CROWDED = ACCOUNTS[0]
 INVOICES, A_SECOND, PAYMENTS = 60, 2, 8
+AWAY_SECONDS = 1  # how long a killed replica is missing: part of the load, not a wait for something
 CROWD_SECONDS, LATER_SECONDS = 75.0, 10.0
 SECONDS_OF_A_CALL = 0.15
 """Long enough that five calls at once are the limit that counts in a rush."""
@@ -163,7 +164,7 @@ async def kill_when(stack: Stack, xero: XeroAdmin, name: str, calls: int) -> Non
         while len(by_tenant(await asyncio.to_thread(xero.calls)).get(xero.tenant_id, ())) < calls:  # noqa: ASYNC110 - a log offers nothing to wait on
             await asyncio.sleep(0.2)
     stack.children[name].kill()
-    await asyncio.sleep(1)  # as long as a cluster takes at least
+    await asyncio.sleep(AWAY_SECONDS)
     assert name in stack.restart_what_died()
 
 
