@@ -359,6 +359,14 @@ async def ready(service) -> Service:
 
 
 @pytest.fixture
+async def books_of_five(ready) -> Service:
+    """Five invoices that are in Xero."""
+    await ready.want(*(ready.invoice(f"inv-{number}") for number in range(5)))
+    await ready.settle()
+    return ready
+
+
+@pytest.fixture
 async def wire(kafka, monkeypatch):
     wire = Wire(kafka)
     await wire.open()

@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from observing import as_observed
 
 from pipeline_contracts.observed import XeroInvoiceObserved
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync, SyncResumed
@@ -20,36 +21,12 @@ async def synced(ready, line_of):
 
 
 def observed(service, invoice: dict, **changes) -> XeroInvoiceObserved:
-    fields = {
-        "invoice_number": invoice["number"],
-        "reference": invoice["reference"],
-        "status": invoice["status"],
-        "contact_id": invoice["contact_id"],
-        "issue_date": invoice["date"],
-        "due_date": invoice["due_date"],
-        "currency": invoice["currency"],
-        "amounts_are": "no_tax",
-        "lines": [
-            {
-                "line_item_id": each["line_id"],
-                "description": each["description"],
-                "quantity": each["quantity"],
-                "unit_amount": each["unit_amount"],
-                "account_code": each["account_code"],
-                "tax_type": each["tax_type"] or None,
-                "tax_amount": each["tax_amount"],
-                "line_amount": each["line_amount"],
-            }
-            for each in invoice["lines"]
-        ],
-        "total": invoice["total"],
-    }
     return XeroInvoiceObserved(
         account_id=service.account_id,
         xero_invoice_id=invoice["document_id"],
         tenant_id=service.books.tenant_id,
         observed_at="2026-11-22T10:00:00Z",
-        invoice=fields | changes,
+        invoice=as_observed(invoice) | changes,
     )
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from observing import as_observed
 
 from pipeline_contracts.observed import XeroInvoiceObserved
 from pipeline_contracts.sync import OutOfSync
@@ -24,28 +25,7 @@ async def observed(service, *, after=1, **changes) -> XeroInvoiceObserved:
     """The invoice as it is in Xero now, changed ``after`` seconds after what was last seen (None: no telling)."""
     (invoice,) = await service.books.invoices("INV-1")
     last = (await link_of(service))["xero_updated_at"]
-    fields = {
-        "invoice_number": invoice["number"],
-        "reference": invoice["reference"],
-        "status": invoice["status"],
-        "contact_id": invoice["contact_id"],
-        "issue_date": invoice["date"],
-        "due_date": invoice["due_date"],
-        "currency": invoice["currency"],
-        "amounts_are": "no_tax",
-        "lines": [
-            {
-                "line_item_id": each["line_id"],
-                "description": each["description"],
-                "quantity": each["quantity"],
-                "unit_amount": each["unit_amount"],
-                "account_code": each["account_code"],
-                "tax_type": each["tax_type"] or None,
-                "tax_amount": each["tax_amount"],
-            }
-            for each in invoice["lines"]
-        ],
-        "total": invoice["total"],
+    fields = as_observed(invoice) | {
         "amount_paid": "0",
         "amount_credited": "0",
         "updated_at": None if after is None else last + timedelta(seconds=after),
