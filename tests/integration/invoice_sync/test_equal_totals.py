@@ -169,6 +169,43 @@ async def test_a_new_description_goes_whatever_the_rate_is_by_now(ready, guitars
     assert {each["description"] for each in there["lines"]} == {"Guitars"}
 
 
+async def rate_becomes(service, rate):
+    """Xero's rate has changed since, and that was read."""
+    rates = service.books.world.books[service.books.tenant_id].organisation.tax_rates
+    rates["OUTPUT2"] = replace(rates["OUTPUT2"], rate=Decimal(rate))
+    await service.pool.execute(
+        "UPDATE code_lists SET rates = jsonb_build_object('output2', $1::text), read_at = now() WHERE kind = 'tax'",
+        rate,
+    )
+
+
+@pytest.mark.parametrize("rate", ["20", "0"])
+async def test_a_carried_cent_stays_as_agreed_whatever_the_rate_is_by_now(
+    ready, guitars, sent, kinds_of_event, rate
+):
+    await ready.want(guitars())
+    await ready.turn()
+    before = await totals(ready)
+    await rate_becomes(ready, rate)
+    first, *others = guitars().lines
+    lines = (first.model_copy(update={"description": "Fender Stratocaster"}), *others)
+    updated = kinds_of_event["updated"]
+    sent.clear()
+    await ready.want(guitars(kind=updated, version=2).model_copy(update={"lines": lines}))
+    await ready.turn()
+    assert await ready.kinds("inv-1") == ["InvoiceSynced", "InvoiceSynced"]
+    assert await totals(ready) == before
+    assert sent[0]["LineItems"][0]["Description"] == "Fender Stratocaster"
+    assert await look_again(ready) == ["GET"]
+    assert await ready.state("inv-1") == "synced"
+
+    # Once amounts change, the rate of today counts, and a total that no longer fits is named.
+    await ready.want(guitars(("25.06", "25.61", "99.99"), kind=updated, version=3))
+    await ready.turn()
+    assert (await ready.row("inv-1"))["block_code"] == "TOTAL_MISMATCH"
+    assert await totals(ready) == before
+
+
 async def test_without_a_list_xeros_answer_is_checked_and_the_difference_named(ready, guitars):
     await ready.pool.execute("DELETE FROM code_lists")
     await ready.want(guitars())

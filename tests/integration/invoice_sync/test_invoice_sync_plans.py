@@ -19,6 +19,7 @@ from invoice_sync.store import (
     intents,
     invoice_links,
     invoices,
+    lock_dates,
     reconciled,
     reconciliations,
     resolutions,
@@ -71,6 +72,12 @@ async def crowded(sync_pool):
             SELECT 'acc-' || a, 'CONNECTED', 'ten-' || a FROM generate_series(1, $1) a
             """,
             ACCOUNTS,
+        )
+        await conn.execute(
+            """
+            INSERT INTO lock_dates (account_id, tenant_id, read_at, tried_at)
+            SELECT account_id, tenant_id, now(), now() FROM accounts
+            """
         )
         await conn.execute(
             """
@@ -234,6 +241,10 @@ async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 
     await account_settings.find(crowded, account)
     await codes.terms_of(crowded, account, tenant, "200")
     await codes.list_mappings(crowded, account, CodeKind.TAX, after="", limit=100)
+    await lock_dates.find(crowded, account, tenant)
+    await lock_dates.refused(crowded, account, tenant, at.date())
+    await lock_dates.forget_refusals(crowded, [account])
+    await lock_dates.doubt(crowded, account)
     await codes.waited_for(crowded, account)
     await codes.read_by(crowded, account, datetime.now(UTC))
     await invoices.release_for_codes(crowded, account, ["account:200"])

@@ -17,7 +17,7 @@ from invoice_sync.preview_sync import preview_sync
 from invoice_sync.store import account_settings, preview_allowances
 
 _TABLES = ("accounts", "invoices", "invoice_links", "intents", "customers", "contact_mappings", "timeline", "outbox",
-           "code_lists", "account_settings", "code_mappings", "audit")  # fmt: skip
+           "code_lists", "lock_dates", "account_settings", "code_mappings", "audit")  # fmt: skip
 
 
 async def everything(service):

@@ -56,7 +56,7 @@ INVOICES = {
         "The document date cannot be before the period lock date, currently set at 31 March 2026",
         C.PERIOD_LOCKED,
         "locked up to 31 March 2026",
-        "move the lock date in Xero",
+        "to move the lock date",
         "xero_admin",
         ("Document date is in a locked period", "The period is locked"),
     ),
@@ -64,7 +64,7 @@ INVOICES = {
         "The document date cannot be before the end of year lock date, currently set at 31 March 2026",
         C.PERIOD_LOCKED,
         "locked up to 31 March 2026",
-        "Change the date of the invoice",
+        "a later date in Pipeline",
         "xero_admin",
     ),
     "account, not valid": Row(

@@ -167,6 +167,23 @@ async def test_lock_dates(sim):
     path = f"Invoices/{invoice['InvoiceID']}"
     refused = await sim.refused("POST", path, {"Reference": "late"})
     assert refused == [messages.YEAR_LOCKED.format(lock_date="30 November 2026")]
+    draft = await sim.created("P-3", contact_id=contact, Status="DRAFT", Date="2026-10-31")
+    refused = await sim.refused("POST", f"Invoices/{draft['InvoiceID']}", {"Status": "AUTHORISED"})
+    assert refused == [messages.YEAR_LOCKED.format(lock_date="30 November 2026")]
+
+
+async def test_the_period_lock_date_does_not_hold_for_an_app_that_an_adviser_connected(sim):
+    await sim.admin("PATCH", "/switches", {"connected_by_adviser": True})
+    change = {"period_lock_date": "2026-10-31", "end_of_year_lock_date": "2026-09-30"}
+    await sim.admin("PATCH", f"/organisations/{sim.tenant}", change)
+    contact = await sim.contact()
+    assert (await sim.created("P-1", contact_id=contact, Date="2026-10-31"))[
+        "Status"
+    ] == "AUTHORISED"
+    early = sim.invoice(contact, "P-2", Date="2026-09-30")
+    assert await sim.refused("PUT", "Invoices", early) == [
+        messages.YEAR_LOCKED.format(lock_date="30 September 2026")
+    ]
 
 
 async def test_sales_numbers_are_unique_bills_are_not(sim):

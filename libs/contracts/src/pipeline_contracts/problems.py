@@ -388,8 +388,10 @@ _ALL: Final = (
     _problem(
         _C.PERIOD_LOCKED,
         _M.XERO_ADMIN,
-        "The books in Xero are locked up to {lock_date}, and this invoice falls before that.",
-        "Change the date of the invoice in Pipeline, or move the lock date in Xero and retry.",
+        "The invoice is dated {issue_date}, but the books in Xero are locked up to {lock_date}: nothing of that time can "
+        "be added, changed or voided there.",
+        "Ask an adviser of the Xero organisation to move the lock date; the invoice then follows by itself within an "
+        "hour, or at once when you retry. One that is not in Xero yet may be given a later date in Pipeline instead.",
     ),
     _problem(
         _C.STATUS_NOT_TAKEN,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from invoice_sync.domain.intake import connection_went_on, reduce_batch
-from invoice_sync.store import accounts, customers, intents, invoices, timeline
+from invoice_sync.store import accounts, customers, intents, invoices, lock_dates, timeline
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.customer import Customer
 from pipeline_contracts.envelope import Envelope
@@ -62,6 +62,7 @@ async def track_connections(conn: Connection, envelopes: Sequence[Envelope]) -> 
     await accounts.apply_status(conn, [newest[key] for key in sorted(went_on)], ends_rest=False)
     anew = [event for key, event in newest.items() if key not in went_on]
     changed = await accounts.apply_status(conn, anew, ends_rest=True)
+    await lock_dates.forget_refusals(conn, changed)
     await customers.release_for_connection(conn, changed)
     await invoices.release_for_connection(conn, changed)
     # A conflict could not be looked at meanwhile; a new version may have settled it.

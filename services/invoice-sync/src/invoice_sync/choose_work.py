@@ -105,10 +105,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class ReadCodes:
-    """Xero's lists of codes are to be read: those of these kinds, or all (None)."""
+    """Xero's lists of codes are to be read: those of these kinds (None among them: the lock dates), or what is lacking."""
 
     account: Account
-    kinds: frozenset[CodeKind] | None = None
+    kinds: frozenset[CodeKind | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

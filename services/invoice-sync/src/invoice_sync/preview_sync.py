@@ -8,12 +8,13 @@ from math import ceil
 from invoice_sync.choose_work import known_around
 from invoice_sync.compare_invoice import contacts_of, decision_on
 from invoice_sync.deps import Deps
-from invoice_sync.domain import forecast, mapping, trouble
+from invoice_sync.domain import forecast, mapping, trouble, update
+from invoice_sync.domain.account_settings import InvoiceStatus
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.forecast import Ahead, Finding, Forecast, Request
+from invoice_sync.domain.locks import UNISSUED, LockDates
 from invoice_sync.domain.outcome import matches
 from invoice_sync.domain.plan import (
-    Draft,
     Known,
     create_of,
     draft_of,
@@ -24,6 +25,7 @@ from invoice_sync.domain.plan import (
 from invoice_sync.domain.state import Choice, Invoice, Link, Operation
 from invoice_sync.domain.update import Change
 from invoice_sync.find_by_number import find_by_number
+from invoice_sync.read_codes import read_organisation
 from invoice_sync.read_invoices import read_in_xero
 from invoice_sync.store import accounts, invoices, preview_allowances, resolutions
 from pipeline_contracts.invoice import Invoice as InvoiceBody
@@ -31,8 +33,6 @@ from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_service_defaults.problems import Problem
 from pipeline_xero.errors import XeroError
-from pipeline_xero.reference_data import XeroOrganisation
-from pipeline_xero.wire import elements
 
 
 async def preview_sync(
@@ -71,6 +71,9 @@ async def preview_sync(
         raise _used_up(wait)
     link = known.links.get(invoice_id)
     try:
+        if not rests(row, known):
+            known = await _with_locks_read(deps, known)
+            begun = _before_xero(row, known)
         if link is not None:
             choice = choices.get(invoice_id)
             begun = await _compared(deps, known, begun, link, contact_id, choice)
@@ -126,7 +129,7 @@ def _before_xero(row: Invoice, known: Known) -> Forecast:
 
 
 async def _looked_up(deps: Deps, known: Known, begun: Forecast) -> Forecast:
-    """An invoice that is not in Xero: whether somebody else has its number, and whether its date is locked."""
+    """An invoice that is not in Xero: whether somebody else has its number, and whether its date may be locked."""
     row = begun.invoice
     draft = draft_of(row, known)
     if draft is None or row.operation is Operation.VOID:
@@ -140,7 +143,8 @@ async def _looked_up(deps: Deps, known: Known, begun: Forecast) -> Forecast:
         same = [each for each in listed if matches(each, number)]
         if taken := forecast.number_in_use(number, same, marker):
             found.append(taken)
-    found += await _locks(deps, known, [draft.body.issue_date])
+    if known.terms.settings.invoice_status is not InvoiceStatus.DRAFT:
+        found += _suspected_locks(known, [draft.body.issue_date])
     return replace(begun, findings=tuple(found))
 
 
@@ -166,24 +170,27 @@ async def _compared(
     if draft is not None and read.invoice is not None and row.operation is not Operation.VOID:
         told = forecast.differences_of(row, draft, link, contact_id, read.invoice)
         after = replace(after, differences=told)
-    if not isinstance(decision, Change):
+    if not isinstance(decision, Change) or decision.push.link.xero_status in UNISSUED:
         return after
-    days = [read.invoice.issue_date if read.invoice else None, *_days_of(draft)]
-    return replace(after, findings=(*after.findings, *await _locks(deps, known, days)))
+    found = _suspected_locks(known, update.days_of(decision.push))
+    return replace(after, findings=(*after.findings, *found))
 
 
-def _days_of(draft: Draft | None) -> list[date]:
-    return [draft.body.issue_date] if draft is not None else []
-
-
-async def _locks(deps: Deps, known: Known, days: Sequence[date | None]) -> list[Finding]:
-    """What the organisation's lock dates say to these days."""
-    account = known.account
-    reply = await deps.gateway.get(
-        account.account_id, "Organisation", tenant_id=account.tenant_id, lane="people"
+async def _with_locks_read(deps: Deps, known: Known) -> Known:
+    """What is known, with the lock dates as Xero shows them now."""
+    organisation = await read_organisation(deps, known.account, "people")
+    before = known.terms.locks
+    locks = LockDates(
+        organisation.period_lock_date,
+        organisation.end_of_year_lock_date,
+        read_at=known.now,
+        tried_at=known.now,
+        refused_on=before.refused_on if before else None,
     )
-    found = [
-        forecast.locked(days, XeroOrganisation.from_json(each))
-        for each in elements(reply.json(), "Organisations")
-    ]
-    return [each for each in found if each is not None]
+    return replace(known, terms=replace(known.terms, locks=locks))
+
+
+def _suspected_locks(known: Known, days: Sequence[date]) -> list[Finding]:
+    locks = known.terms.locks
+    found = forecast.locked(days, locks) if locks is not None and days else None
+    return [found] if found else []

@@ -4,6 +4,8 @@ A choice is recorded with the fingerprint of the picture it was made of. The acc
 it take effect on that very picture only; whatever changed since makes it a conflict again, and nothing is overwritten.
 """
 
+from datetime import datetime
+
 from invoice_sync.compare_invoice import contacts_of, terms_of
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, resolution, update
@@ -28,7 +30,7 @@ class ConflictChanged(Exception):  # noqa: N818 - what happened, for the handler
 
 
 async def conflict_of(
-    conn: Connection, deps: Deps, account: Account, invoice: Invoice
+    conn: Connection, deps: Deps, account: Account, invoice: Invoice, now: datetime
 ) -> Conflict | None:
     """What a person may decide on this invoice, by what was last seen in Xero; None if there is nothing to decide."""
     if not resolution.is_open(invoice):
@@ -44,7 +46,8 @@ async def conflict_of(
     contacts = await contacts_of(conn, account.account_id, [invoice], [link])
     ours = update.in_xeros_form(invoice, link, body, terms)
     contact_id = contacts.get(invoice.customer_id or "")
-    return resolution.conflict_of(picture_of(invoice, link, ours, contact_id, link.observed))
+    found = picture_of(invoice, link, ours, contact_id, link.observed)
+    return resolution.conflict_of(found, terms.locks, now)
 
 
 async def find_conflict(
@@ -55,8 +58,8 @@ async def find_conflict(
         invoice = await invoices.find_invoice(conn, account_id, invoice_id)
         if invoice is None:
             return None, None
-        account, _ = await accounts.find(conn, account_id)
-        return invoice, await conflict_of(conn, deps, account, invoice)
+        account, now = await accounts.find(conn, account_id)
+        return invoice, await conflict_of(conn, deps, account, invoice, now)
 
 
 async def resolve_conflict(
@@ -80,7 +83,7 @@ async def resolve_conflict(
             return None
         made = (await resolutions.choices_of(conn, account_id, [invoice_id])).get(invoice_id)
         is_repeated = made is not None and _said(made) == _said(choice)
-        conflict = await conflict_of(conn, deps, account, invoice)
+        conflict = await conflict_of(conn, deps, account, invoice, now)
         if conflict is None:
             if is_repeated:
                 return invoice.state

@@ -3,7 +3,15 @@
 from invoice_sync.deps import Deps
 from invoice_sync.domain.lifecycle import OUT_OF_SYNC
 from invoice_sync.domain.state import State
-from invoice_sync.store import audit, contact_mappings, customers, intents, invoices
+from invoice_sync.store import (
+    accounts,
+    audit,
+    contact_mappings,
+    customers,
+    intents,
+    invoices,
+    lock_dates,
+)
 from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.worker import mark_due
 
@@ -21,6 +29,8 @@ async def retry_invoice(deps: Deps, account_id: str, invoice_id: str, actor: str
     """
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
+        await accounts.lock(conn, account_id)
+        await lock_dates.doubt(conn, account_id)
         seen = await invoices.find_invoice(conn, account_id, invoice_id)
         if seen is not None and seen.state is State.WAITING_FOR_CONTACT and seen.customer_id:
             await customers.retry(conn, account_id, customer_id=seen.customer_id)
@@ -42,6 +52,8 @@ async def retry_cause(deps: Deps, account_id: str, code: str, actor: str) -> int
     """Take up every invoice of the account that this cause stops; how many those are."""
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
+        await accounts.lock(conn, account_id)
+        await lock_dates.doubt(conn, account_id)
         if code == OUT_OF_SYNC:
             released = await invoices.compare_conflicts(conn, [account_id])
         else:

@@ -15,7 +15,7 @@ from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
-from invoice_sync.read_codes import await_codes
+from invoice_sync.read_codes import await_readings
 from invoice_sync.record_contact_changes import (
     doubt_contacts,
     is_about_the_contact,
@@ -150,7 +150,7 @@ async def _record_invoices(
             for link in (links.get(row.invoice_id),)
         ]
         steps_of_codes = [each.step for each in outcomes]
-        recorded = await await_codes(conn, deps, intent, steps_of_codes, now)
+        recorded = await await_readings(conn, deps, intent, steps_of_codes, now)
         await steps.save(conn, await _mapped_since(conn, intent, recorded, now), now)
         await _doubt_contacts(conn, intent, recorded)
         if any(each.look_up for each in outcomes):
@@ -302,7 +302,7 @@ async def _give_back_invoices(conn: Connection, deps: Deps, intent: Intent, foun
         else:
             until = now + (found.pause or _LOOK_AGAIN)
             given_back.append(lifecycle.postponed(row, found.state, until, found.block))
-    given_back = await await_codes(conn, deps, intent, given_back, now)
+    given_back = await await_readings(conn, deps, intent, given_back, now)
     await steps.save(conn, given_back, now)
     await _doubt_contacts(conn, intent, given_back)
     await intents.close(conn, intent.id)

@@ -6,24 +6,22 @@ one may stop an invoice. Where none can be had, Xero decides.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any
 
+from invoice_sync.domain import freshness
 from invoice_sync.domain.account_settings import AccountSettings
+from invoice_sync.domain.freshness import Standing
+from invoice_sync.domain.locks import LockDates
 from invoice_sync.domain.mapping import amounts_are
 from invoice_sync.domain.rounding import LineFigures, line_amount
 from invoice_sync.domain.xero_messages import place_of
 from pipeline_contracts.invoice import Invoice, InvoiceLine, TrackingOption
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.json_forms import flag, members, number, text
-
-# A list read within this is believed; one tried in vain within this is not asked for again.
-FRESH = timedelta(minutes=5)
-# While invoices wait for a code, somebody may be adding it in Xero, which does not tell.
-LOOK_AGAIN = timedelta(hours=1)
 
 
 class CodeKind(StrEnum):
@@ -62,16 +60,6 @@ _MOST_NAMED = 5
 _ALIKE = 0.5
 
 
-class Standing(Enum):
-    """How far a list may be believed."""
-
-    FRESH = "fresh"
-    OLD = "old"
-    """To be read again before anything is stopped by it."""
-    UNREADABLE = "unreadable"
-    """Just tried in vain: Xero decides."""
-
-
 @dataclass(frozen=True, slots=True)
 class CodeList:
     """The usable codes of one kind as last read, in lower case: an account with its class, a tax with its classes."""
@@ -84,9 +72,7 @@ class CodeList:
 
     def standing(self, now: datetime) -> Standing:
         """How far the list may be believed at ``now``."""
-        if now - self.read_at < FRESH:
-            return Standing.FRESH
-        return Standing.UNREADABLE if now - self.tried_at < FRESH else Standing.OLD
+        return freshness.standing(self.read_at, self.tried_at, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +94,8 @@ class Terms:
     lists: Mapping[CodeKind, CodeList] = field(default_factory=dict)
     base_currency: str | None = None
     """The organisation's own currency, where it is known: Xero keeps its rate at 1."""
+    locks: LockDates | None = None
+    """Its lock dates; None while they were never read."""
 
     def xero_code(self, kind: CodeKind, code: str) -> str:
         """Xero's word for Pipeline's code; for no code, the default."""

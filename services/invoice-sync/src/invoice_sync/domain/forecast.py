@@ -12,7 +12,8 @@ from typing import Any
 
 from invoice_sync.domain import mapping, taxes
 from invoice_sync.domain.blocks import block, contact_pending
-from invoice_sync.domain.codes import Standing
+from invoice_sync.domain.freshness import Standing
+from invoice_sync.domain.locks import LockDates, stopped, suspected
 from invoice_sync.domain.outcome import GONE
 from invoice_sync.domain.picture import picture_of
 from invoice_sync.domain.plan import Draft, Known, objections
@@ -24,7 +25,6 @@ from invoice_sync.domain.update import Change
 from pipeline_contracts.invoice import Invoice as InvoiceBody
 from pipeline_contracts.problems import ProblemCode
 from pipeline_xero.documents import XeroInvoice
-from pipeline_xero.reference_data import XeroOrganisation
 
 
 class Ahead(StrEnum):
@@ -140,13 +140,12 @@ def number_in_use(
     return Finding(taken, by_xero=True)
 
 
-def locked(days: Sequence[date | None], organisation: XeroOrganisation) -> Finding | None:
-    """Whether one of the document's dates lies in a period that the organisation has locked."""
-    locks = (organisation.period_lock_date, organisation.end_of_year_lock_date)
-    until = max((each for each in locks if each is not None), default=None)
-    if until is None or not any(day is not None and day <= until for day in days):
+def locked(days: Sequence[date], locks: LockDates) -> Finding | None:
+    """What Xero may say of a day that only others' lock dates are known to close."""
+    if stopped(locks, days):
         return None
-    return Finding(block(ProblemCode.PERIOD_LOCKED, lock_date=until.isoformat()), by_xero=True)
+    why = suspected(locks, days)
+    return Finding(why, by_xero=True, is_certain=False) if why else None
 
 
 def differences_of(

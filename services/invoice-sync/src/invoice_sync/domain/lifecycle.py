@@ -133,6 +133,7 @@ def refused_as(
         "invoice_number": number,
         "customer": row.customer_id,
         "other": other,
+        "issue_date": sent.issue_date if sent else None,
     }
     found = block(
         code, xero_errors=messages, **(facts | xero_messages.placed_facts(messages, sent))

@@ -6,9 +6,10 @@ from datetime import date, datetime
 
 from pydantic import ValidationError
 
-from invoice_sync.domain import codes, lifecycle, mapping, taxes, validate
-from invoice_sync.domain.account_settings import AccountSettings
+from invoice_sync.domain import codes, lifecycle, locks, mapping, taxes, validate
+from invoice_sync.domain.account_settings import AccountSettings, InvoiceStatus
 from invoice_sync.domain.blocks import block, never_connected, not_connected
+from invoice_sync.domain.freshness import Standing
 from invoice_sync.domain.state import (
     Account,
     Block,
@@ -52,9 +53,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """A code is missing in a list that is too old to stop an invoice: it is to be read again first."""
+    """What stops an invoice, or may, was read too long ago: it is to be read again first."""
 
-    kind: codes.CodeKind
+    kind: codes.CodeKind | None
+    """Which of Xero's lists; None for the lock dates."""
 
 
 Decision = Create | Compare | Stop | Reread
@@ -91,10 +93,10 @@ class Objection:
     step: Step
     by_list: codes.CodeKind | None = None
 
-    def standing(self, known: Known) -> codes.Standing:
+    def standing(self, known: Known) -> Standing:
         """How far it may be believed: what no list says is certain."""
         if self.by_list is None:
-            return codes.Standing.FRESH
+            return Standing.FRESH
         return known.terms.lists[self.by_list].standing(known.now)
 
 
@@ -105,6 +107,8 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
     if rests(row, known):
         return Compare(row)
     is_linked = row.invoice_id in known.links
+    if locks.in_doubt(known.terms.locks, _days_of(row, known), known.now):
+        return Reread(None)
     if row.operation is Operation.VOID:
         # Unsent and cancelled: there is nothing for Xero to hear of.
         return Compare(row) if is_linked else Stop(lifecycle.never_sent(row))
@@ -113,9 +117,9 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
         return Stop(lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR)))
     for found in objections(row, draft, known):
         match found.standing(known):
-            case codes.Standing.FRESH:
+            case Standing.FRESH:
                 return Stop(found.step)
-            case codes.Standing.OLD if found.by_list is not None:
+            case Standing.OLD if found.by_list is not None:
                 return Reread(found.by_list)
             case _:
                 continue
@@ -132,9 +136,14 @@ def draft_of(row: Invoice, known: Known) -> Draft | None:
     body = read_body(row.desired)
     if body is None:
         return None
-    is_linked = row.invoice_id in known.links
-    prefix = _number_prefix(row, known.terms.settings, has_link=is_linked)
-    return Draft(body, taxes.for_xero(body, known.terms, prefix), prefix, is_linked)
+    link = known.links.get(row.invoice_id)
+    prefix = _number_prefix(row, known.terms.settings, has_link=link is not None)
+    ours = (
+        taxes.for_xero(body, known.terms, prefix)
+        if link is None
+        else taxes.for_update(body, known.terms, prefix, link.agreed)
+    )
+    return Draft(body, ours, prefix, link is not None)
 
 
 def objections(row: Invoice, draft: Draft, known: Known) -> Iterator[Objection]:
@@ -149,6 +158,9 @@ def objections(row: Invoice, draft: Draft, known: Known) -> Iterator[Objection]:
     if not draft.is_linked:
         for kind, why in _by_lists(draft.body, known.terms):
             yield Objection(lifecycle.failed(row, why), kind)
+        locked = locks.stops_now(known.terms.locks, _days_of(row, known), known.now)
+        if locked is not None:
+            yield Objection(lifecycle.failed(row, locked))
     customer_id = draft.body.customer_id
     contact = known.mappings.get(customer_id)
     if contact is None:
@@ -156,6 +168,17 @@ def objections(row: Invoice, draft: Draft, known: Known) -> Iterator[Objection]:
     elif contact.problem is not None and not draft.is_linked:
         why = block(ProblemCode(contact.problem), contact=contact.contact_name)
         yield Objection(lifecycle.waits(row, State.WAITING_FOR_CONTACT, why))
+
+
+def _days_of(row: Invoice, known: Known) -> list[date]:
+    """The days of the document that no lock date may close: where it is in Xero, and where it is to go."""
+    link = known.links.get(row.invoice_id)
+    is_draft = known.terms.settings.invoice_status is InvoiceStatus.DRAFT
+    if is_draft if link is None else link.xero_status in locks.UNISSUED:
+        return []
+    days = locks.days_of([link.observed.get("issue_date")] if link else [])
+    body = read_body(row.desired) if row.operation is Operation.WRITE else None
+    return [*days, body.issue_date] if body is not None else days
 
 
 def create_of(row: Invoice, draft: Draft, known: Known) -> Create:
@@ -188,7 +211,7 @@ def by_codes(
     for kind, why in _by_lists(body, terms):
         if why.code == ProblemCode.TOTAL_MISMATCH and not new_amounts:
             continue
-        if terms.lists[kind].standing(now) is codes.Standing.FRESH:
+        if terms.lists[kind].standing(now) is Standing.FRESH:
             return lifecycle.failed(row, why)
     return None
 

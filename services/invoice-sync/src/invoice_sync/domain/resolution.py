@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pydantic import ValidationError
 
-from invoice_sync.domain import confirm, lifecycle, mapping, merging, telling
+from invoice_sync.domain import confirm, lifecycle, locks, mapping, merging, telling
 from invoice_sync.domain.blocks import block
 from invoice_sync.domain.currencies import NO_CURRENCY
+from invoice_sync.domain.locks import LockDates
 from invoice_sync.domain.picture import Picture, fingerprint_of
 from invoice_sync.domain.push import changeable
 from invoice_sync.domain.state import Choice, Invoice, Keep, Link, Operation, State, Step
@@ -85,11 +87,12 @@ def gone(row: Invoice) -> Conflict:
     return Conflict(GONE, _gone_fingerprint(row), (), (), (never, accept))
 
 
-def conflict_of(found: Picture) -> Conflict:
-    """The decision on an invoice as it was last seen in Xero."""
+def conflict_of(found: Picture, lock_dates: LockDates | None, now: datetime) -> Conflict:
+    """The decision on an invoice as it was last seen in Xero, under its organisation's lock dates."""
     row = found.row
     kind = lifecycle.conflict_kind(found.link) if row.state is State.OUT_OF_SYNC else REFUSED
-    options = (_pipelines(found), Option(Keep.XERO, None, _what_follows(found)))
+    pipelines = _locked(found, lock_dates, now) or _pipelines(found)
+    options = (pipelines, Option(Keep.XERO, None, _what_follows(found)))
     differences = tuple(telling.total_first(found.differences))
     told = tuple(telling.in_words(differences, found.ours))
     return Conflict(kind, found.fingerprint, differences, told, options)
@@ -101,6 +104,14 @@ def _what_follows(found: Picture) -> str:
     if found.row.operation is Operation.VOID:
         return "The invoice stays in Xero although it is void in Pipeline."
     return "Xero's version stands and is told to Pipeline, which should take it over."
+
+
+def _locked(found: Picture, lock_dates: LockDates | None, now: datetime) -> Option | None:
+    if found.link.xero_status in locks.UNISSUED or found.link.observed.get(STATUS) == WITHDRAWN:
+        return None
+    days = locks.days_of(each.get("issue_date") for each in (found.link.observed, found.ours))
+    why = locks.stops_now(lock_dates, days, now)
+    return Option(Keep.PIPELINE, why.message, why.hint) if why else None
 
 
 def _pipelines(found: Picture) -> Option:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from invoice_sync.domain.codes import CodeKind, Terms, in_xeros_codes
-from invoice_sync.domain.mapping import amounts_are, line_field
+from invoice_sync.domain.mapping import amounts_are, desired_snapshot, line_field
+from invoice_sync.domain.merging import is_money
 from invoice_sync.domain.rounding import (
     TotalRange,
     carried_cents,
@@ -18,7 +19,7 @@ from invoice_sync.domain.rounding import (
     tax_on_top,
     to_cents,
 )
-from invoice_sync.domain.three_way import Snapshot
+from invoice_sync.domain.three_way import TOTAL, Snapshot
 from invoice_sync.domain.validate import Finding, figures_of, total_mismatch
 from pipeline_contracts.invoice import Invoice, InvoiceLine
 
@@ -42,20 +43,36 @@ def for_xero(body: Invoice, terms: Terms, number_prefix: str) -> Invoice:
     return ours.model_copy(update={"lines": lines})
 
 
-def told_anew(ours: Invoice, agreed: Snapshot, terms: Terms) -> Invoice:
-    """An invoice to be changed in Xero, with the tax of those lines named whose tax was named before.
+def for_update(body: Invoice, terms: Terms, number_prefix: str, agreed: Snapshot) -> Invoice:
+    """An invoice that is in Xero as it is to be there: the taxes that were named before stay named.
 
-    Left out, the cent that was carried on such a line could stay there.
+    While nothing changes that makes its total, they stay as they were agreed, whatever Xero's rates are by now.
+    Otherwise they are reckoned anew: left out, the cent that was carried on such a line could stay there.
     """
-    if amounts_are(ours) != _ON_TOP:
-        return ours
+    plain = in_xeros_codes(body, terms, number_prefix)
+    if amounts_are(plain) != _ON_TOP:
+        return plain
+    named = tuple(_named_before(line, agreed) for line in plain.lines)
+    as_agreed = plain.model_copy(update={"lines": named})
+    if named != plain.lines and _money(desired_snapshot(as_agreed, None)) == _money(agreed):
+        return as_agreed
+    ours = for_xero(body, terms, number_prefix)
     lines = tuple(
-        _told(line, terms, Decimal(0))
-        if line.tax_amount is None and agreed.get(line_field(line.line_id, "tax_amount"))
-        else line
-        for line in ours.lines
+        _told(line, terms, Decimal(0)) if line.tax_amount is None and before != line else line
+        for line, before in zip(ours.lines, named, strict=True)
     )
     return ours if lines == ours.lines else ours.model_copy(update={"lines": lines})
+
+
+def _named_before(line: InvoiceLine, agreed: Snapshot) -> InvoiceLine:
+    tax = agreed.get(line_field(line.line_id, "tax_amount"))
+    if tax is None or line.tax_amount is not None:
+        return line
+    return line.model_copy(update={"tax_amount": Decimal(tax)})
+
+
+def _money(snapshot: Snapshot) -> dict[str, str | None]:
+    return {path: each for path, each in snapshot.items() if path == TOTAL or is_money(path)}
 
 
 def _told(line: InvoiceLine, terms: Terms, cent: Decimal) -> InvoiceLine:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from invoice_sync.domain import (
     codes,
     confirm,
     lifecycle,
+    locks,
     mapping,
     merging,
     picture,
@@ -18,6 +19,7 @@ from invoice_sync.domain import (
 )
 from invoice_sync.domain.account_settings import EditPolicy
 from invoice_sync.domain.blocks import block
+from invoice_sync.domain.locks import UNISSUED
 from invoice_sync.domain.picture import Picture
 from invoice_sync.domain.plan import by_codes, read_body, sent_body
 from invoice_sync.domain.push import Push, changeable, update_element, void_element
@@ -83,6 +85,8 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     if not isinstance(verdict, Push):
         return verdict
     sent = sent_body(body, ours)
+    if locked := _locked(verdict, terms, seen.now):
+        return lifecycle.then(verdict.step, locked)
     if is_void:
         return Change(verdict, void_element(verdict.link), sent)
     if stopped := _stopped(verdict, body, terms, seen.now):
@@ -91,8 +95,18 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     return Change(verdict, update_element(ours, contact, settings, verdict), sent)
 
 
-# Before it is approved a document was issued to nobody yet.
-_UNISSUED = frozenset({"DRAFT", "SUBMITTED"})
+def days_of(push: Push) -> list[date]:
+    """The days a change touches: where the invoice is, and where it is to go."""
+    return locks.days_of(each.get("issue_date") for each in (push.link.observed, push.target))
+
+
+def _locked(push: Push, terms: codes.Terms, now: datetime) -> Step | None:
+    """What lock dates say to a change of an invoice."""
+    if push.link.xero_status in UNISSUED:
+        return None
+    days = days_of(push)
+    why = locks.stops_now(terms.locks, days, now)
+    return replace(lifecycle.failed(push.step.row, why), link=push.link) if why else None
 
 
 def _stopped(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) -> Step | None:
@@ -101,7 +115,7 @@ def _stopped(push: Push, body: InvoiceBody, terms: codes.Terms, now: datetime) -
     An issued document keeps its currency. Of codes an old list stops none: the invoice is in Xero, and Xero decides.
     """
     row = push.step.row
-    if "currency" in push.changed and push.link.xero_status not in _UNISSUED:
+    if "currency" in push.changed and push.link.xero_status not in UNISSUED:
         number = push.link.xero_number
         changed = block(ProblemCode.CURRENCY_CHANGED, invoice_number=number, currency=body.currency)
         return lifecycle.failed(row, changed)
@@ -186,8 +200,7 @@ def _holds(
 
 def in_xeros_form(row: Invoice, link: Link, body: InvoiceBody, terms: codes.Terms) -> InvoiceBody:
     """The invoice as it is to be in Xero: by Xero's codes and tax rates."""
-    ours = taxes.for_xero(body, terms, row.number_prefix or "")
-    return taxes.told_anew(ours, link.agreed, terms)
+    return taxes.for_update(body, terms, row.number_prefix or "", link.agreed)
 
 
 def look(

@@ -6,10 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from invoice_sync.domain.codes import PROBLEM_OF, CodeKind, CodeList, CodeListing, Terms, fix
-from invoice_sync.store import account_settings
+from invoice_sync.store import account_settings, lock_dates
+from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 
 CODED = tuple(problem.value for problem in PROBLEM_OF.values())
+# The causes whose end a reading of the organisation may show.
+READABLE = (*CODED, ProblemCode.PERIOD_LOCKED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,11 @@ async def terms_of(
         account_id,
         tenant_id,
     )
-    base_currency = await conn.fetchval(
-        "SELECT base_currency FROM accounts WHERE account_id = $1 AND tenant_id = $2",
+    organisation = await conn.fetchrow(
+        f"""
+        SELECT base_currency, {lock_dates.COLUMNS} FROM accounts LEFT JOIN lock_dates USING (account_id, tenant_id)
+         WHERE account_id = $1 AND tenant_id = $2
+        """,  # noqa: S608 - a constant list of columns
         account_id,
         tenant_id,
     )
@@ -57,7 +63,8 @@ async def terms_of(
             )
             for row in listed
         },
-        base_currency,
+        organisation["base_currency"] if organisation else None,
+        lock_dates.of_row(organisation),
     )
 
 
@@ -168,7 +175,7 @@ async def waited_for(conn: Connection, account_id: str) -> dict[str, list[str]]:
          GROUP BY block_code
         """,
         account_id,
-        CODED,
+        READABLE,
     )
     return {row["block_code"]: list(row["names"]) for row in rows}
 

@@ -10,7 +10,7 @@ import asyncpg
 from invoice_sync.domain.intake import DesiredState
 from invoice_sync.domain.state import Block, IntentRef, Invoice, Operation, State
 from invoice_sync.domain.turns import Kind
-from invoice_sync.store.codes import CODED
+from invoice_sync.store.codes import READABLE
 from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
@@ -334,13 +334,13 @@ async def release_failed(conn: Connection, account_id: str, code: str) -> int:
 
 
 async def release_for_codes(conn: Connection, account_id: str, fixes: Sequence[str]) -> int:
-    """Release exactly the invoices that waited for one of these codes to become usable; how many those were."""
+    """Release exactly the invoices that waited for one of these codes, or days, to become usable; how many those were."""
     return await _change(
         conn,
         _AFRESH,
         "account_id = $1 AND block_code = ANY($2::text[]) AND state = 'failed' AND waits_for ?| $3::text[]",
         account_id,
-        CODED,
+        READABLE,
         fixes,
     )
 

@@ -105,6 +105,7 @@ class Switches:
         retry_after_on_concurrent: Whether a concurrent 429 carries Retry-After.
         retry_after_on_app: Whether an app 429 carries Retry-After.
         app_limit_problem: The header text of an app 429.
+        connected_by_adviser: Apps are connected by advisers, for whom the period lock date does not hold.
         lock_date_format: How lock dates are written in messages (strftime).
         whole_object_void_fails: Voiding by posting more than id and status is refused.
         allow_broad_scopes: Scopes of apps older than March 2026 are accepted.
@@ -124,6 +125,7 @@ class Switches:
     retry_after_on_concurrent: bool = False
     retry_after_on_app: bool = False
     app_limit_problem: str = "appminute"
+    connected_by_adviser: bool = False
     lock_date_format: str = "%d %B %Y"
     whole_object_void_fails: bool = True
     allow_broad_scopes: bool = False

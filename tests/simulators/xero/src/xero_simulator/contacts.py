@@ -47,6 +47,7 @@ class Scene:
     by_app: bool = True
     unit_places: int = 2
     lock_date_format: str = "%d %B %Y"
+    is_adviser: bool = False
     whole_object_void_fails: bool = True
     settlements_move_invoice: bool = True
 

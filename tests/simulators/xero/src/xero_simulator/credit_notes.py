@@ -43,7 +43,7 @@ def create_credit_note(scene: Scene, payload: Json) -> Written:
         raise RuleBroken(messages.CREDIT_NOTE_NUMBER_TAKEN)
     blank = blank_document(scene, "credit_note", kind, status)
     written = fill(scene, blank, payload, strict=status == "AUTHORISED")
-    check_lock(scene.books.organisation, written.document.date, scene.lock_date_format)
+    check_lock(scene, written.document.date)
     document = replace(written.document, number=given or _automatic_number(scene))
     scene.books.put_document(document)
     mark_used(scene, document.contact_id, sale=kind == "ACCRECCREDIT")
@@ -92,7 +92,7 @@ def allocate(scene: Scene, source: Document, payload: Json) -> Allocation:
     if amount > source.outstanding:
         raise RuleBroken(messages.ALLOCATION_NO_CREDIT)
     on = day(payload, "Date", scene.now.date()) or scene.now.date()
-    check_lock(scene.books.organisation, on, scene.lock_date_format)
+    check_lock(scene, on)
     row = Allocation(scene.ids.guid(), source.document_id, invoice.document_id, amount, on)
     scene.books.put_allocation(row)
     apply_credit(scene, source, amount, on)
@@ -115,7 +115,7 @@ def _update(scene: Scene, document: Document, payload: Json) -> Written:
         raise RuleBroken(messages.STATUS_FOR_MODIFICATION)
     if document.touched:
         raise RuleBroken(messages.PAID_NOT_EDITABLE)
-    check_lock(scene.books.organisation, document.date, scene.lock_date_format)
+    check_lock(scene, document.date)
     if status in {"VOIDED", "DELETED"}:
         ended = replace(document, status=status, updated=scene.now)
         scene.books.put_document(ended)

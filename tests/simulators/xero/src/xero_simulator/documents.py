@@ -72,16 +72,20 @@ def number(payload: Json, field: str) -> Decimal | None:
         raise RuleBroken(messages.FIELD_INVALID.format(field=field, value=value)) from error
 
 
-def check_lock(organisation: Organisation, moment: date, date_format: str) -> None:
+def check_lock(scene: Scene, moment: date) -> None:
     """Refuses a date in a locked period (the lock date itself is locked).
+
+    What an app sends counts as sent by the person who connected it, and the period lock date does not hold for
+    advisers (help.wise-sync.com, "Setting and working with lock dates").
 
     Raises:
         RuleBroken: The day is on or before a lock date.
     """
+    organisation, date_format = scene.books.organisation, scene.lock_date_format
     year_lock, period_lock = organisation.end_of_year_lock_date, organisation.period_lock_date
     if year_lock and moment <= year_lock:
         raise RuleBroken(messages.YEAR_LOCKED.format(lock_date=year_lock.strftime(date_format)))
-    if period_lock and moment <= period_lock:
+    if period_lock and moment <= period_lock and not (scene.by_app and scene.is_adviser):
         raise RuleBroken(messages.PERIOD_LOCKED.format(lock_date=period_lock.strftime(date_format)))
 
 

@@ -26,6 +26,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 """To which status a request may move an invoice; PAID and back is the system's business."""
 
 _ENDING = frozenset({"VOIDED", "DELETED"})
+_UNAPPROVED = frozenset({"DRAFT", "SUBMITTED"})
 _TYPES = frozenset({"ACCREC", "ACCPAY"})
 _VOID_KEYS = frozenset(
     {"InvoiceID", "InvoiceNumber", "Status", "Type", "CreditNoteID", "CreditNoteNumber"}
@@ -52,7 +53,7 @@ def create_invoice(scene: Scene, payload: Json) -> Written:
         strict=status == "AUTHORISED",
     )
     invoice = written.document
-    check_lock(scene.books.organisation, invoice.date, scene.lock_date_format)
+    _check_lock(scene, invoice)
     _check_approval(scene, None, invoice)
     given = text(payload, "InvoiceNumber")
     invoice = replace(invoice, number=given or _automatic_number(scene, kind))
@@ -61,6 +62,16 @@ def create_invoice(scene: Scene, payload: Json) -> Written:
     mark_used(scene, invoice.contact_id, sale=kind == "ACCREC")
     note(scene, invoice.document_id, "Created", f"INV {invoice.number} created.")
     return Written(invoice, written.warnings)
+
+
+def _check_lock(scene: Scene, invoice: Document) -> None:
+    """Drafts, also submitted ones, may have a locked day: help.xero.com, "Set and work with lock dates".
+
+    Raises:
+        RuleBroken: The invoice's day is locked for whoever connected the app.
+    """
+    if invoice.status not in _UNAPPROVED:
+        check_lock(scene, invoice.date)
 
 
 def update_or_create_invoice(scene: Scene, payload: Json) -> Written:
@@ -91,14 +102,14 @@ def update_invoice(scene: Scene, invoice: Document, payload: Json) -> Written:
     """
     status = text(payload, "Status", invoice.status) or invoice.status
     _check_transition(invoice, status)
-    check_lock(scene.books.organisation, invoice.date, scene.lock_date_format)
+    _check_lock(scene, invoice)
     if status in _ENDING:
         return _end(scene, invoice, status, payload)
     strict = status in {"AUTHORISED", "PAID"}
     written = fill(scene, replace(invoice, status=status), payload, strict=strict)
     edited = replace(written.document, number=text(payload, "InvoiceNumber") or invoice.number)
     _check_number(scene, edited.type, edited.number, invoice)
-    check_lock(scene.books.organisation, edited.date, scene.lock_date_format)
+    _check_lock(scene, edited)
     if invoice.touched:
         _check_paid_edit(invoice, edited)
     _check_approval(scene, invoice, edited)

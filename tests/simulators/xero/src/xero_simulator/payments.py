@@ -50,7 +50,7 @@ def create_payment(scene: Scene, payload: Json, *, batch_payment_id: str = "") -
     if amount > document.outstanding:
         raise RuleBroken(messages.PAYMENT_TOO_LARGE)
     paid_on = day(payload, "Date", scene.now.date()) or scene.now.date()
-    check_lock(scene.books.organisation, paid_on, scene.lock_date_format)
+    check_lock(scene, paid_on)
     rate = number(payload, "CurrencyRate") or document.currency_rate
     bank = number(payload, "BankAmount")
     payment = Payment(
@@ -95,7 +95,7 @@ def delete_payment(
         raise RuleBroken(messages.PAYMENT_IN_BATCH)
     if payment.is_reconciled and not reconciled_allowed:
         raise RuleBroken(messages.PAYMENT_RECONCILED)
-    check_lock(scene.books.organisation, payment.date, scene.lock_date_format)
+    check_lock(scene, payment.date)
     deleted = replace(payment, status="DELETED", updated=scene.now)
     scene.books.put_payment(deleted)
     document = scene.books.documents[payment.document_id]

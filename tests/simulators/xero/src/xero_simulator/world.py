@@ -99,6 +99,7 @@ class World:
             by_app=by_app,
             unit_places=unit_places,
             lock_date_format=self.switches.lock_date_format,
+            is_adviser=self.switches.connected_by_adviser,
             whole_object_void_fails=self.switches.whole_object_void_fails,
             settlements_move_invoice=self.switches.settlements_move_invoice,
         )
