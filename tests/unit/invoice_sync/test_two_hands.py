@@ -368,19 +368,25 @@ def test_of_a_paid_invoice_the_rate_stays_and_the_organisations_own_has_none(
     assert state is State.SYNCED or found.row.block.code == "INVOICE_HAS_PAYMENT"
 
 
-def test_a_discounted_line_of_xeros_own_is_no_wrong_total(world):
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_discounted_line_of_xeros_own_is_no_wrong_total_and_hides_none(world, is_shown):
     made = world()
     line = {"Description": "Theirs", "Quantity": 1, "UnitAmount": 40, "DiscountAmount": 15}
     made.xero.change({"LineItems": [*made.xero.element["LineItems"], line]})
     made.want(made.body)
-    found = made.picture()
-    whole = Decimal(found.link.observed["total"])
+    found, invoice = made.picture(), made.seen(EditPolicy.BLOCK).invoice
+    *ours, theirs = invoice.lines
+    theirs = replace(theirs, line_amount=Decimal(25) if is_shown else None)
+    invoice = replace(invoice, lines=(*ours, theirs))
+    whole = sum((each.quantity * each.unit_amount for each in (*ours, theirs)), Decimal(0))
     for total, is_wrong in (
         (whole - 15, False),
-        (whole, False),
+        # Somebody took 10 off one of our lines: only Xero's own figure for its line can show that.
+        (whole - 25, is_shown),
+        (whole, is_shown),
         (whole - 41, True),
         (whole + 1, True),
     ):
         observed = {**found.link.observed, "total": str(total)}
-        wrong = confirm.wrong_total(found.link.observed, found.wanted, observed)
-        assert bool(wrong) is is_wrong
+        wrong = confirm.wrong_total(found.link.observed, found.wanted, observed, invoice)
+        assert bool(wrong) is is_wrong, total

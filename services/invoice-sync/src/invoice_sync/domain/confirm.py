@@ -100,7 +100,7 @@ def updated(
         if blocks
     ]
     if not any(merging.is_money(path) for path in raced):
-        told += wrong_total(target, wanted, observed)
+        told += wrong_total(target, wanted, observed, seen.invoice)
     if not told:
         return step
     why = conflict_block(after.xero_number, told, ours)
@@ -136,10 +136,12 @@ def in_opinions(wanted: Snapshot, link: Link, observed: Snapshot) -> Snapshot:
     return three_way.with_opinions(ours, link.base, observed)
 
 
-def wrong_total(target: Snapshot, wanted: Snapshot, observed: Snapshot) -> list[FieldDifference]:
-    """The total in Xero as a difference, unless it is what the invoice must come to."""
+def wrong_total(
+    target: Snapshot, wanted: Snapshot, observed: Snapshot, invoice: XeroInvoice
+) -> list[FieldDifference]:
+    """The total in Xero, ``invoice`` as observed, as a difference, unless it is what the invoice must come to."""
     total = Decimal(observed.get(TOTAL) or 0)
-    possible = merging.totals_of(target, wanted)
+    possible = merging.totals_of(target, wanted, mapping.own_amounts(invoice))
     if not possible.difference(total):
         return []
     expected = plain_quantity(possible.lowest)

@@ -402,6 +402,15 @@ def _by_values(names: tuple[str, ...], lines: _Lines) -> dict[tuple[str | None, 
     return found
 
 
+def own_amounts(invoice: XeroInvoice) -> dict[str, Decimal]:
+    """The amount of each line, by the key that it has while it is Xero's own."""
+    return {
+        _line_key(f"xero:{line.line_item_id or ''}", place): line.line_amount
+        for place, line in enumerate(invoice.lines or (), 1)
+        if line.line_amount is not None
+    }
+
+
 def _line_key(line_id: str, position: int) -> str:
     return f"line {line_id}" if line_id else f"line #{position}"
 

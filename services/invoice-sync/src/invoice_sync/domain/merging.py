@@ -137,7 +137,7 @@ def _price(line: Line) -> tuple[str | None, str | None]:
     return line.get("quantity"), line.get("unit_amount")
 
 
-def totals_of(snapshot: Snapshot, wanted: Snapshot) -> TotalRange:
+def totals_of(snapshot: Snapshot, wanted: Snapshot, shown: Mapping[str, Decimal]) -> TotalRange:
     """What the invoice must come to in Xero.
 
     Where its amounts are Pipeline's alone that is Pipeline's total, to the cent; where lines are as somebody left
@@ -146,6 +146,7 @@ def totals_of(snapshot: Snapshot, wanted: Snapshot) -> TotalRange:
     Args:
         snapshot: The invoice as it is to be in Xero.
         wanted: What Pipeline wants, in its own words.
+        shown: The amounts of lines of Xero's own, as Xero shows them, by their keys.
     """
     total = wanted.get(TOTAL)
     if total is not None and not is_of_both(snapshot, wanted):
@@ -163,17 +164,18 @@ def totals_of(snapshot: Snapshot, wanted: Snapshot) -> TotalRange:
         for key, line in lines_of(snapshot).items()
     ]
     possible = possible_totals(figures, snapshot.get("amounts_are") or "tax_exclusive")
-    # A line of Xero's own may bear a discount as an amount (DiscountAmount), which no snapshot holds.
+    # A line of Xero's own may bear a discount as an amount (DiscountAmount), which no snapshot holds: Xero's own figure
+    # tells it, and without that the line may come to anything from nothing to its whole price.
     ours = lines_of(wanted)
-    may_be_off = sum(
-        (
-            max(line_amount(each), Decimal(0))
-            for key, each in zip(lines_of(snapshot), figures, strict=True)
-            if key not in ours and not each.discount_rate
-        ),
-        Decimal(0),
-    )
-    return TotalRange(possible.lowest - may_be_off, possible.highest)
+    lowest, highest = possible.lowest, possible.highest
+    for key, each in zip(lines_of(snapshot), figures, strict=True):
+        if key in ours or each.discount_rate:
+            continue
+        whole = line_amount(each)
+        off = whole - shown[key] if key in shown else Decimal(0)
+        lowest -= off if key in shown else max(whole, Decimal(0))
+        highest -= off
+    return TotalRange(lowest, highest)
 
 
 def is_of_both(snapshot: Snapshot, wanted: Snapshot) -> bool:

@@ -195,7 +195,7 @@ def _holds(
         if path != TOTAL
     )
     is_all = mapping.lines_of(target).keys() == mapping.lines_of(observed).keys()
-    return is_there and is_all and not confirm.wrong_total(target, wanted, observed)
+    return is_there and is_all and not confirm.wrong_total(target, wanted, observed, seen.invoice)
 
 
 def in_xeros_form(row: Invoice, link: Link, body: InvoiceBody, terms: codes.Terms) -> InvoiceBody:
@@ -304,7 +304,7 @@ def _write(found: Picture, target: Snapshot, seen: confirm.Seen) -> Step | Push:
     row, link = found.row, found.link
     push = Push(_resumed(found, link), link, seen.invoice, target, seen.is_paid)
     if not push.changed:
-        if wrong := confirm.wrong_total(target, found.wanted, link.observed):
+        if wrong := confirm.wrong_total(target, found.wanted, link.observed, seen.invoice):
             return _conflict(found, wrong, seen)
         merged = confirm.merged_link(found.wanted, found.ours, link, target)
         rest = _at_rest(found, merged, seen)
