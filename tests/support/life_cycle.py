@@ -7,81 +7,22 @@ It reads the simulator's ledger and the columns `state`, `version`, `synced_vers
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from decimal import Decimal
+from datetime import date
 from typing import Any
 
 from emptying import EMPTY
+from left_by_hand import Hand
+from operators import Operators
+from two_books import GONE, Content, Published, as_wanted, in_xero
 
 from invoice_sync.domain import mapping
-from invoice_sync.map_contact import map_contact, unmap_contact
 from invoice_sync.retry_sync import retry_invoice
-from pipeline_contracts.invoice import Invoice, InvoiceVoided
+from pipeline_contracts.invoice import Invoice
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync, SyncFailed, SyncResumed
-from pipeline_service_defaults.problems import Problem
 from xero_simulator import ledger
 from xero_simulator.idempotency import Keys
 
-Content = dict[str, Any]
-GONE = frozenset({"VOIDED", "DELETED"})
 CUSTOMERS = ("cust-1", "cust-2")
-
-
-def line_content(description: str, quantity: Any, unit_amount: Any) -> tuple[str, Decimal, Decimal]:
-    """A line as both sides would tell it."""
-    return description, Decimal(str(quantity)).normalize(), Decimal(str(unit_amount)).normalize()
-
-
-def in_xero(invoice: dict[str, Any]) -> Content:
-    """What the ledger holds of the fields that Pipeline owns. The order of lines is none of them."""
-    lines = Counter(
-        line_content(each["description"], each["quantity"], each["unit_amount"])
-        for each in invoice["lines"]
-    )
-    return {
-        "live": invoice["status"] not in GONE,
-        "number": invoice["number"],
-        "reference": invoice["reference"] or "",
-        "due_date": invoice["due_date"],
-        "lines": lines,
-    }
-
-
-def in_pipeline(event: Invoice, *, live: bool = True) -> Content:
-    """The same of an event."""
-    return {
-        "live": live,
-        "number": event.invoice_number,
-        "reference": event.reference or "",
-        "due_date": event.due_date.isoformat(),
-        "lines": Counter(
-            line_content(each.description, each.quantity, each.unit_amount) for each in event.lines
-        ),
-    }
-
-
-@dataclass
-class Published:
-    """One invoice of Pipeline: its versions, the first of them number 1, and the highest that arrived."""
-
-    versions: list[Invoice | InvoiceVoided] = field(default_factory=list)
-    arrived: int = 0
-
-    @property
-    def is_void(self) -> bool:
-        return bool(self.versions) and isinstance(self.versions[-1], InvoiceVoided)
-
-    def body(self, version: int) -> Invoice:
-        """The newest body up to this version: a void carries none."""
-        return next(
-            each
-            for each in reversed(self.versions[:version])
-            if not isinstance(each, InvoiceVoided)
-        )
-
-    def content(self, version: int) -> Content:
-        live = not isinstance(self.versions[version - 1], InvoiceVoided)
-        return in_pipeline(self.body(version), live=live)
 
 
 @dataclass
@@ -93,16 +34,29 @@ class LifeCycle:
     line: Any
     died: type[BaseException]
     published: dict[str, Published] = field(default_factory=dict)
-    hands: dict[str, Content] = field(default_factory=dict)
-    """By document: the fields as somebody left them, where Pipeline's newest version holds something else."""
+    hands: dict[str, Hand] = field(default_factory=dict)
+    """By document: what somebody left there, where Pipeline's newest version holds something else."""
     strangers: dict[str, Content] = field(default_factory=dict)
     counter: int = 0
+
+    def __post_init__(self) -> None:
+        self.operators = Operators(self)
+
+    @property
+    def organisation(self) -> Any:
+        return self.service.books.world.books[self.service.books.tenant_id].organisation
+
+    @property
+    def contacts(self) -> list[Any]:
+        world = self.service.books.world
+        return list(world.books[self.service.books.tenant_id].contacts.values())
 
     async def begin(self, account_id: str) -> None:
         """Empty books on both sides, a connected account, and customers whose contacts are in Xero."""
         service, world = self.service, self.service.books.world
         await service.pool.execute(EMPTY)
-        world.add_organisation(world.books[service.books.tenant_id].organisation)
+        self.operators.lock_up_to(None, None)
+        world.add_organisation(self.organisation)
         world.clock.reset()  # or the access token would run out after some hundred lives
         world.keys = Keys()
         world.faults.faults.clear()
@@ -149,6 +103,7 @@ class LifeCycle:
         known = self.published[invoice_id]
         await self.service.want(*(known.versions[version - 1] for version in versions))
         known.arrived = max(known.arrived, *versions)
+        self.operators.arrived(invoice_id)
         self._look_at_hands()
 
     # What people do in Xero
@@ -178,27 +133,20 @@ class LifeCycle:
         )
         for each in self.documents():
             document_id, now = each["document_id"], in_xero(each)
-            changed = {
-                name: value
-                for name, value in now.items()
-                if before.get(document_id, {}).get(name) != value
-            }
             if document_id in before:
-                self.hands.setdefault(document_id, {}).update(changed)
+                if before[document_id] != now:
+                    self.hands.setdefault(document_id, Hand()).wrote(before[document_id], now)
             elif document_id not in self.strangers:
                 self.strangers[document_id] = now
         self._look_at_hands()
         return reply.status_code < 300
 
     def _look_at_hands(self) -> None:
-        """What Pipeline's newest version holds too is no edit any more that could get lost."""
         for invoice_id, known in self.published.items():
             document = self.document_of(invoice_id)
-            left = self.hands.get(document["document_id"]) if document else None
-            if left and known.arrived:
-                ours = known.content(known.arrived)
-                for name in [each for each in left if left[each] == ours[each]]:
-                    del left[name]
+            hand = self.hands.get(document["document_id"]) if document else None
+            if hand and known.arrived:
+                hand.agrees_with(known.content(known.arrived))
 
     # What the worker does
 
@@ -229,33 +177,6 @@ class LifeCycle:
             "UPDATE intents SET first_sent_at = first_sent_at - make_interval(mins => $1)", minutes
         )
 
-    async def unmap(self, customer_id: str) -> None:
-        await unmap_contact(self.service.deps, self.service.account_id, customer_id, "somebody")
-
-    async def map(self, customer_id: str) -> bool:
-        """Somebody links the customer to the contact of its name; False if that cannot be done now."""
-        contact_id = self._contact_of(customer_id)
-        if contact_id is None:
-            return False
-        try:
-            await map_contact(
-                self.service.deps, self.service.account_id, customer_id, contact_id, "somebody"
-            )
-        except Problem:
-            return False
-        return True
-
-    def _contact_of(self, customer_id: str) -> str | None:
-        world = self.service.books.world
-        contacts = world.books[self.service.books.tenant_id].contacts.values()
-        return next(
-            (each.contact_id for each in contacts if each.name == f"Customer {customer_id}"), None
-        )
-
-    async def contact_is(self, customer_id: str, status: str) -> None:
-        if contact_id := self._contact_of(customer_id):
-            await self.by_hand("POST", f"contacts/{contact_id}", {"ContactStatus": status})
-
     async def look_again(self) -> None:
         """As payment-ingest would after every change in Xero: whatever rests is compared."""
         await self.service.pool.execute(
@@ -275,12 +196,21 @@ class LifeCycle:
         for each in documents:
             now = in_xero(each)
             assert now == self.strangers.get(each["document_id"], now), "a stranger's was changed"
-            for name, left in self.hands.get(each["document_id"], {}).items():
-                assert now[name] == left, (
-                    f"{each['number']}: somebody's {name} was overwritten: {left!r} by {now[name]!r}"
-                )
+        self._check_hands()
+        self.operators.check()
         for row in await self.rows():
             await self._says_why(row)
+
+    def _check_hands(self) -> None:
+        for invoice_id, known in self.published.items():
+            document = self.document_of(invoice_id)
+            hand = self.hands.get(document["document_id"]) if document else None
+            if document is None or hand is None or not known.arrived:
+                continue
+            ours = known.content(known.arrived)
+            self.operators.took_effect(invoice_id, hand, ours)
+            lost = hand.overwritten(in_xero(document), ours, merges=self.operators.merges)
+            assert not lost, f"{document['number']}: somebody's work was overwritten: {lost}"
 
     async def rows(self) -> list[Any]:
         found: list[Any] = await self.service.pool.fetch(
@@ -305,16 +235,17 @@ class LifeCycle:
         """No faults, a connection, usable contacts, nothing paid; every write has landed or never will."""
         world = self.service.books.world
         world.faults.faults.clear()
+        self.operators.lock_up_to(None, None)
         await self.service.connect()
         for customer_id in CUSTOMERS:
-            await self.contact_is(customer_id, "ACTIVE")
+            await self.operators.contact_is(customer_id, "ACTIVE")
         payments = ledger.dump(world.books[self.service.books.tenant_id])["payments"]
         for each in payments:
             if each["status"] == "AUTHORISED":
                 assert await self.by_hand("DELETE", f"payments/{each['payment_id']}")
         await self.quiet()
         for customer_id in CUSTOMERS:
-            await self.map(customer_id)
+            await self.operators.map(customer_id)
 
     async def quiet(self) -> None:
         """Until nothing is due and nothing is open; that this comes to an end is one of the promises."""
@@ -367,7 +298,9 @@ class LifeCycle:
         base = known.content(synced_version) if synced_version else None
         assert xero != base, f"{invoice_id} was not changed in Xero, and Pipeline's is not there"
         if not xero["live"]:
-            return {"out_of_sync"}
+            hand = self.hands.get(document["document_id"])
+            is_accepted = hand is not None and "live" in hand.accepted
+            return {"voided", "out_of_sync"} if is_accepted else {"out_of_sync"}
         # Only Xero changed: it stays as somebody left it. A conflict stays one until both are equal.
         return {"synced", "out_of_sync"} if ours == base else {"out_of_sync"}
 
@@ -406,43 +339,10 @@ class LifeCycle:
             elif in_xero_first:
                 body = known.body(known.arrived)
                 assert await self.by_hand(
-                    "POST", f"invoices/{document['document_id']}", self.as_wanted(body, document)
+                    "POST", f"invoices/{document['document_id']}", as_wanted(body, document)
                 )
             else:
                 await self.deliver(invoice_id, self.publish(invoice_id, **self.as_left(document)))
-
-    def lines_of(self, document: dict[str, Any]) -> list[dict[str, Any]]:
-        """The document's lines as somebody who edits one of them sends them all back."""
-        return [
-            {
-                "LineItemID": each["line_id"],
-                "Description": each["description"],
-                "Quantity": each["quantity"],
-                "UnitAmount": each["unit_amount"],
-                "AccountCode": each["account_code"],
-            }
-            for each in document["lines"]
-        ]
-
-    def as_wanted(self, body: Invoice, document: dict[str, Any]) -> dict[str, Any]:
-        """What somebody types into Xero who has Pipeline's version before them."""
-        ids = {each["description"]: each["line_id"] for each in document["lines"]}
-        return {
-            "InvoiceNumber": body.invoice_number,
-            "Reference": body.reference or "",
-            "DueDate": body.due_date.isoformat(),
-            "LineAmountTypes": "NoTax",
-            "LineItems": [
-                {
-                    "Description": each.description,
-                    "Quantity": str(each.quantity),
-                    "UnitAmount": str(each.unit_amount),
-                    "AccountCode": "200",
-                }
-                | ({"LineItemID": ids[each.description]} if each.description in ids else {})
-                for each in body.lines
-            ],
-        }
 
     def as_left(self, document: dict[str, Any]) -> dict[str, Any]:
         """Pipeline's next version when it adopts what Xero holds."""
@@ -490,8 +390,3 @@ class LifeCycle:
             assert row["state"] in {"synced", "voided"}, (
                 f"both agree, and it did not resume: {told}"
             )
-
-
-def due_in(days: int) -> date:
-    """A date that an invoice may be due at."""
-    return date(2026, 3, 31) + timedelta(days=days)

@@ -6,6 +6,7 @@ Runs are the same every time. More of them, and others each time: `pytest --hypo
 import asyncio
 import uuid
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -16,12 +17,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from life_cycle import CUSTOMERS, LifeCycle, due_in
+from life_cycle import CUSTOMERS, LifeCycle
+from two_books import as_wanted, due_in, lines_of
 
 from invoice_sync.domain import mapping, three_way
+from invoice_sync.domain.account_settings import EditPolicy
+from invoice_sync.domain.state import Keep
 from invoice_sync.domain.three_way import Plan
 from pipeline_xero.client import GatewayClient
 
+FEBRUARY, JUNE = date(2026, 2, 28), date(2026, 6, 30)
 IS_DEEP = settings.get_current_profile_name() == "deep"
 INVOICES = ("inv-1", "inv-2")
 FAULTS = (
@@ -34,7 +39,18 @@ FAULTS = (
 )
 VERSIONS = ("reference", "due", "number", "add", "change", "remove", "reorder", "same", "void")
 EDITS = ("Reference", "DueDate", "InvoiceNumber", "add", "change", "remove", "align", "void")
-OPERATIONS = ("archive", "restore", "unlink", "link", "disconnect", "connect")
+OPERATIONS = (
+    "archive",
+    "restore",
+    "unlink",
+    "link",
+    "disconnect",
+    "connect",
+    "customer",
+    "contact",
+)
+# Every invoice of a life is dated 1 March 2026: locked for all but advisers, for all, for nobody.
+LOCKS = ((JUNE, None), (None, JUNE), (FEBRUARY, FEBRUARY), (None, None))
 any_invoice = st.sampled_from(INVOICES)
 any_customer = st.sampled_from(CUSTOMERS)
 then_work = st.booleans()
@@ -137,7 +153,7 @@ class Lives(RuleBasedStateMachine):
     def edited(self, invoice_id, document, what):
         new = self.life.unique("theirs")
         line = {"Description": new, "Quantity": 1, "UnitAmount": 7, "AccountCode": "200"}
-        first, *others = self.life.lines_of(document)
+        first, *others = lines_of(document)
         known = self.life.published[invoice_id]
         return {
             "Reference": {"Reference": new},
@@ -146,7 +162,7 @@ class Lives(RuleBasedStateMachine):
             "add": {"LineItems": [first, *others, line]},
             "change": {"LineItems": [first | line, *others]},
             "remove": {"LineItems": others or [first]},
-            "align": self.life.as_wanted(known.body(known.arrived), document),
+            "align": as_wanted(known.body(known.arrived), document),
             "void": {"Status": "VOIDED"},
         }[what]
 
@@ -173,16 +189,49 @@ class Lives(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(OPERATIONS), customer_id=any_customer, work=then_work)
     def operate(self, what, customer_id, work):
+        people = self.life.operators
         self.do(
             {
-                "archive": lambda: self.life.contact_is(customer_id, "ARCHIVED"),
-                "restore": lambda: self.life.contact_is(customer_id, "ACTIVE"),
-                "unlink": lambda: self.life.unmap(customer_id),
-                "link": lambda: self.life.map(customer_id),
+                "archive": lambda: people.contact_is(customer_id, "ARCHIVED"),
+                "restore": lambda: people.contact_is(customer_id, "ACTIVE"),
+                "unlink": lambda: people.unmap(customer_id),
+                "link": lambda: people.map(customer_id),
                 "disconnect": lambda: self.life.service.connect("DISCONNECTED"),
                 "connect": lambda: self.life.service.connect("CONNECTED"),
+                "customer": lambda: people.customer_gets(customer_id, self.address("ours")),
+                "contact": lambda: people.contact_gets(customer_id, self.address("theirs")),
             }[what]()
         )
+        self.work_if(work)
+
+    def address(self, whose):
+        return f"{self.life.unique(whose)}@example.com"
+
+    @rule(
+        invoice_id=any_invoice,
+        keep=st.sampled_from(Keep),
+        looks=st.booleans(),
+        edit=st.none() | st.sampled_from(["Reference", "change"]),
+        work=then_work,
+    )
+    def choose_between_two_versions(self, invoice_id, keep, looks, edit, work):
+        """On a page just opened, or on one that was left open; and before the worker comes, somebody may go on editing."""
+        if looks:
+            self.do(self.life.operators.look(invoice_id))
+        self.do(self.life.operators.choose(invoice_id, keep))
+        if edit:
+            self.edit(invoice_id, edit)
+        self.work_if(work)
+
+    @rule(policy=st.sampled_from(EditPolicy))
+    def have_disjoint_edits_merged_or_told(self, policy):
+        self.do(self.life.operators.set_policy(policy))
+
+    @rule(locks=st.sampled_from(LOCKS), is_known=st.booleans(), work=then_work)
+    def close_the_books(self, locks, is_known, work):
+        self.life.operators.lock_up_to(*locks)
+        if is_known:
+            self.do(self.life.operators.days_pass())
         self.work_if(work)
 
     # The worker, and what befalls it
