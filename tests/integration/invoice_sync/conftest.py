@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from emptying import EMPTY
+from judging import violations_of
 from serving import serving
 from sync_wire import Wire
 
@@ -123,6 +124,8 @@ class Books:
     url: str
     http: httpx.AsyncClient
     tenant_id: str
+    edited: set[str] = field(default_factory=set)
+    """The InvoiceIDs of what somebody worked on."""
 
     @property
     def world(self):
@@ -141,7 +144,9 @@ class Books:
             method, f"{self.url}/admin/tenants/{self.tenant_id}/{path}", json=body or {}
         )
         assert reply.status_code < 300, reply.text
-        return reply.json()
+        found: dict = reply.json()
+        self.edited |= {found[key] for key in ("document_id", "invoice_id") if key in found}
+        return found
 
     def fault(self, kind: str, **fields) -> None:
         self.world.faults.add(kind=kind, **fields)
@@ -157,6 +162,8 @@ class Service:
     books: Books
     account_id: str
     connection_sequence: int = 0
+    taken_in: list[Envelope] = field(default_factory=list)
+    """Every event it was given, for the judge."""
 
     async def connect(
         self, status="CONNECTED", *, tenant_id=None, account_id=None, reason="TEST"
@@ -203,8 +210,10 @@ class Service:
         await self._take_in(observe_invoices, events)
 
     async def _take_in(self, handle, events) -> None:
+        envelopes = [envelope(event) for event in events]
         async with self.pool.acquire() as conn, conn.transaction():
-            await handle(conn, [envelope(event) for event in events])
+            await handle(conn, envelopes)
+        self.taken_in += envelopes
 
     def invoice(self, invoice_id: str, **fields) -> InvoiceCreated:
         return make_invoice(self.account_id, invoice_id, **fields)
@@ -364,6 +373,13 @@ async def books_of_five(ready) -> Service:
     await ready.want(*(ready.invoice(f"inv-{number}") for number in range(5)))
     await ready.settle()
     return ready
+
+
+@pytest.fixture
+async def judged(service) -> AsyncIterator[None]:
+    """Whatever the test did: in the end the promises hold that a program can check against Xero's own books."""
+    yield
+    assert await violations_of(service) == []
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from pipeline_messaging import leases
 from pipeline_messaging.worker import LeaseLost
 from pipeline_service_defaults.problems import Problem
 
+pytestmark = pytest.mark.usefixtures("judged")
+
 
 async def contact_id(service, customer_id="cust-1") -> str:
     return await service.pool.fetchval(

@@ -10,6 +10,8 @@ from sync_processes import gateway_app, running_process
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync
 from pipeline_messaging import leases
 
+pytestmark = pytest.mark.usefixtures("judged")
+
 CHANGING_STEPS = [
     "compare:after_read",
     "update:before_intent",
@@ -159,6 +161,74 @@ async def test_two_replicas_and_a_mixed_backlog_one_of_them_frozen(
     assert sum(each["reference"] == "ours" for each in invoices) == 4 * 60
     told = [each for each in await service.told() if isinstance(each, InvoiceSynced)]
     assert len(told) == len({(each.invoice_id, each.version) for each in told}) == 4 * 200
+
+
+async def test_two_replicas_and_changes_of_contacts_one_of_them_frozen(
+    service, sync_dsn, identities, serve
+):
+    """New and changed customers of several accounts: whoever is frozen doubles none, and undoes nobody's edit."""
+    accounts, each = [f"{service.account_id}-{number}" for number in range(4)], 40
+    for account_id in accounts:
+        await service.connect(account_id=account_id)
+        service.account_id = account_id
+        known = [f"{account_id}-{number}" for number in range(each)]
+        await service.know(*known, email="one@example.com")
+        await service.settle()
+    for account_id in accounts:
+        service.account_id = account_id
+        known = [f"{account_id}-{number}" for number in range(each)]
+        for customer_id in known:
+            name = f"Customer {customer_id}"
+            await service.know(customer_id, version=2, name=name, email="two@example.com")
+        await service.know(*(f"{account_id}-{number}" for number in range(each, 2 * each)))
+        async with service.pool.acquire() as conn:
+            await leases.mark_due(conn, [account_id])
+    service.books.world.switches.base_latency_seconds = 0.2
+    async with (
+        serve(gateway_app(service.gateway)) as gateway_url,
+        running_process(sync_dsn, gateway_url, identities, lease_seconds=5) as frozen,
+        running_process(sync_dsn, gateway_url, identities, lease_seconds=5),
+    ):
+        await until(lambda: some_contacts_written(service), "work has begun")
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            await until(lambda: contacts_at_rest(service), "the other does it all", seconds=90)
+            edited = await somebody_edits_all(service)
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+    contacts = (await service.books.ledger())["contacts"]
+    names = [one["name"] for one in contacts if one["name"].startswith("Customer ")]
+    assert len(names) == len(set(names)) == 4 * 2 * each
+    emails = {one["contact_id"]: one["email"] for one in contacts}
+    assert {emails[contact_id] for contact_id in edited} == {"theirs@example.com"}
+    links = await service.pool.fetch("SELECT contact_id FROM contact_mappings")
+    assert len(links) == len({row["contact_id"] for row in links}) == 4 * 2 * each
+
+
+async def some_contacts_written(service) -> bool:
+    contacts = (await service.books.ledger())["contacts"]
+    return any(one["email"] == "two@example.com" for one in contacts)
+
+
+async def contacts_at_rest(service) -> bool:
+    return await service.pool.fetchval(
+        """
+        SELECT NOT EXISTS (SELECT FROM customers WHERE due_at IS NOT NULL OR intent_id IS NOT NULL)
+           AND NOT EXISTS (SELECT FROM contact_mappings WHERE check_at <= now())
+           AND NOT EXISTS (SELECT FROM intents)
+        """
+    )
+
+
+async def somebody_edits_all(service) -> list[str]:
+    """What Pipeline has changed, somebody in Xero changes again; their ids."""
+    contacts = (await service.books.ledger())["contacts"]
+    changed = [one["contact_id"] for one in contacts if one["email"] == "two@example.com"]
+    assert len(changed) == 4 * 40
+    for contact_id in changed:
+        body = {"EmailAddress": "theirs@example.com"}
+        await service.books.act("POST", f"contacts/{contact_id}", body)
+    return changed
 
 
 async def some_at_version_two(service) -> bool:

@@ -11,6 +11,8 @@ from invoice_sync.import_invoices import ask_import
 from invoice_sync.reconcile_account import ask_reconciliation
 from pipeline_contracts.reconciled import AccountReconciled
 
+pytestmark = pytest.mark.usefixtures("judged")
+
 STEPS = [
     "import:after_read",
     "import:before_commit",

@@ -6,6 +6,8 @@ import pytest
 
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync, SyncFailed
 
+pytestmark = pytest.mark.usefixtures("judged")
+
 INVOICES = "/api.xro/2.0/Invoices*"
 
 

@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("judged")
+
 FAULTS = [
     "reset_before",
     "commit_then_reset",
