@@ -21,6 +21,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
 from pipeline_contracts.envelope import encode, stable_id
@@ -178,7 +179,7 @@ async def serve() -> None:
 def main() -> None:
     """Run with what the environment says."""
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve())
+        uvloop.run(serve())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 import asyncpg
+import uvloop
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -89,4 +90,4 @@ async def serve(consumer: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    uvloop.run(serve(sys.argv[1]))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 import httpx
+import uvloop
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -78,7 +79,7 @@ async def serve() -> None:
 def main() -> None:
     """Run with what the environment says."""
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve())
+        uvloop.run(serve())
 
 
 if __name__ == "__main__":
