@@ -268,6 +268,21 @@ def test_over_a_whole_life_nothing_is_written_over_but_by_choice(world, line_of,
     assert made.row.state is State.SYNCED
 
 
+@pytest.mark.parametrize("policy", EditPolicy)
+def test_of_two_lines_each_side_may_take_out_another_and_leave_the_same(world, line_of, policy):
+    made = world()
+    by_hand(made.xero, ({}, {1: {"description": "Work"}}, {0}, ()))
+    made.want(pipelines(made.body, ({}, {}, {1}, ()), line_of, 2))
+    _, written = made.look(policy)
+    assert (made.row.state, written) == (State.SYNCED, None)
+    assert [*made.link.line_item_ids.items()] == [("1", "l-2")]
+    change_a_line(made, 0, quantity=Decimal(3))
+    made.look(policy)
+    (line,) = made.xero.element["LineItems"]
+    assert (line["LineItemID"], line["Description"], line["Quantity"]) == ("l-2", "Work", 3)
+    assert made.look(policy) == ((), None)
+
+
 def left_to_xero(made, line_of, edit):
     """Pipeline adds a line while somebody edits Xero's lines, and Xero's version is chosen."""
     by_hand(made.xero, edit)

@@ -316,9 +316,10 @@ def same_lines(wanted: Snapshot, observed: Snapshot) -> dict[str, str]:
 
 
 def replaced_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict[str, str]:
-    """Lines that Pipeline took out and wrote anew just as Xero has them: the new line ids with the former ones.
+    """Lines of Xero's that Pipeline knows under another line id than it did: the line ids now with the former ones.
 
-    Whoever types Xero's version into Pipeline may delete the line and add another. The line in Xero is the same.
+    Whoever types Xero's version into Pipeline may delete the line and add another; and of two lines each side may have
+    taken out another one and left the same. The line in Xero is the same.
 
     Args:
         wanted: What Pipeline wants, in its own words.
@@ -327,10 +328,10 @@ def replaced_lines(wanted: Snapshot, base: Snapshot, observed: Snapshot) -> dict
     """
     ours, theirs, agreed = lines_of(wanted), lines_of(observed), lines_of(base)
     former = {key: each for key, each in theirs.items() if key in agreed and key not in ours}
-    new = {key: each for key, each in ours.items() if key not in agreed and key not in theirs}
+    missing = {key: each for key, each in ours.items() if key not in theirs}
     return {
         key.removeprefix("line "): other.removeprefix("line ")
-        for key, other in _paired(new, former).items()
+        for key, other in _paired(missing, former).items()
     }
 
 
@@ -343,12 +344,12 @@ def renamed(snapshot: Snapshot, pairs: Mapping[str, str]) -> Snapshot:
 
 
 def with_lines_named(snapshot: Snapshot, ours: Mapping[str, str]) -> Snapshot:
-    """The snapshot with lines under other keys."""
+    """The snapshot with lines under other keys; a line that had the new key of one before is no more."""
+    ceded = {ours[key] for key in map(line_of, snapshot) if key in ours} - ours.keys()
     return {
-        f"{ours[key]}: {path.rpartition(': ')[2]}"
-        if (key := line_of(path)) in ours
-        else path: value
+        f"{ours[key]}: {path.rpartition(': ')[2]}" if key in ours else path: value
         for path, value in snapshot.items()
+        if (key := line_of(path)) not in ceded
     }
 
 

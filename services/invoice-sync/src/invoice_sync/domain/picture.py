@@ -112,7 +112,7 @@ def linked(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snap
 
 
 def _with_replaced(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snapshot]:
-    """The same with the lines that Pipeline replaced by equal ones under their new line ids."""
+    """The same with the lines that Pipeline has under other line ids than it had, under these."""
     replaced = mapping.replaced_lines(wanted, link.base, observed)
     if not replaced:
         return link, observed
@@ -120,7 +120,11 @@ def _with_replaced(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Li
     keys = {f"line {before}": f"line {after}" for before, after in former.items()}
     renamed = replace(
         link,
-        line_item_ids={former.get(key, key): each for key, each in link.line_item_ids.items()},
+        line_item_ids={
+            former.get(key, key): each
+            for key, each in link.line_item_ids.items()
+            if key not in replaced
+        },
         base=mapping.with_lines_named(link.base, keys),
         agreed=mapping.with_lines_named(link.agreed, keys),
         observed=mapping.with_lines_named(link.observed, keys),
