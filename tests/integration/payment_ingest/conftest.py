@@ -32,6 +32,7 @@ from payment_ingest.store.deliveries import Delivery
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import Envelope, decode
 from pipeline_contracts.sync import InvoiceSynced
+from pipeline_local_stack.kafka import Broker, create_topics, start_kafka
 from pipeline_messaging import leases
 from pipeline_messaging.outbox import unpack_headers
 from pipeline_service_defaults.keys import new_private_key, public_jwk
@@ -296,3 +297,13 @@ async def service(pool) -> AsyncIterator[Service]:
         await made.sweep("deep")
         xero.calls.clear()
         yield made
+
+
+@pytest.fixture(scope="session")
+async def own_kafka(tmp_path_factory) -> AsyncIterator[Broker]:
+    """A broker with all topics that tests may stop: nobody else's work is on it."""
+    broker = start_kafka("kafka-of-payments", tmp_path_factory.mktemp("kafka"))
+    broker.wait_until_ready()
+    await create_topics(broker.bootstrap_servers)
+    yield broker
+    broker.stop()

@@ -1,4 +1,4 @@
-"""The service as one process: started, killed at each named step, and started again."""
+"""The service as one process: its routes, and its end; see also `test_payments_killed_at_every_step`."""
 
 import asyncio
 import hashlib
@@ -6,41 +6,13 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager
-from decimal import Decimal
 
 import httpx
 import pytest
 from ingest_processes import environment_of, running_ingest
 from service_processes import until
 
-from pipeline_messaging import leases
 from pipeline_service_defaults.keys import sign
-
-# Every place between the webhook and the committed event where the process can die, in order.
-STEPS = [
-    "delivery:after_verify",
-    "delivery:before_commit",
-    "delivery:after_commit",
-    "delivery:after_answer",
-    "doorbell:after_claim",
-    "doorbell:before_commit",
-    "worker:after_claim",
-    "payment:after_claim",
-    "payment:after_fetch",
-    "payment:before_commit",
-    "payment:after_commit",
-    "worker:after_process",
-    "worker:after_release",
-]
-
-SWEEP_STEPS = [
-    "sweep:after_fetch",
-    "sweep:after_fetch@2",
-    "sweep:after_portion@2",
-    "sweep:before_commit@2",
-    "sweep:after_commit",
-    "sweep:before_commit@3",
-]
 
 
 @asynccontextmanager
@@ -87,67 +59,6 @@ async def test_webhook_to_event_while_kafka_is_away_and_a_clean_end(
 
 async def told_count(service, count) -> bool:
     return len(await service.told()) >= count
-
-
-@pytest.mark.parametrize("step", STEPS)
-async def test_killed_anywhere_nothing_is_lost_and_nothing_doubled(
-    world, dsn, identities, signed, webhook_of, step
-):
-    service, invoice, gateway = world
-    service.xero.pay(invoice, "40.00")
-    body = webhook_of((service.xero.tenant_id, invoice))
-    async with running(dsn, gateway, identities, failpoint=step) as (process, client):
-        answered = await post(client, body, signed)
-        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
-    stored = await service.pool.fetchval("SELECT count(*) FROM raw_deliveries")
-    if answered == 200:
-        assert stored == 1
-    # The dead holder's lease is left to run out; the test does not wait for it.
-    await service.pool.execute(
-        "UPDATE account_leases SET lease_until = now() WHERE lease_until IS NOT NULL"
-    )
-    async with running(dsn, gateway, identities) as (_, client):
-        if answered != 200:  # as Xero does
-            assert await post(client, body, signed) == 200
-        await until(lambda: told_count(service, 1), "the payment is told")
-        await until(lambda: quiet(service), "nothing is left to do")
-    (envelope,) = await service.told()
-    assert (envelope.event.amount, envelope.event.sequence) == (Decimal("40.00"), 1)
-    assert await service.pool.fetchval("SELECT count(*) FROM raw_deliveries") == 1
-
-
-@pytest.mark.parametrize("step", SWEEP_STEPS)
-async def test_killed_at_a_page_of_a_sweep_nothing_is_lost_and_nothing_doubled(
-    world, dsn, identities, step
-):
-    service, invoice, gateway = world
-    service.xero.pay(invoice, "40.00")
-    for number in range(2, 6):
-        service.xero.pay(invoice := service.xero.add(), "40.00")
-        await service.link(invoice, f"inv-{number}")
-    await service.pool.execute(
-        "UPDATE tenant_sweeps SET next_at = now(), page_size = 3 WHERE kind = 'recent'"
-    )
-    await mark_due(service)
-    async with running(dsn, gateway, identities, failpoint=step) as (process, _):
-        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
-    await service.pool.execute(
-        "UPDATE account_leases SET lease_until = now() WHERE lease_until IS NOT NULL"
-    )
-
-    async def is_swept() -> bool:
-        return not await service.sweep_is_due()
-
-    async with running(dsn, gateway, identities):
-        await until(is_swept, "the sweep has ended")
-    told = await service.told()
-    assert sorted(one.subject for one in told) == [f"inv-{number}" for number in range(1, 6)]
-    assert {(one.event.found_by, one.event.sequence) for one in told} == {("sweep", 1)}
-
-
-async def mark_due(service) -> None:
-    async with service.pool.acquire() as conn:
-        await leases.mark_due(conn, [service.account_id])
 
 
 async def quiet(service) -> bool:

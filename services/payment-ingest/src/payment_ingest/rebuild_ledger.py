@@ -20,7 +20,6 @@ from pipeline_contracts.envelope import Envelope, Record, decode
 from pipeline_contracts.errors import UndecodableRecord
 from pipeline_contracts.payment import Payment, PaymentReversed
 from pipeline_messaging.connection import Connection
-from pipeline_messaging.failpoints import failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +60,6 @@ async def rebuild_ledger(pool: asyncpg.Pool, records: AsyncIterator[Record]) -> 
                 batch.clear()
         await rebuilding.put_back(conn, batch)
         done.put_back = await rebuilding.count_movements(conn) - before
-        failpoint("rebuild:before_commit")
-    failpoint("rebuild:after_commit")
     return done
 
 
@@ -85,8 +82,6 @@ async def hear_again(pool: asyncpg.Pool, records: AsyncIterator[Record], handle:
 async def _handle(pool: asyncpg.Pool, batch: list[Envelope], handle: Handle) -> int:
     async with pool.acquire() as conn, conn.transaction():
         await handle(conn, batch)
-        failpoint("rebuild:before_heard")
-    failpoint("rebuild:after_heard")
     count = len(batch)
     batch.clear()
     return count
