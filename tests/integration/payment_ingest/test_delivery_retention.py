@@ -129,6 +129,20 @@ async def test_the_same_body_on_two_days_is_found_twice_and_each_is_read_again(
     assert await conn.fetchval("SELECT received_at FROM unread_deliveries") == found[1].received_at
 
 
+async def test_what_came_before_and_is_read_already_holds_up_nothing_that_waits(
+    conn, service, webhook_of
+):
+    again = webhook_of((service.xero.tenant_id, service.xero.add()))
+    await service.hear(again)
+    await service.store(b"waits since yesterday")
+    await age(conn, 1)
+    await service.store(again)
+    # The copy of yesterday alone would fill the batch.
+    assert await ring_doorbells(conn, max_bytes=len(again)) > 0
+    await ring_doorbells(conn, max_bytes=len(again))
+    assert await conn.fetchval("SELECT count(*) FROM unread_deliveries") == 0
+
+
 async def test_without_a_partition_for_today_the_webhook_makes_it_also_in_two_replicas_at_once(
     dsn, conn
 ):
@@ -198,6 +212,28 @@ async def test_the_services_role_may_drop_old_days_and_no_others(dsn, conn, serv
         await conn.execute("RESET ROLE")
         await conn.execute(f"DROP OWNED BY {role}")
         await conn.execute(f"DROP ROLE {role}")
+
+
+async def test_who_may_only_look_drops_nothing_and_makes_nothing(dsn, conn):
+    """Functions that act for the tables' owner are open to everybody by default: a report's role must not lose a day."""
+    role = f"role_{dsn.rsplit('_', 1)[1]}"
+    await conn.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
+    try:
+        await conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        await deliveries.keep(conn, [Delivery(b"h", b"kept", 0)])
+        await ring_doorbells(conn)
+        await conn.execute(f"SET SESSION AUTHORIZATION {role}")
+        for statement in (
+            "SELECT drop_delivery_partition('9999-01-01')",
+            "SELECT make_delivery_partitions('2001-01-01', '2001-01-01')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await conn.execute(statement)
+    finally:
+        await conn.execute("RESET SESSION AUTHORIZATION")
+        await conn.execute(f"DROP OWNED BY {role}")
+        await conn.execute(f"DROP ROLE {role}")
+    assert await conn.fetchval("SELECT count(*) FROM raw_deliveries") == 1
 
 
 # The release before: its table, its statements.

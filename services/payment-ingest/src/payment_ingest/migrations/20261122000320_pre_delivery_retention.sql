@@ -44,7 +44,8 @@ CREATE TABLE delivery_mentions (
     PRIMARY KEY (tenant_id, received_at, body_hash)
 ) PARTITION BY RANGE (received_at);
 
--- The service's role may read and write rows, not make or drop tables: these two do it for the owner. There is no
+-- The service's role may read and write rows, not make or drop tables: these two do it for the owner, and for nobody
+-- whose login could not add or delete a day's rows itself. There is no
 -- default partition: rows in one would forbid the partition that they belong to. Whoever finds none makes it.
 
 -- The partitions of some days, where they lack. Attaching one, unlike creating it in place, lets webhooks go on.
@@ -57,6 +58,9 @@ DECLARE
     lower_bound text;
     upper_bound text;
 BEGIN
+    IF NOT has_table_privilege(session_user, 'raw_deliveries', 'INSERT') THEN
+        RAISE insufficient_privilege;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('delivery_partitions', 0));
     FOR one IN SELECT generate_series(first_day, last_day, interval '1 day')::date LOOP
         FOREACH parent IN ARRAY ARRAY['raw_deliveries', 'delivery_readings', 'delivery_mentions'] LOOP
@@ -84,6 +88,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_tim
 DECLARE
     one date;
 BEGIN
+    IF NOT has_table_privilege(session_user, 'raw_deliveries', 'DELETE') THEN
+        RAISE insufficient_privilege;
+    END IF;
     IF NOT pg_try_advisory_xact_lock(hashtextextended('delivery_partitions', 0)) THEN
         RETURN NULL;
     END IF;

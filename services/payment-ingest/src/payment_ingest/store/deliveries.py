@@ -86,12 +86,16 @@ async def with_bodies(
         SELECT day, body_hash, body FROM (
             SELECT day, body_hash, body, received_at,
                    sum(octet_length(body)) OVER (ORDER BY received_at, body_hash) - octet_length(body) AS bytes_before
-            FROM raw_deliveries WHERE day = ANY($1::date[]) AND body_hash = ANY($2::bytea[])
+            FROM raw_deliveries
+            -- The first two find the rows; the third leaves out the same body on another day, which is not claimed.
+            WHERE day = ANY($1::date[]) AND body_hash = ANY($2::bytea[])
+              AND (day, body_hash) IN (SELECT * FROM unnest($4::date[], $2::bytea[]))
         ) AS measured WHERE bytes_before < $3
         """,
         list({one.day for one in claimed}),
         [one.body_hash for one in claimed],
         max_bytes,
+        [one.day for one in claimed],
     )
     bodies = {(row["day"], row["body_hash"]): row["body"] for row in rows}
     return [
