@@ -108,6 +108,9 @@ def test_a_webhook_should_have_told_of_what_happened_while_connected(updated, is
         ({"page": 2, "pageSize": 3, "pageCount": 2, "itemCount": 4}, 2, 3, True),
         ({"pageCount": 9}, 2, 0, True),  # they are gone meanwhile; asking on would never end
         ({"pageCount": 0}, 1, 0, True),
+        # It lists more than it counts: the count is wrong.
+        ({"pageCount": 0}, 1, 5, False),
+        ({"pageCount": 2}, 3, 5, False),
         ({"pageCount": "9"}, 1, 5, False),
         (None, 1, 1, False),
         (None, 2, 0, True),

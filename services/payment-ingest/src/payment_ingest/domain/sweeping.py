@@ -102,11 +102,12 @@ def is_last_page(pagination: object, page: int, listed: int) -> bool:
     """Whether nothing follows a page of `listed` elements.
 
     Xero says so in the answer's `pagination` (pageCount; Xero-OpenAPI, schema Pagination). Where it is left out only an
-    empty page is the end: a page may be shorter than was asked for, and moving on too early would lose the rest.
+    empty page is the end: a page may be shorter than was asked for, and moving on too early would lose the rest. So it is
+    where pages beyond the last one that Xero counts still list something.
     """
     match pagination:
         case {"pageCount": int(count)}:
-            return listed == 0 or page >= count
+            return listed == 0 or page == count
         case _:
             return listed == 0
 
