@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 import pytest
 
-from payment_ingest.accept_delivery import DeliveryWriter, Limits
+from payment_ingest.accept_delivery import DeliveryWriter, Limits, NotStoredError
 
 KEY = b"webhook-key-of-the-tests"
 OTHER_KEY = b"the-next-webhook-key"
@@ -345,6 +345,56 @@ async def test_stopping_writes_what_is_queued(dsn, pool):
     await writer.run()
     await asyncio.gather(*waiting)
     assert await rows(pool) == 10
+
+
+async def test_a_writer_that_has_ended_says_so_at_once(dsn):
+    from payment_ingest.store.deliveries import Delivery
+
+    opened = []
+
+    async def connect():
+        opened.append(await asyncpg.connect(dsn))
+        return opened[-1]
+
+    def fail() -> None:
+        raise RuntimeError
+
+    writer = DeliveryWriter(connect, on_stored=fail)
+    running = asyncio.create_task(writer.run())
+    await writer.accept(Delivery(b"h", b"stored", 0))
+    with pytest.raises(ExceptionGroup):
+        await running
+    async with asyncio.timeout(5):
+        with pytest.raises(NotStoredError):
+            await writer.accept(Delivery(b"i", b"nobody would store it", 0))
+    for conn in opened:
+        await conn.close()
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+async def test_whoever_waits_when_the_writer_is_cancelled_is_told(dsn, pool, is_connected):
+    from payment_ingest.store.deliveries import Delivery
+
+    connecting = asyncio.Event()
+
+    async def connect():
+        connecting.set()
+        if not is_connected:
+            await asyncio.Event().wait()
+        return await asyncpg.connect(dsn)
+
+    writer = DeliveryWriter(connect, lambda: None, Limits(lanes=1, rows_per_commit=1))
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("LOCK TABLE raw_deliveries IN ACCESS EXCLUSIVE MODE")
+        running = asyncio.create_task(writer.run())
+        waiting = [
+            asyncio.create_task(writer.accept(Delivery(bytes([n]), b"body", 0))) for n in range(3)
+        ]
+        await connecting.wait()
+        running.cancel()
+        async with asyncio.timeout(1):
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in told] == [NotStoredError] * 3
 
 
 async def test_a_flood_of_forgeries_leaves_nothing(endpoint, http, pool):

@@ -9,7 +9,7 @@ neither is anything that reads the body.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import asyncpg
@@ -99,9 +99,15 @@ class DeliveryWriter:
 
     async def run(self) -> None:
         """Write until stopped; what is queued then is still written."""
-        async with asyncio.TaskGroup() as lanes:
-            for _ in range(self._limits.lanes):
-                lanes.create_task(self._lane(), name="delivery-lane")
+        try:
+            async with asyncio.TaskGroup() as lanes:
+                for _ in range(self._limits.lanes):
+                    lanes.create_task(self._lane(), name="delivery-lane")
+        finally:
+            # However it ended: nobody waits for a writer that is no more.
+            self._stopping = True
+            self._idle.clear()
+            _tell(self._queue, NotStoredError("the writer has ended"))
 
     @property
     def busy(self) -> bool:
@@ -177,6 +183,10 @@ class DeliveryWriter:
                 failpoint("delivery:before_commit")
                 await _keep(conn, [one.delivery for one in batch])
                 failpoint("delivery:after_commit")
+        except asyncio.CancelledError:
+            _drop(conn)
+            _tell(batch, NotStoredError("the writer was cancelled"))
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, every waiting request must get its answer
             log.warning("deliveries_not_stored", error=type(error).__name__, count=len(batch))
             # After a timeout the statement may still be running on it: only a new connection starts clean.
@@ -202,7 +212,7 @@ def _drop(conn: asyncpg.Connection | None) -> None:
         conn.terminate()
 
 
-def _tell(batch: list[_Waiting], error: NotStoredError | None) -> None:
+def _tell(batch: Iterable[_Waiting], error: NotStoredError | None) -> None:
     for one in batch:
         if one.durable.done():
             continue
