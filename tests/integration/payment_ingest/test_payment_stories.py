@@ -175,6 +175,8 @@ async def test_the_list_is_cut_by_the_time_of_recording(service, paid, api):
         assert sorted(await amounts(recorded_until=at.isoformat())) == ["20.00", "30.00", "5.00"]
         for wrong in (
             {"recorded_from": "2026-01-01T00:00:00"},
+            {"recorded_from": "0001-01-01T00:00:00+14:00"},
+            {"recorded_until": "9999-12-31T23:59:59-12:00"},
             {"limit": 501},
             {"after": "nobody"},
         ):

@@ -184,9 +184,16 @@ async def test_only_admins_find_deliveries_and_only_their_own(
         elsewhere = bearer(person_token(identities, "acc-other", "admin"))
         answer = await client.get("/v1/deliveries", params=times, headers=elsewhere)
         assert answer.json() == {"deliveries": [], "more": False}
-        unclear = times | {"received_from": "2026-01-01T00:00:00"}
-        answer = await client.get("/v1/deliveries", params=unclear, headers=admin)
-        assert answer.status_code == 422
+        for unclear in (
+            {"received_from": "2026-01-01T00:00:00"},
+            {"received_from": "0001-01-01T00:00:00+14:00"},
+            {"received_until": "9999-12-31T23:59:59-12:00"},
+            {"tenant_id": "\x00"},
+        ):
+            answer = await client.get("/v1/deliveries", params=times | unclear, headers=admin)
+            assert answer.status_code == 422
+            answer = await client.post("/v1/deliveries/replay", json=times | unclear, headers=admin)
+            assert answer.status_code == 422
         answer = await client.post("/v1/deliveries/replay", json=times, headers=admin)
         assert (answer.status_code, len(answer.json()["deliveries"])) == (202, 1)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
+from payment_ingest.handlers.moments import Moment
 from payment_ingest.replay_delivery import (
     Requester,
     UnknownDeliveryError,
@@ -15,6 +16,7 @@ from payment_ingest.replay_delivery import (
     replay_delivery,
 )
 from payment_ingest.store.deliveries import FoundDelivery, Search
+from pipeline_contracts.fields import Id
 from pipeline_service_defaults.auth import Person, Principal, require_access
 from pipeline_service_defaults.database import Pool
 from pipeline_service_defaults.problems import Problem
@@ -63,9 +65,9 @@ class Deliveries(BaseModel):
 class ReplayRequest(BaseModel):
     """Which deliveries to read again."""
 
-    received_from: AwareDatetime
-    received_until: AwareDatetime = Field(description="Not included.")
-    tenant_id: str | None = Field(
+    received_from: Moment
+    received_until: Moment = Field(description="Not included.")
+    tenant_id: Id | None = Field(
         None,
         description="Only those that speak of this Xero organisation; a person's own if absent.",
     )
@@ -75,9 +77,9 @@ class ReplayRequest(BaseModel):
 async def find(
     request: Request,
     principal: Annotated[Principal, Depends(require_access("admin", "pipeline-backend"))],
-    received_from: AwareDatetime,
-    received_until: AwareDatetime,
-    tenant_id: str | None = None,
+    received_from: Moment,
+    received_until: Moment,
+    tenant_id: Id | None = None,
 ) -> Deliveries:
     """By time and organisation. A person finds those that speak of the own account's organisation."""
     pool: Pool = request.app.state.pool

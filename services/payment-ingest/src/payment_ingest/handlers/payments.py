@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from payment_ingest.domain.ledger import Change
+from payment_ingest.handlers.moments import Moment
 from payment_ingest.store import connections, stories, xero_invoices
 from payment_ingest.store.ledger import Step
 from payment_ingest.store.stories import Told
@@ -137,8 +138,8 @@ async def list_payments(request: Request, account_id: Id, invoice_id: Id) -> Inv
 async def list_by_time(
     request: Request,
     account_id: Id,
-    recorded_from: AwareDatetime = _BEGINNING,
-    recorded_until: Annotated[AwareDatetime, Query(description="Not included.")] = _END,
+    recorded_from: Moment = _BEGINNING,
+    recorded_until: Annotated[Moment, Query(description="Not included.")] = _END,
     after: Annotated[
         uuid.UUID | None, Query(description="The payment to continue behind: `next_after`.")
     ] = None,
