@@ -313,6 +313,21 @@ async def test_an_installation_with_deliveries_comes_along_while_its_former_rele
     await old.close()
 
 
+async def test_what_the_former_release_stored_does_not_wait_for_the_dropping_of_old_days(
+    pool, conn, service
+):
+    await service.hear(b"read long ago")
+    await age(conn, KEPT + 1)
+    await conn.execute(KEEP_THEN, b"h", b"stored by the former release")
+    async with pool.acquire() as backup, backup.transaction():
+        await backup.execute("LOCK TABLE raw_deliveries IN ACCESS SHARE MODE")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await tend_deliveries(conn, KEPT)
+        assert await conn.fetchval("SELECT count(*) FROM unread_deliveries") == 1
+    await tend_deliveries(conn, KEPT)
+    assert await conn.fetchval("SELECT min(day) FROM raw_deliveries") == datetime.now(UTC).date()
+
+
 async def _tend(pool) -> int:
     async with pool.acquire() as conn:
         return await tend_deliveries(conn, KEPT)

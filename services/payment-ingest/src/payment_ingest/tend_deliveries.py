@@ -23,11 +23,16 @@ _ROWS_MOVED = 100
 
 
 async def tend_deliveries(conn: Connection, days_kept: int) -> int:
-    """Make the days to come, drop those past, take over what the former release stored; returns how many of these."""
+    """Make the days to come, take over what the former release stored, drop the days past; returns how many it took over.
+
+    Raises:
+        asyncpg.LockNotAvailableError: Somebody, such as a backup, reads the days to be dropped; all else is done.
+    """
     await retention.make_partitions(conn, DAYS_AHEAD)
+    taken = await _take_over(conn, days_kept)
     while day := await retention.drop_partition(conn, days_kept):
         log.info("deliveries_dropped", day=day.isoformat())
-    return await _take_over(conn, days_kept)
+    return taken
 
 
 async def _take_over(conn: Connection, days_kept: int) -> int:
