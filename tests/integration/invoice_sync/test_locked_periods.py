@@ -143,6 +143,25 @@ async def test_the_lock_for_all_but_advisers_stops_only_whom_xero_has_refused(re
     assert [await ready.state(each) for each in ("first", "second")] == ["synced", "synced"]
 
 
+async def test_a_refusal_of_a_day_that_is_open_by_now_does_not_hide_a_later_one(ready):
+    await lock(ready, period=JUNE)
+    await age(ready)
+    await ready.want(dated(ready, "june", "2026-06-15"))
+    await ready.settle()
+    await lock(ready, period="2026-05-31")
+    await age(ready)
+    await ready.settle()
+    assert await ready.state("june") == "synced"
+    await ready.want(dated(ready, "may"))
+    await ready.settle()
+    sent = len(writes(ready))
+    for _ in range(3):
+        await age(ready)
+        await ready.settle()
+    # Xero has said that May is locked for us; it is not asked again and again.
+    assert (await block(ready, "may"), len(writes(ready))) == (("failed", "PERIOD_LOCKED"), sent)
+
+
 async def test_a_lock_set_since_the_reading_is_refused_by_xero_and_known_from_then_on(ready):
     await lock(ready, year=JUNE)
     await ready.want(dated(ready, "first"))

@@ -34,7 +34,10 @@ async def find(conn: Connection, account_id: str, tenant_id: str) -> LockDates |
 async def save(
     conn: Connection, account_id: str, tenant_id: str, found: XeroOrganisation | None
 ) -> None:
-    """Keep what was read of them; None was not readable, and what was read before stays."""
+    """Keep what was read of them; None was not readable, and what was read before stays.
+
+    A refused day that is open by this reading says nothing of the locks as they are now, and would outlast one that does.
+    """
     await conn.execute(
         """
         INSERT INTO lock_dates AS l (account_id, tenant_id, period_lock, year_lock, read_at, tried_at)
@@ -44,7 +47,9 @@ async def save(
                period_lock = CASE WHEN $3 OR l.tenant_id <> $2 THEN excluded.period_lock ELSE l.period_lock END,
                year_lock = CASE WHEN $3 OR l.tenant_id <> $2 THEN excluded.year_lock ELSE l.year_lock END,
                read_at = CASE WHEN $3 OR l.tenant_id <> $2 THEN excluded.read_at ELSE l.read_at END,
-               refused_on = CASE WHEN l.tenant_id = $2 THEN l.refused_on END
+               refused_on = CASE WHEN l.tenant_id = $2
+                                  AND (NOT $3 OR l.refused_on <= greatest(excluded.period_lock, excluded.year_lock))
+                                 THEN l.refused_on END
         """,
         account_id,
         tenant_id,
