@@ -265,7 +265,9 @@ class Service:
 
     async def told(self, invoice_id: str | None = None) -> list:
         """The events in the outbox, in order; of one invoice if named, whose sequence must then be 1..n."""
-        rows = await self.pool.fetch("SELECT topic, key, value, headers FROM outbox ORDER BY id")
+        rows = await self.pool.fetch(
+            "SELECT key, value, headers FROM outbox WHERE topic NOT LIKE '%.dlq' ORDER BY id"
+        )
         events = [
             decode(key=row["key"], value=row["value"], headers=unpack_headers(row["headers"])).event
             for row in rows

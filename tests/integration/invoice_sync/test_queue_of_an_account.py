@@ -73,7 +73,7 @@ async def test_the_timeline_shows_when_and_by_whom_the_customer_was_linked(ready
     assert kinds.index("sync_failed") < kinds.index("contact_mapped") < kinds.index("synced")
     assert kinds.count("contact_mapped") == 1
     mapped = found.timeline[kinds.index("contact_mapped")]
-    assert mapped.note.detail == "customer cust-2 linked to Kim by invoice-sync"
+    assert mapped.note.detail == "customer cust-2 linked to Kim by service:invoice-sync"
     assert found.timeline[-1].note.correlation_id
     await ready.want(ready.invoice("inv-2", customer_id="cust-2"))
     async with ready.pool.acquire() as conn:
