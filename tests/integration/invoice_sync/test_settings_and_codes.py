@@ -500,6 +500,23 @@ async def test_a_code_in_the_list_costs_no_call_and_one_added_since_is_found_and
     assert reads(ready) == ["Accounts"]
 
 
+async def test_the_same_mapping_sent_again_once_xero_has_the_code_tells_whom_it_released(
+    ready, line_of
+):
+    ready.books.fault("unavailable_503", path="/api.xro/2.0/Accounts", times=1)
+    assert not (await map_to(ready, CodeKind.ACCOUNT, "SALES", "205")).is_checked
+    await ready.want(ready.invoice("inv-1", lines=[line_of("1", account_code="SALES")]))
+    await ready.settle()
+    assert await block(ready, "inv-1") == ("failed", "ACCOUNT_NOT_MAPPED")
+    books = organisation(ready)
+    books.accounts["205"] = replace(books.accounts["200"], code="205", account_id="x")
+    for released in (1, 0):
+        again = await map_to(ready, CodeKind.ACCOUNT, "SALES", "205")
+        assert (again.is_checked, again.released) == (True, released)
+    await ready.settle()
+    assert await ready.state("inv-1") == "synced"
+
+
 @pytest.mark.parametrize("unasked", ["never connected", "disconnected", "away"])
 async def test_where_xero_cannot_be_asked_a_mapping_is_taken_and_said_to_be_unchecked(
     service, unasked

@@ -37,7 +37,7 @@ async def map_code(
 ) -> Mapped:
     """Say what a code of Pipeline's is called in Xero; what waited for that code is released.
 
-    The same mapping again changes nothing.
+    The same mapping again releases only what Xero's list brought, if it had to be read again.
 
     Raises:
         Problem: 422 XERO_CODE_UNKNOWN, Xero has no such code.
@@ -46,16 +46,17 @@ async def map_code(
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
         account, _ = await accounts.lock(conn, account_id)
+        released = 0
         if looked.listing is not None and account.tenant_id == looked.tenant_id:
-            await _keep(conn, deps, account_id, kind, looked)
+            released = await _keep(conn, deps, account_id, kind, looked.listing, looked.tenant_id)
         is_checked = looked.is_checked and account.tenant_id == looked.tenant_id
         before = await codes.find_mapping(conn, account_id, kind, code)
         if before is not None and before.xero_code == xero_code:
-            return Mapped(before, 0, is_checked=is_checked)
+            return Mapped(before, released, is_checked=is_checked)
         await codes.save_mapping(conn, account_id, kind, code, xero_code, actor)
         after = await codes.find_mapping(conn, account_id, kind, code)
         assert after is not None  # noqa: S101 - just saved, under the account's lock
-        released = await _remapped(conn, account_id, before, after, actor)
+        released += await _remapped(conn, account_id, before, after, actor)
     deps.on_recorded()
     return Mapped(after, released, is_checked=is_checked)
 
@@ -101,14 +102,19 @@ async def _look(deps: Deps, account_id: str, kind: CodeKind, xero_code: str) -> 
 
 
 async def _keep(
-    conn: Connection, deps: Deps, account_id: str, kind: CodeKind, looked: _Look
-) -> None:
-    """Keep the list that was read: the one before would stop what the mapping releases."""
-    tenant_id = looked.tenant_id or ""
-    terms = await codes.terms_of(conn, account_id, tenant_id, deps.write.default_account_code)
-    await codes.save_list(conn, account_id, tenant_id, kind, looked.listing)
-    if looked.listing is not None:
-        await release_usable(conn, account_id, terms, {kind: looked.listing})
+    conn: Connection,
+    deps: Deps,
+    account_id: str,
+    kind: CodeKind,
+    listing: CodeListing,
+    tenant_id: str | None,
+) -> int:
+    """Keep the list that was read, as the one before would stop what the mapping releases; how many it released."""
+    tenant = tenant_id or ""
+    terms = await codes.terms_of(conn, account_id, tenant, deps.write.default_account_code)
+    await codes.save_list(conn, account_id, tenant, kind, listing)
+    released, _ = await release_usable(conn, account_id, terms, {kind: listing})
+    return released
 
 
 def _unknown(kind: CodeKind, xero_code: str, near: Sequence[str]) -> Problem:

@@ -80,7 +80,7 @@ async def read_codes(
         after = None
         if organisation is not None:
             after = await lock_dates.find(conn, account.account_id, tenant_id)
-        some_wait = await release_usable(conn, account.account_id, terms, found, after)
+        _, some_wait = await release_usable(conn, account.account_id, terms, found, after)
         all_read = len(found) == len(kinds) and (organisation is not None or not with_locks)
         again = some_wait or not all_read
         await codes.read_at(conn, account.account_id, now + LOOK_AGAIN if again else None)
@@ -94,9 +94,10 @@ async def release_usable(
     terms: Terms,
     found: Mapping[CodeKind, CodeListing],
     after: LockDates | None = None,
-) -> bool:
-    """Release exactly what waited for a code, or a day, that these readings brought; whether anything goes on waiting.
+) -> tuple[int, bool]:
+    """Release exactly what waited for a code, or a day, that these readings brought.
 
+    How many invoices those were, and whether anything goes on waiting.
     ``terms`` hold the readings before; ``after`` the lock dates, if they were read again.
     """
     waiting = await codes.waited_for(conn, account_id)
@@ -104,8 +105,8 @@ async def release_usable(
     names = [name for each in waiting.values() for name in each]
     fixed = known_codes.newly_usable(names, terms, found)
     fixed += locks.newly_open(days, terms.locks, after)
-    await invoices.release_for_codes(conn, account_id, fixed)
-    return bool({*names, *days} - set(fixed))
+    released = await invoices.release_for_codes(conn, account_id, fixed)
+    return released, bool({*names, *days} - set(fixed))
 
 
 async def _wanted(
