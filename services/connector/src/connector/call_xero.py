@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Final
 
 import structlog
 
@@ -23,6 +25,9 @@ from connector.store.token_sets import TokenSet
 from connector.take_slot import Fenced, returning, slot_in_time, still_allowed
 
 log = structlog.get_logger(__name__)
+
+BUFFERED_BYTES: Final = 32 * 1024
+"""Half of what uvicorn takes without waiting for the reader (its flow control, HIGH_WATER_LIMIT)."""
 
 
 class NotCarried(Exception):  # noqa: N818 - reads as what happened
@@ -95,12 +100,20 @@ async def call_xero(deps: Deps, call: GatewayCall) -> AsyncIterator[Answer]:
             await under_way.aclose()
             access = await access_for(deps, connection, stale_version=access.version)
             answer = await under_way.enter_async_context(send(deps, call, connection, access))
-        if answer.rest is None:
+        if answer.rest is None and not handed_on_at_once(answer):
             # Nothing more comes from Xero: the slot is free while the caller reads.
             await under_way.aclose()
         if answer.status in {401, 403}:
             await find_out_why(deps, call, connection, access, answer)
         yield answer
+
+
+def handed_on_at_once(answer: Answer) -> bool:
+    """Whether a reply is neither looked into nor waited for, so that its call can be ended after it went out.
+
+    Such a reply fits into the server's buffer, however slowly its caller reads.
+    """
+    return answer.status < HTTPStatus.BAD_REQUEST and len(answer.body) <= BUFFERED_BYTES
 
 
 async def find_out_why(
