@@ -21,6 +21,7 @@ class ConnectionStatusChanged(Event):
 
     TYPE: ClassVar[str] = "pipeline.connection.status_changed.v1"
     TOPIC: ClassVar[str] = topics.CONNECTIONS.name
+    KEY: ClassVar[str] = "account_id"
 
     status: ConnectionStatus = Field(description="`CONNECTED`, `TOKEN_EXPIRED` or `DISCONNECTED`.")
     reason: Word = Field(description="Why, for programs, e.g. `CONSENT_REVOKED`.")
@@ -38,11 +39,6 @@ class ConnectionStatusChanged(Event):
     )
     base_currency: Word | None = Field(default=None, description="Its base currency, ISO 4217.")
     sequence: Version = Field(description="1, 2, … per account, without gaps.")
-
-    @property
-    def subject(self) -> str:
-        """The account's id."""
-        return self.account_id
 
     @property
     def revision(self) -> str:

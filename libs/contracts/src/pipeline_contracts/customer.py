@@ -14,6 +14,7 @@ class Customer(Event):
     """A whole customer at one version: the body shared by CustomerCreated and CustomerUpdated."""
 
     TOPIC: ClassVar[str] = topics.CUSTOMERS.name
+    KEY: ClassVar[str] = "customer_id"
 
     customer_id: Id = Field(description="The customer; key of the record.")
     version: Version = Field(
@@ -23,11 +24,6 @@ class Customer(Event):
     email: ShortText | None = Field(default=None, description="Address for invoices.")
     phone: ShortText | None = Field(default=None, description="Telephone number.")
     tax_number: ShortText | None = Field(default=None, description="VAT, GST or ABN number.")
-
-    @property
-    def subject(self) -> str:
-        """The customer's id."""
-        return self.customer_id
 
     @property
     def revision(self) -> str:

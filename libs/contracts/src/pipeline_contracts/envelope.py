@@ -79,10 +79,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An event as it was read, with its CloudEvents attributes.
-
-    (`source`, `id`) is what consumers deduplicate on.
-    """
+    """An event as it was read, with its CloudEvents attributes."""
 
     id: str
     source: str
@@ -91,6 +88,11 @@ class Envelope:
     time: datetime
     traceparent: str | None
     event: Event
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes the event one, however often it is delivered: consumers deduplicate on it."""
+        return (self.source, self.id)
 
 
 def stable_id(event: Event) -> str:

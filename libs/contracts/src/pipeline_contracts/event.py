@@ -39,6 +39,9 @@ class Event(Value):
     TOPIC: ClassVar[str]
     """Name of the topic that carries it."""
 
+    KEY: ClassVar[str]
+    """The field whose value is the key of its records."""
+
     account_id: Id = Field(
         description="The account (customer organisation of Pipeline) it is about."
     )
@@ -56,7 +59,7 @@ class Event(Value):
     @property
     def subject(self) -> str:
         """Id of the aggregate the event is about: the key of its Kafka record."""
-        raise NotImplementedError
+        return str(getattr(self, self.KEY))
 
     @property
     def revision(self) -> str | None:

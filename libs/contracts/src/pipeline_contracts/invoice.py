@@ -55,16 +55,12 @@ class InvoiceEvent(Event):
     """What every event about an invoice of Pipeline names."""
 
     TOPIC: ClassVar[str] = topics.INVOICES.name
+    KEY: ClassVar[str] = "invoice_id"
 
     invoice_id: Id = Field(description="The invoice; key of the record.")
     version: Version = Field(
         description="1 for the first state of the invoice, then one more each."
     )
-
-    @property
-    def subject(self) -> str:
-        """The invoice's id."""
-        return self.invoice_id
 
     @property
     def revision(self) -> str:

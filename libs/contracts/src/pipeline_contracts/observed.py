@@ -62,16 +62,12 @@ class XeroInvoiceObserved(Event):
 
     TYPE: ClassVar[str] = "pipeline.xero_invoice.observed.v1"
     TOPIC: ClassVar[str] = topics.CHANGES.name
+    KEY: ClassVar[str] = "xero_invoice_id"
 
     xero_invoice_id: Id = Field(description="Xero's InvoiceID; key of the record.")
     tenant_id: Id = Field(description="Xero organisation that holds it.")
     observed_at: Timestamp = Field(description="When it was read, by Xero's clock.")
     invoice: ObservedInvoice = Field(description="The invoice as read.")
-
-    @property
-    def subject(self) -> str:
-        """Xero's id of the invoice."""
-        return self.xero_invoice_id
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -21,6 +21,7 @@ class Payment(Event):
     """A payment and where it leaves the invoice: the body of PaymentRecorded and PaymentReversed."""
 
     TOPIC: ClassVar[str] = topics.PAYMENTS.name
+    KEY: ClassVar[str] = "invoice_id"
 
     payment_id: Id = Field(
         description="Our id of the payment; the same for ever, also when reversed."
@@ -43,11 +44,6 @@ class Payment(Event):
     sequence: Version = Field(
         description="1, 2, … per invoice, without gaps, over both event types."
     )
-
-    @property
-    def subject(self) -> str:
-        """The invoice's id."""
-        return self.invoice_id
 
     @property
     def revision(self) -> str:

@@ -1,4 +1,4 @@
-"""Publish events from any service in five lines (needs the extra `producer`).
+"""Publish events from any service in five lines (needs the extra `kafka`).
 
 ::
 
@@ -125,6 +125,16 @@ class EventPublisher:
             time=time or self._now(),
             traceparent=traceparent,
         )
+        await self.send(record)
+        return record
+
+    async def send(self, record: Record) -> None:
+        """Publish a record made elsewhere (an outbox's, or a dead letter) and return once Kafka has it for good.
+
+        Raises:
+            PublishUnconfirmed: see there; send the same record again.
+            RuntimeError: outside `async with`.
+        """
         producer = await self._started()
         try:
             # An idempotent batch never expires by itself, so the wait must.
@@ -138,10 +148,8 @@ class EventPublisher:
                 self._producer = None
             await _abandon(producer)
             raise PublishUnconfirmed(
-                f"{event.TYPE} for {event.subject}: Kafka did not confirm it ({error or 'timed out'}); "
-                "publish the same event again"
+                f"{_named(record)}: Kafka did not confirm it ({error or 'timed out'}); publish the same event again"
             ) from error
-        return record
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -162,6 +170,11 @@ class EventPublisher:
                 raise
             self._producer = producer
             return producer
+
+
+def _named(record: Record) -> str:
+    kind = (dict(record.headers).get("ce_type") or record.topic.encode()).decode(errors="replace")
+    return f"{kind} for {(record.key or b'').decode(errors='replace')}"
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

@@ -47,6 +47,7 @@ class AccountReconciled(Event):
 
     TYPE: ClassVar[str] = "pipeline.account.reconciled.v1"
     TOPIC: ClassVar[str] = topics.SYNC.name
+    KEY: ClassVar[str] = "account_id"
 
     reconciliation: Version = Field(description="1, 2, … per account.")
     tenant_id: Id = Field(description="Xero organisation it was compared with.")
@@ -66,11 +67,6 @@ class AccountReconciled(Event):
     findings: tuple[Finding, ...] = Field(
         max_length=MAX_FINDINGS, description="What was found; empty if it is clean."
     )
-
-    @property
-    def subject(self) -> str:
-        """The account's id."""
-        return self.account_id
 
     @property
     def revision(self) -> str:

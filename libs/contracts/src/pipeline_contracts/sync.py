@@ -34,17 +34,13 @@ class SyncEvent(Event):
     """What every event about an invoice on its way to Xero names."""
 
     TOPIC: ClassVar[str] = topics.SYNC.name
+    KEY: ClassVar[str] = "invoice_id"
 
     invoice_id: Id = Field(description="Pipeline's invoice; key of the record.")
     version: Version = Field(description="Version of Pipeline's invoice it speaks of.")
     sequence: Version = Field(
         description="1, 2, … per invoice, without gaps, over all event types."
     )
-
-    @property
-    def subject(self) -> str:
-        """The invoice's id."""
-        return self.invoice_id
 
     @property
     def revision(self) -> str:
@@ -221,16 +217,12 @@ class ContactMapped(Event):
 
     TYPE: ClassVar[str] = "pipeline.customer.contact_mapped.v1"
     TOPIC: ClassVar[str] = topics.SYNC.name
+    KEY: ClassVar[str] = "customer_id"
 
     customer_id: Id = Field(description="Pipeline's customer; key of the record.")
     contact_id: Id = Field(description="Xero's ContactID.")
     contact_name: ShortText | None = Field(default=None, description="Name of the contact in Xero.")
     mapped_by: ShortText = Field(description="Who linked them: `user:<id>` or `service:<name>`.")
-
-    @property
-    def subject(self) -> str:
-        """The customer's id."""
-        return self.customer_id
 
     model_config = ConfigDict(
         json_schema_extra={

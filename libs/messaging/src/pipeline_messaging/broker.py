@@ -16,7 +16,7 @@ from faststream._internal.endpoint.subscriber.utils import MultiLock
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
-from pipeline_messaging import lenient_records
+from pipeline_contracts import lenient_records
 from pipeline_messaging.faults import told
 
 log = structlog.get_logger(__name__)

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from pipeline_contracts import lenient_records
 from pipeline_contracts.envelope import Record
 from pipeline_contracts.topics import Topic
-from pipeline_messaging import lenient_records
 from pipeline_messaging.broker import KafkaSettings
 
 _WAIT_MS = 1_000
