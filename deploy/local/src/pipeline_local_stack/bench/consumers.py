@@ -1,4 +1,4 @@
-"""Two consumers of the same topic, each a process: invoice-sync's own intake, and the fastest plain way to a row.
+"""Consumers of the same topic, each a process: invoice-sync's own intake, and two plain ways from Kafka to a row.
 
 Only taking in is measured, so ours runs without its worker and its relay.
 """
@@ -7,12 +7,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import uvloop
+from aiokafka import AIOKafkaProducer
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -27,10 +28,13 @@ from pipeline_messaging.subscriber import (
 from pipeline_service_defaults.serve import spare_what_stands
 
 INVOICES = Topic("bench.consumed.invoices.v1", "invoice_id")
+TOLD = Topic("bench.consumed.told.v1", "invoice_id")
 CREATE_TABLE = (
     "CREATE TABLE raw (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)"
 )
+_STORE = "INSERT INTO raw (body) SELECT unnest($1::bytea[])"
 _PER_BATCH = 500
+_Handler = Callable[[list[bytes]], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -44,22 +48,12 @@ async def taking_in(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIterator
 
 @asynccontextmanager
 async def storing_bytes(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIterator[None]:
-    """The bytes of each record into a row, undecoded: a batch, one statement, one commit of the offsets.
-
-    It fetches as much at once as ours does: otherwise the two would differ in how they read, not in what they do.
-    """
+    """The bytes of each record into a row, undecoded: a batch, one statement, one commit of the offsets."""
     broker = KafkaBroker(kafka, logger=None, apply_types=False)
 
-    async def bodies(message: Any) -> Any:
-        return [record.value for record in message.raw_message]
-
-    @broker.subscriber(
-        INVOICES.name, group_id=group, batch=True, max_records=_PER_BATCH, decoder=bodies,
-        ack_policy=AckPolicy.ACK, auto_offset_reset="earliest", no_reply=True,
-        batch_timeout_ms=BATCH_TIMEOUT_MS, max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
-    )  # fmt: skip
+    @_batches(broker, group)
     async def store(values: list[bytes]) -> None:
-        await pool.execute("INSERT INTO raw (body) SELECT unnest($1::bytea[])", values)
+        await pool.execute(_STORE, values)
 
     await broker.start()
     try:
@@ -68,8 +62,42 @@ async def storing_bytes(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIter
         await broker.stop()
 
 
+@asynccontextmanager
+async def telling_on(kafka: str, pool: asyncpg.Pool, group: str) -> AsyncIterator[None]:
+    """The whole step of a plain consumer: the same, and an event published of each record before the commit."""
+    broker = KafkaBroker(kafka, logger=None, apply_types=False)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
+
+    @_batches(broker, group)
+    async def store_and_tell(values: list[bytes]) -> None:
+        await pool.execute(_STORE, values)
+        await asyncio.gather(*[await producer.send(TOLD.name, value) for value in values])
+
+    await producer.start()
+    await broker.start()
+    try:
+        yield
+    finally:
+        await broker.stop()
+        await producer.stop()
+
+
+def _batches(broker: KafkaBroker, group: str) -> Callable[[_Handler], Any]:
+    """Batches of raw bytes, fetched as much at once as ours does: else the two would differ in how they read."""
+
+    async def bodies(message: Any) -> Any:
+        return [record.value for record in message.raw_message]
+
+    return broker.subscriber(
+        INVOICES.name, group_id=group, batch=True, max_records=_PER_BATCH, decoder=bodies,
+        ack_policy=AckPolicy.ACK, auto_offset_reset="earliest", no_reply=True,
+        batch_timeout_ms=BATCH_TIMEOUT_MS, max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
+    )  # fmt: skip
+
+
 CONSUMERS: dict[str, Callable[[str, asyncpg.Pool, str], AbstractAsyncContextManager[None]]] = {
     "invoice-sync": taking_in,
+    "whole-step": telling_on,
     "raw-bytes": storing_bytes,
 }
 
