@@ -2,7 +2,8 @@ from pipeline_contracts import EVENT_TYPES, MAX_EVENT_BYTES, topics
 
 
 def test_every_topic_of_the_design_is_declared_once_with_its_dead_letters():
-    names = [topic.name for topic in topics.ALL]
+    of_events = [topic for topic in topics.ALL if topic != topics.REPLAYS]
+    names = [topic.name for topic in of_events]
     assert sorted(names) == sorted(
         name + suffix
         for suffix in ("", ".dlq")
@@ -17,7 +18,7 @@ def test_every_topic_of_the_design_is_declared_once_with_its_dead_letters():
     )
     assert len(set(names)) == len(names)
     assert topics.INVOICES.dead_letters == "pipeline.invoices.v1.dlq"
-    assert {topic.partitions for topic in topics.ALL} == {6}
+    assert {topic.partitions for topic in of_events} == {6}
 
 
 def test_connections_is_compacted_and_payments_are_kept_for_ever():
@@ -25,6 +26,7 @@ def test_connections_is_compacted_and_payments_are_kept_for_ever():
     assert [topic for topic in topics.ALL if topic.retention_ms == topics.FOREVER] == [
         topics.PAYMENTS,
         topics.CONNECTIONS,
+        topics.REPLAYS,
     ]
     assert topics.CONNECTIONS.config["cleanup.policy"] == "compact"
     assert topics.INVOICES.config["cleanup.policy"] == "delete"
@@ -44,3 +46,9 @@ def test_every_event_has_a_declared_topic_and_every_topic_an_event():
     assert {event.TOPIC for event in EVENT_TYPES.values()} == {
         topic.name for topic in topics.EVENT_TOPICS
     }
+
+
+def test_replays_are_kept_for_ever_in_one_order():
+    assert topics.REPLAYS in topics.ALL
+    assert topics.REPLAYS.partitions == 1
+    assert not topics.REPLAYS.compacted

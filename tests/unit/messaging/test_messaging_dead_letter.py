@@ -22,6 +22,7 @@ def test_the_raw_bytes_are_kept_and_the_place_and_reason_added():
         (
             ("ce_id", b"\xfe"),
             ("x-dlq-code", b"forged"),
+            ("x-dlq-timestamp", b"1700000000000"),
             ("x-dlq-topic", b"t"),
             ("x-dlq-partition", b"3"),
             ("x-dlq-offset", b"41"),

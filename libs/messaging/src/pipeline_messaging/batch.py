@@ -87,18 +87,26 @@ def _read(records: Sequence[ConsumedRecord]) -> tuple[list[Decoded], list[DeadLe
     readable: list[Decoded] = []
     unreadable: list[DeadLetter] = []
     for record in records:
-        try:
-            envelope = decode(key=record.key, value=record.value, headers=record.headers)
-            _storable(envelope.source)
-            _storable(envelope.id)
-        except UndecodableRecord as error:
-            unreadable.append(DeadLetter(record, error.code, str(error)))
-        except Exception as error:  # a record that breaks the decoder must not stop its partition
-            log.exception("decoder_failed", topic=record.topic, offset=record.offset)
-            unreadable.append(DeadLetter(record, "DECODER_FAILED", type(error).__name__))
-        else:
-            readable.append(Decoded(record, envelope))
+        match read(record):
+            case Decoded() as decoded:
+                readable.append(decoded)
+            case DeadLetter() as letter:
+                unreadable.append(letter)
     return readable, unreadable
+
+
+def read(record: ConsumedRecord) -> Decoded | DeadLetter:
+    """What a record says, or why it cannot be used. Raises nothing, whatever the bytes."""
+    try:
+        envelope = decode(key=record.key, value=record.value, headers=record.headers)
+        _storable(envelope.source)
+        _storable(envelope.id)
+    except UndecodableRecord as error:
+        return DeadLetter(record, error.code, str(error))
+    except Exception as error:  # a record that breaks the decoder must not stop its partition
+        log.exception("decoder_failed", topic=record.topic, offset=record.offset)
+        return DeadLetter(record, "DECODER_FAILED", type(error).__name__)
+    return Decoded(record, envelope)
 
 
 def _storable(text: str) -> None:

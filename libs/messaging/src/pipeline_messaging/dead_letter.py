@@ -8,6 +8,15 @@ from pipeline_contracts.topics import dead_letter_topic
 from pipeline_messaging.inbox import EventId
 
 HANDLER_FAILED = "HANDLER_FAILED"
+ABOUT = ("x-dlq-topic", "x-dlq-partition", "x-dlq-offset", "x-dlq-code", "x-dlq-reason")
+"""The headers that end a record that is set aside, in their order, after all of its own."""
+PUBLISHED_AT = "x-dlq-timestamp"
+"""The header before those: the record's own time, in milliseconds. Letters of earlier releases lack it."""
+REPLAYED_FROM = "x-dlq-replay-of"
+"""Header of a record that was replayed: the dead letter it is a copy of, as topic/partition/offset."""
+REPLAYED_BY = "x-dlq-replay-by"
+"""Header of a record that was replayed: who had that done."""
+Headers = tuple[tuple[str, bytes | None], ...]
 _REASON_LIMIT = 1_000
 
 
@@ -20,7 +29,7 @@ class ConsumedRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +53,15 @@ class DeadLetter:
         A record with neither key nor value gets an empty value: aiokafka cannot send "nothing at all".
         """
         record = self.record
-        about = {
-            "x-dlq-topic": record.topic,
-            "x-dlq-partition": str(record.partition),
-            "x-dlq-offset": str(record.offset),
-            "x-dlq-code": self.code,
-            "x-dlq-reason": self.reason[:_REASON_LIMIT],
-        }
-        added = tuple((name, text.encode("utf-8", "replace")) for name, text in about.items())
+        about = (
+            record.topic,
+            str(record.partition),
+            str(record.offset),
+            self.code,
+            self.reason[:_REASON_LIMIT],
+        )
+        texts = ((PUBLISHED_AT, str(record.timestamp)), *zip(ABOUT, about, strict=True))
+        added = tuple((name, text.encode("utf-8", "replace")) for name, text in texts)
         nothing_at_all = record.key is None and record.value is None
         value = b"" if nothing_at_all else record.value
         return Record(dead_letter_topic(record.topic), record.key, value, (*record.headers, *added))

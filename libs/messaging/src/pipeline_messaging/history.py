@@ -1,8 +1,12 @@
-"""Read a topic from its beginning to where it ends now, for whoever compares or rebuilds."""
+"""Read a topic from its beginning, or from a moment, to where it ends now: for whoever compares, lists or rebuilds."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 
 from pipeline_contracts import lenient_records
 from pipeline_contracts.envelope import Record
@@ -10,6 +14,8 @@ from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings
 
 _WAIT_MS = 1_000
+_STALL_SECONDS = 60.0
+"""A broker that is away is asked again for ever by aiokafka; whoever reads history would rather be told."""
 
 
 async def history(kafka: KafkaSettings, topic: Topic) -> AsyncIterator[Record]:
@@ -20,6 +26,86 @@ async def history(kafka: KafkaSettings, topic: Topic) -> AsyncIterator[Record]:
     Raises:
         KafkaError: The broker cannot be reached, or the topic does not exist.
     """
+    async for record in consumed(kafka, topic):
+        yield Record(topic.name, record.key, record.value, tuple(record.headers))
+
+
+async def consumed(
+    kafka: KafkaSettings, topic: Topic, *, since: datetime | None = None
+) -> AsyncIterator[ConsumerRecord]:
+    """As `history`, with each record's place and time; from `since` on, by the records' own times.
+
+    Raises:
+        KafkaError: As `history`; KafkaTimeoutError when nothing more can be read for a minute.
+    """
+    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    async with _reader(kafka, topic.name) as consumer:
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await _seek(consumer, partitions, since)
+        while any([await consumer.position(one) < ends[one] for one in partitions]):
+            for one, records in (await _more(consumer, topic.name)).items():
+                for record in records:
+                    if record.offset < ends[one]:
+                        yield record
+
+
+async def record_at(
+    kafka: KafkaSettings, topic: str, partition: int, offset: int
+) -> ConsumerRecord | None:
+    """The one record at a place; None where there is none, or none any more.
+
+    Raises:
+        KafkaError: As `consumed`.
+    """
+    place = TopicPartition(topic, partition)
+    async with _reader(kafka, topic) as consumer:
+        consumer.assign([place])
+        first = (await consumer.beginning_offsets([place]))[place]
+        end = (await consumer.end_offsets([place]))[place]
+        if not first <= offset < end:
+            return None
+        consumer.seek(place, offset)
+        # Compaction and transactions leave holes: what comes first may lie behind the place asked for.
+        while await consumer.position(place) <= offset:
+            for record in (await _more(consumer, topic)).get(place, ()):
+                return record if record.offset == offset else None
+        return None
+
+
+async def _seek(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: datetime | None
+) -> None:
+    if since is None:
+        await consumer.seek_to_beginning(*partitions)
+        return
+    moment = int(since.timestamp() * 1000)
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment))
+    for partition in partitions:
+        if found[partition] is None:
+            await consumer.seek_to_end(partition)
+        else:
+            consumer.seek(partition, found[partition].offset)
+
+
+async def _more(
+    consumer: AIOKafkaConsumer, topic: str
+) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """What comes next: nothing, now and then, where only positions move on."""
+    loop = asyncio.get_running_loop()
+    before = [await consumer.position(one) for one in consumer.assignment()]
+    deadline = loop.time() + _STALL_SECONDS
+    while loop.time() < deadline:
+        found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
+            timeout_ms=_WAIT_MS
+        )
+        if found or before != [await consumer.position(one) for one in consumer.assignment()]:
+            return found
+    raise KafkaTimeoutError(f"{topic}: nothing could be read for {_STALL_SECONDS:.0f} s")
+
+
+@asynccontextmanager
+async def _reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
     lenient_records.install()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=[server.strip() for server in kafka.bootstrap_servers.split(",")],
@@ -33,16 +119,11 @@ async def history(kafka: KafkaSettings, topic: Topic) -> AsyncIterator[Record]:
         sasl_plain_username=kafka.sasl_username,
         sasl_plain_password=kafka.sasl_password,
     )
-    await consumer.start()
     try:
-        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        while any([await consumer.position(one) < ends[one] for one in partitions]):
-            for one, records in (await consumer.getmany(timeout_ms=_WAIT_MS)).items():
-                for record in records:
-                    if record.offset < ends[one]:
-                        yield Record(topic.name, record.key, record.value, tuple(record.headers))
+        await consumer.start()
+        # aiokafka would ask for its partitions' leaders again and again, for most of a minute.
+        if topic not in await consumer.topics():
+            raise UnknownTopicOrPartitionError(f"{topic}: there is no such topic")
+        yield consumer
     finally:
         await consumer.stop()

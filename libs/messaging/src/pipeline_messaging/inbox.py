@@ -8,6 +8,9 @@ from pipeline_messaging.connection import Connection
 EventId = tuple[str, str]
 """(source, id): what CloudEvents 1.0 promises to be unique per event."""
 
+KEEP = timedelta(days=90)
+"""How long accepted events are remembered: longer than topics are kept, and than dead letters may be replayed."""
+
 FORGET_ROWS = 10_000
 """How many rows one `forget` deletes: some tens of milliseconds, for publishing waits meanwhile."""
 

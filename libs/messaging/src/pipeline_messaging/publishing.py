@@ -217,7 +217,7 @@ class Publisher:
                 async with asyncio.timeout(_START_SECONDS):
                     await producer.start()
             except BaseException:
-                await _discard(producer)
+                await discard(producer)
                 raise
             self._producer, self._topics = producer, set()
         return self._producer
@@ -232,10 +232,10 @@ class Publisher:
                 async with asyncio.timeout(_STOP_SECONDS):
                     await producer.stop()
                     return
-        await _discard(producer)
+        await discard(producer)
 
 
-async def _discard(producer: AIOKafkaProducer) -> None:
+async def discard(producer: AIOKafkaProducer) -> None:
     """Stop a producer without waiting for its buffered records.
 
     `stop()` waits for every batch, and an idempotent batch never expires. aiokafka has no public way to give up: cancel

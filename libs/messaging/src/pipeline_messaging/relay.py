@@ -60,7 +60,7 @@ class Relay:
         batch_rows: int = 500,
         batch_bytes: int = 8 * 1024 * 1024,
         publish_seconds: float = 20.0,
-        inbox_keep: timedelta = timedelta(days=90),
+        inbox_keep: timedelta = inbox.KEEP,
     ) -> None:
         """`inbox_keep`: the lock's holder also forgets inbox rows older than this; see `inbox.forget`."""
         self._dsn = dsn

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline_messaging import inbox
 from pipeline_service_defaults.settings import PostgresDsn, ReadableFile, ServiceSettings
 
 
@@ -84,7 +85,7 @@ class InvoiceSyncSettings(ServiceSettings):
     )
     retention_days: int = Field(
         180,
-        ge=45,
+        ge=inbox.KEEP.days,
         le=3650,
-        description="days for which accepted events are remembered, more than the topics keep them",
+        description="days for which accepted events are remembered, as long as dead letters can be replayed",
     )
