@@ -14,7 +14,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas rotate-keys
+.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas docs rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ fmt: $(STAMP) ## Format the code and repair what the linter can
 
 schemas: $(STAMP) ## Write the JSON Schemas of the events from the code
 	@$(RUN) python -m pipeline_contracts.schemas --write
+
+docs: $(STAMP) ## Build the documentation site into .local/site, readable without a network
+	@$(RUN) python -m pipeline_local_stack.documentation
 
 bench: $(STAMP) ## Measure, each figure beside its baseline in the same run; writes .local/bench.json
 	@$(RUN) python -m pipeline_local_stack bench
