@@ -15,6 +15,8 @@ from invoice_sync.domain.reconciliation import FindingKind
 from invoice_sync.watch_reconciliations import watch_reconciliations
 from pipeline_contracts.reconciled import AccountReconciled
 
+XERO = "https://go.xero.com"
+
 
 async def test_equal_books_are_clean_and_add_up(books_of_five, kinds_of_event):
     service = books_of_five
@@ -192,16 +194,16 @@ async def test_the_command_asks_the_services_and_tells_in_words(books_of_five):
         await service.turn()
 
     serving = asyncio.create_task(serve())
-    told = await watch_reconciliations(service.pool, None, wait_seconds=30)
+    told = await watch_reconciliations(service.pool, None, XERO, wait_seconds=30)
     await serving
     assert told.is_clean
     (only,) = told.sentences
     assert only.startswith(f"{service.account_id}: Every invoice is accounted for")
     assert "a difference of 0.00" in only
-    told = await watch_reconciliations(service.pool, "nobody", wait_seconds=30)
+    told = await watch_reconciliations(service.pool, "nobody", XERO, wait_seconds=30)
     assert not told.is_clean
     assert "not connected" in told.sentences[0]
-    told = await watch_reconciliations(service.pool, service.account_id, wait_seconds=0)
+    told = await watch_reconciliations(service.pool, service.account_id, XERO, wait_seconds=0)
     assert not told.is_clean
     assert "not done" in told.sentences[0]
 
@@ -232,9 +234,11 @@ async def test_over_http(books_of_five, sync_dsn, tmp_path):
         assert only["totals"][0]["difference"] == "0.00"
         assert sum(each["invoices"] for each in only["states"]) == 5
         named = (await client.get(f"{root}/1/findings", headers=viewer)).json()
-        assert named["found"] == [
-            {"kind": "without_reason", "invoice_id": "inv-0", "xero_invoice_id": None}
-        ]
+        (found,) = named["found"]
+        assert (found["kind"], found["invoice_id"]) == ("without_reason", "inv-0")
+        assert found["message"].startswith(
+            "Invoice INV-0 is not in Xero and cannot say why: 100.00"
+        )
         assert (await client.get(f"{root}/7/findings", headers=viewer)).status_code == 404
         assert (await client.get(f"{root}/x/findings", headers=viewer)).status_code == 422
         await service.connect("DISCONNECTED")

@@ -250,8 +250,14 @@ def test_over_a_whole_life_nothing_is_written_over_but_by_choice(world, line_of,
         made.want(pipelines(made.body, (head, lines, removed, new), line_of, version))
         before = made.picture()
         merged = merge(before.link.base, before.ours, before.link.observed)
+        chosen = {
+            path: before.link.observed.get(path) for path in made.link.kept if path != "total"
+        }
         _, written = made.look(policy)
         if written is not None:
+            # Nothing that was kept from Xero is written over, nor is it forgotten where it differs still.
+            shown = made.picture().link.observed
+            assert {path: shown.get(path) for path in chosen} == chosen
             untouched = before.link.observed == before.link.base
             assert untouched or (policy is EditPolicy.MERGE and merged is not None)
             shown = update.confirm.mapping.xero_snapshot(made.xero.read(), made.link.line_item_ids)

@@ -68,7 +68,9 @@ async def _reconcile(settings: UpkeepSettings, given: argparse.Namespace) -> int
     async with asyncpg.create_pool(
         settings.database_url.get_secret_value(), min_size=1, max_size=2
     ) as pool:
-        told = await watch_reconciliations(pool, given.account, wait_seconds=given.wait)
+        told = await watch_reconciliations(
+            pool, given.account, settings.xero_web_url, wait_seconds=given.wait
+        )
     for sentence in told.sentences:
         say(sentence)
     return 0 if told.is_clean else 1

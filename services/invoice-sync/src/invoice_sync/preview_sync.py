@@ -168,8 +168,7 @@ async def _compared(
     after = replace(forecast.after_reading(begun, decision), in_xero=read.invoice)
     draft = draft_of(row, known)
     if draft is not None and read.invoice is not None and row.operation is not Operation.VOID:
-        told = forecast.differences_of(row, draft, link, contact_id, read.invoice)
-        after = replace(after, differences=told)
+        after = forecast.compared(after, draft, link, contact_id, decision)
     if not isinstance(decision, Change) or decision.push.link.xero_status in UNISSUED:
         return after
     found = _suspected_locks(known, update.days_of(decision.push))

@@ -10,7 +10,9 @@ from invoice_sync.compare_invoice import contacts_of, terms_of
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, resolution, update
 from invoice_sync.domain.blocks import block
-from invoice_sync.domain.picture import picture_of
+from invoice_sync.domain.codes import Terms
+from invoice_sync.domain.left_apart import LeftApart, left_apart
+from invoice_sync.domain.picture import Picture, picture_of
 from invoice_sync.domain.plan import read_body
 from invoice_sync.domain.resolution import Conflict
 from invoice_sync.domain.state import Account, Choice, Invoice, Keep, State
@@ -37,6 +39,14 @@ async def conflict_of(
         return None
     if resolution.is_gone(invoice):
         return resolution.gone(invoice)
+    seen = await _last_seen(conn, deps, account, invoice)
+    return seen and resolution.conflict_of(seen[0], seen[1].locks, now)
+
+
+async def _last_seen(
+    conn: Connection, deps: Deps, account: Account, invoice: Invoice
+) -> tuple[Picture, Terms] | None:
+    """The invoice on both sides as last seen, and under which terms; None where it is on one side alone."""
     ids = [invoice.invoice_id]
     link = (await invoice_links.links_of(conn, account.account_id, ids)).get(invoice.invoice_id)
     body = read_body(invoice.desired)
@@ -46,8 +56,7 @@ async def conflict_of(
     contacts = await contacts_of(conn, account.account_id, [invoice], [link])
     ours = update.in_xeros_form(invoice, link, body, terms)
     contact_id = contacts.get(invoice.customer_id or "")
-    found = picture_of(invoice, link, ours, contact_id, link.observed)
-    return resolution.conflict_of(found, terms.locks, now)
+    return picture_of(invoice, link, ours, contact_id, link.observed), terms
 
 
 async def find_conflict(
@@ -60,6 +69,17 @@ async def find_conflict(
             return None, None
         account, now = await accounts.find(conn, account_id)
         return invoice, await conflict_of(conn, deps, account, invoice, now)
+
+
+async def find_left_apart(deps: Deps, account_id: str, invoice_id: str) -> LeftApart | None:
+    """Where an invoice that is in step differs nevertheless, by what was last seen in Xero, and why that is left so."""
+    async with deps.pool.acquire() as conn:
+        invoice = await invoices.find_invoice(conn, account_id, invoice_id)
+        if invoice is None or invoice.state is not State.SYNCED:
+            return None
+        account, _now = await accounts.find(conn, account_id)
+        seen = await _last_seen(conn, deps, account, invoice)
+    return seen and left_apart(seen[0])
 
 
 async def resolve_conflict(

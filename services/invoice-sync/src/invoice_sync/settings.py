@@ -18,6 +18,9 @@ def _web_address(value: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+_XERO_WEB_URL = Field(
+    "https://go.xero.com", description="web address of Xero, for links that open an invoice there"
+)
 
 
 class UpkeepSettings(BaseSettings):
@@ -30,6 +33,7 @@ class UpkeepSettings(BaseSettings):
     database_url: PostgresDsn = Field(
         description="PostgreSQL address such as postgresql://user:password@host:5432/database"
     )
+    xero_web_url: WebAddress = _XERO_WEB_URL
 
 
 class InvoiceSyncSettings(ServiceSettings):
@@ -45,10 +49,7 @@ class InvoiceSyncSettings(ServiceSettings):
         "https://app.pipeline.example",
         description="web address of Pipeline; invoices in Xero link back to it, and are recognised by that link",
     )
-    xero_web_url: WebAddress = Field(
-        "https://go.xero.com",
-        description="web address of Xero, for links that open an invoice there",
-    )
+    xero_web_url: WebAddress = _XERO_WEB_URL
     default_account_code: str = Field(
         "200",
         min_length=1,

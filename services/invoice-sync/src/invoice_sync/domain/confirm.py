@@ -87,7 +87,11 @@ def updated(
         raced -= {RATE}
     kept = merging.changed(ours, target) - {TOTAL} | raced
     base = _base_after(wanted, ours, link, observed, target, kept)
-    after = link_of(row, seen, line_item_ids, wanted, base, observed)
+    after = replace(
+        link_of(row, seen, line_item_ids, wanted, base, observed),
+        kept=merging.still_kept(link.kept, wanted, observed),
+        kept_by=link.kept_by,
+    )
     step = lifecycle.synced(row, in_xero(after, seen), version, seen.now)
     if kept:
         step = lifecycle.with_note(step, "merged", kept_from_xero(kept, wanted, observed))
@@ -118,7 +122,8 @@ def merged_link(wanted: Snapshot, ours: Snapshot, link: Link, target: Snapshot) 
     """The link of an invoice in which nothing of Pipeline's is left to write, and Xero's own changes are kept."""
     kept = merging.changed(ours, target) - {TOTAL}
     base = _base_after(wanted, ours, link, link.observed, target, kept)
-    return replace(link, agreed=wanted, base=base)
+    kept_by_choice = merging.still_kept(link.kept, wanted, link.observed)
+    return replace(link, agreed=wanted, base=base, kept=kept_by_choice)
 
 
 def sent_snapshot(
@@ -150,11 +155,20 @@ def wrong_total(
 
 def kept_from_xero(kept: Collection[str], wanted: Snapshot, observed: Snapshot) -> str:
     """What stayed as somebody left it in Xero, in words; and both totals, where they now differ."""
-    names = sorted(path for path in kept if path != TOTAL)
-    told = telling.names_of(names[:_MOST_NAMES], {**wanted, **observed})
+    return f"kept as changed in Xero: {_apart(kept, wanted, observed)}"
+
+
+def kept_by_choice(kept: Collection[str], wanted: Snapshot, link: Link) -> str:
+    """What stays as it is in Xero because somebody chose so, though Pipeline has published it anew unchanged."""
+    chose = f"{link.kept_by} chose to keep Xero's version" if link.kept_by else "as was chosen"
+    return f"still as in Xero ({chose}): {_apart(kept, wanted, link.observed)}"
+
+
+def _apart(paths: Collection[str], wanted: Snapshot, observed: Snapshot) -> str:
+    names = sorted(path for path in paths if path != TOTAL)
+    text = telling.names_of(names[:_MOST_NAMES], {**wanted, **observed})
     if len(names) > _MOST_NAMES:
-        told += f" and {len(names) - _MOST_NAMES} more"
-    text = f"kept as changed in Xero: {told}"
+        text += f" and {len(names) - _MOST_NAMES} more"
     ours, theirs = wanted.get(TOTAL), observed.get(TOTAL)
     if ours and theirs and Decimal(ours) != Decimal(theirs):
         text += (

@@ -10,9 +10,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from invoice_sync.domain import mapping, taxes
+from invoice_sync.domain import mapping, merging, taxes
 from invoice_sync.domain.blocks import block, contact_pending
 from invoice_sync.domain.freshness import Standing
+from invoice_sync.domain.left_apart import LeftApart, left_apart
 from invoice_sync.domain.locks import LockDates, stopped, suspected
 from invoice_sync.domain.outcome import GONE
 from invoice_sync.domain.picture import picture_of
@@ -90,6 +91,9 @@ class Forecast:
     changed: tuple[str, ...] = ()
     """The fields a change would send, by their paths."""
     in_xero: XeroInvoice | None = None
+    difference: Decimal | None = None
+    """Pipeline's total less Xero's, as it would be after this; None where that is what the figures say."""
+    left_apart: LeftApart | None = None
 
 
 def as_published(row: Invoice | None, body: InvoiceBody) -> Invoice:
@@ -148,12 +152,29 @@ def locked(days: Sequence[date], locks: LockDates) -> Finding | None:
     return Finding(why, by_xero=True, is_certain=False) if why else None
 
 
-def differences_of(
-    row: Invoice, draft: Draft, link: Link, contact_id: str | None, seen: XeroInvoice
-) -> tuple[FieldDifference, ...]:
-    """Where Pipeline and Xero differ, beside what both last agreed on."""
-    observed = mapping.xero_snapshot(seen, link.line_item_ids)
-    return picture_of(row, link, draft.ours, contact_id, observed).differences
+def compared(
+    forecast: Forecast, draft: Draft, link: Link, contact_id: str | None, decision: Step | Change
+) -> Forecast:
+    """The forecast with where Pipeline and Xero differ: now field by field, and in the total after what is ahead."""
+    if forecast.in_xero is None:
+        return forecast
+    observed = mapping.xero_snapshot(forecast.in_xero, link.line_item_ids)
+    found = picture_of(forecast.invoice, link, draft.ours, contact_id, observed)
+    difference: Decimal | None = draft.body.total - (forecast.in_xero.total or Decimal(0))
+    if isinstance(decision, Change):
+        difference = None
+        target = decision.push.target
+        if merging.is_of_both(target, found.wanted):
+            shown = mapping.own_amounts(decision.push.xero)
+            after = merging.totals_of(target, found.wanted, shown)
+            difference = after.difference(draft.body.total)
+    rests = forecast.ahead is Ahead.NOTHING
+    return replace(
+        forecast,
+        differences=found.apart,
+        difference=difference,
+        left_apart=left_apart(found) if rests else None,
+    )
 
 
 def after_reading(forecast: Forecast, decision: Step | Change) -> Forecast:

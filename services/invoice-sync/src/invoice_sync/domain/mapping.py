@@ -301,14 +301,20 @@ def same_lines(wanted: Snapshot, observed: Snapshot) -> dict[str, str]:
     landed late: equal in all that Pipeline names.
 
     Args:
-        wanted: What Pipeline wants, in its own words.
+        wanted: What Pipeline wants, in its own words; or what both last agreed on.
         observed: What Xero has.
     """
+    if not any(path.startswith(_XEROS_LINE) for path in observed):
+        return {}
     ours, theirs = lines_of(wanted), lines_of(observed)
     free = {
         key: each for key, each in theirs.items() if key not in ours and key.startswith(_XEROS_LINE)
     }
-    missing = {key: each for key, each in ours.items() if key not in theirs}
+    missing = {
+        key: each
+        for key, each in ours.items()
+        if key not in theirs and not key.startswith(_XEROS_LINE)
+    }
     return {
         key.removeprefix("line "): other.removeprefix(_XEROS_LINE)
         for key, other in _paired(missing, free).items()

@@ -6,7 +6,7 @@ reason: one is reckoned from the other; and a rate to its currency. Every other 
 follows from the lines.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 
 from invoice_sync.domain.mapping import line_of, lines_of
@@ -54,20 +54,48 @@ def target_of(base: Snapshot, ours: Snapshot, xero: Snapshot) -> Snapshot:
     return {**ours} if merged is None else merged
 
 
-def reopened(base: Snapshot, agreed: Snapshot, wanted: Snapshot) -> Snapshot:
-    """The base, with lines that a person left out of Xero as Pipeline's own again where Pipeline now changes them.
+def reopened(
+    base: Snapshot,
+    agreed: Snapshot,
+    wanted: Snapshot,
+    observed: Snapshot,
+    kept: Collection[str],
+) -> Snapshot:
+    """The base, with what a person decided as Pipeline's own again where Pipeline now changes it.
 
-    Such a line neither comes back half nor silently: Pipeline changed it and Xero has it not, so a person decides.
+    A line that was left out of Xero neither comes back half nor silently, and a value that was kept from Xero is not
+    written over: Pipeline changed it and Xero has another one, so a person decides anew. Where Pipeline says again
+    what it said when the person chose, the choice stands; where it takes over Xero's value, there is nothing to decide.
+    Another quantity beside a price that was kept makes an amount nobody has seen: that is for a person, too.
 
     Args:
         base: What both last agreed on, in Xero's words.
         agreed: The same as Pipeline said it.
         wanted: What Pipeline wants, in its own words.
+        observed: What Xero has.
+        kept: The fields on which a person chose Xero's value.
     """
     left_out = lines_of(agreed).keys() - lines_of(base).keys()
     both = [path for path in wanted.keys() & agreed.keys() if line_of(path) in left_out]
     again = {line_of(path) for path in both if wanted[path] != agreed[path]}
-    return {**base, **{path: agreed[path] for path in both if line_of(path) in again}}
+    opened = {path: agreed[path] for path in both if line_of(path) in again}
+    if kept:
+        moved = {_amount(path) for path in changed(agreed, wanted) & agreed.keys()}
+        opened |= {
+            path: agreed[path]
+            for path in still_kept(kept, wanted, observed) & agreed.keys()
+            if path != TOTAL and _amount(path) in moved
+        }
+    return {**base, **opened}
+
+
+def still_kept(kept: Collection[str], wanted: Snapshot, observed: Snapshot) -> frozenset[str]:
+    """Of the fields kept from Xero those on which Pipeline has another value, and says so, still."""
+    return frozenset(
+        path
+        for path in kept
+        if wanted.get(path, _ABSENT) not in {None, observed.get(path, _ABSENT)}
+    )
 
 
 def changed(before: Snapshot, after: Snapshot) -> frozenset[str]:
@@ -95,8 +123,10 @@ def name_of(path: str) -> str:
 
 
 def _unit(path: str) -> str:
-    if path in _PAIRS:
-        return _PAIRS[path]
+    return _PAIRS.get(path) or _amount(path)
+
+
+def _amount(path: str) -> str:
     return f"{line_of(path)}: amounts" if is_amount(path) else path
 
 

@@ -76,9 +76,13 @@ def _is_at_rest(row: Invoice) -> bool:
 
 
 def _is_plain(observed: Snapshot, link: Link) -> bool:
-    """Whether it is an edit and no more: a withdrawal, or another contact, has consequences that want a look."""
+    """Whether it is an edit and no more: a withdrawal, or another contact, has consequences that want a look.
+
+    So has a line that was taken out and typed in again: it is the same line, and the edit may be undone by it.
+    """
     same_contact = observed.get("contact") == link.observed.get("contact")
-    return same_contact and observed.get(STATUS) != WITHDRAWN
+    is_typed_again = bool(mapping.same_lines(link.base, observed))
+    return same_contact and observed.get(STATUS) != WITHDRAWN and not is_typed_again
 
 
 def _facts(event: XeroInvoiceObserved, link: Link) -> Link | None:

@@ -43,6 +43,19 @@ class Picture:
         ]
         return fingerprint_of(seen)
 
+    @property
+    def apart(self) -> tuple[FieldDifference, ...]:
+        """Every field on which both sides differ, and those that a person let differ besides."""
+        shown = {each.field for each in self.differences}
+        observed = self.link.observed
+        accepted = merging.still_kept(self.link.kept, self.wanted, observed) - shown
+        return self.differences + tuple(
+            FieldDifference(
+                path, self.link.base.get(path), self.wanted.get(path), observed.get(path)
+            )
+            for path in sorted(accepted)
+        )
+
 
 def fingerprint_of(seen: object) -> str:
     """What names a picture: any other one has another name."""
@@ -69,7 +82,8 @@ def picture_of(
         if row.synced_version == row.version:
             wanted = mapping.as_agreed(wanted, link.agreed)
         link, observed = linked(link, wanted, observed)
-        link = replace(link, base=merging.reopened(link.base, link.agreed, wanted))
+        base = merging.reopened(link.base, link.agreed, wanted, observed, link.kept)
+        link = replace(link, base=base)
     if wanted.get(three_way.RATE) is None:
         # Left to Xero, it is the rate of the day: what it was is agreed by nobody.
         base = {**link.base, three_way.RATE: observed.get(three_way.RATE)}
@@ -97,8 +111,12 @@ def _moved_last(row: Invoice, link: Link, observed: Snapshot) -> str:
 
 
 def linked(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snapshot]:
-    """The link with the lines that both sides have and nobody linked, and what was observed in its names."""
+    """The link with the lines that both sides have and nobody linked, and what was observed in its names.
+
+    A line is the same also where it is as both last agreed, though Pipeline wants another one by now.
+    """
     pairs = mapping.same_lines(wanted, observed)
+    pairs |= mapping.same_lines(link.base, mapping.renamed(observed, pairs))
     if pairs:
         link = replace(
             link,
@@ -106,6 +124,7 @@ def linked(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Link, Snap
             base=mapping.renamed(link.base, pairs),
             agreed=mapping.renamed(link.agreed, pairs),
             observed=mapping.renamed(link.observed, pairs),
+            kept=frozenset(mapping.renamed(dict.fromkeys(link.kept), pairs)),
         )
         observed = mapping.renamed(observed, pairs)
     return _with_replaced(link, wanted, observed)
@@ -128,5 +147,6 @@ def _with_replaced(link: Link, wanted: Snapshot, observed: Snapshot) -> tuple[Li
         base=mapping.with_lines_named(link.base, keys),
         agreed=mapping.with_lines_named(link.agreed, keys),
         observed=mapping.with_lines_named(link.observed, keys),
+        kept=frozenset(mapping.with_lines_named(dict.fromkeys(link.kept), keys)),
     )
     return renamed, mapping.with_lines_named(observed, keys)

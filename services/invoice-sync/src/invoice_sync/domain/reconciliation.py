@@ -48,6 +48,7 @@ class FindingKind(StrEnum):
     GONE = "gone_from_xero"
     CHANGED = "changed_in_xero"
     EDITED = "edited_in_xero"
+    KEPT = "kept_in_xero"
     DOUBLED = "doubled_in_xero"
     UNKNOWN = "unknown_in_xero"
     LIVE_THOUGH_VOIDED = "live_though_voided"
@@ -80,6 +81,11 @@ _WORDS: Final[Mapping[FindingKind, tuple[str, str, str]]] = {
         "synced invoice was edited in Xero and is not the same as in Pipeline.",
         "synced invoices were edited in Xero and are not the same as in Pipeline.",
         "Make the same change in Pipeline, or undo it in Xero. Until then Pipeline's version is not pushed over it.",
+    ),
+    FindingKind.KEPT: (
+        "synced invoice is not the same as in Pipeline, because somebody chose to keep Xero's version.",
+        "synced invoices are not the same as in Pipeline, because somebody chose to keep Xero's version.",
+        "Take Xero's version over into Pipeline; the event SyncResumed carries it.",
     ),
     FindingKind.DOUBLED: (
         "live invoice in Xero is a second one of an invoice of Pipeline's.",
@@ -144,6 +150,27 @@ _WORDS: Final[Mapping[FindingKind, tuple[str, str, str]]] = {
 }
 
 
+# What is said of an invoice by its number; ``{who}`` chose.
+_OF_ONE: Final[Mapping[FindingKind, str]] = {
+    FindingKind.GONE: "was synced and is no longer in Xero",
+    FindingKind.CHANGED: "was changed in Xero without our hearing of it, and is compared again",
+    FindingKind.EDITED: "was edited in Xero and is left as it is there",
+    FindingKind.KEPT: "is not the same in Pipeline and in Xero, because {who} chose to keep Xero's version",
+    FindingKind.DOUBLED: "is in Xero a second time",
+    FindingKind.UNKNOWN: "carries Pipeline's mark in Xero and belongs to no invoice here",
+    FindingKind.LIVE_THOUGH_VOIDED: "is voided in Pipeline and live in Xero",
+    FindingKind.UNREADABLE: "could not be read in Xero",
+    FindingKind.OVERDUE: "has been due for more than an hour and was not taken up",
+    FindingKind.NEVER_DUE: "waits for its turn and has none",
+    FindingKind.SYNCING_WITHOUT_WRITE: "counts as being sent, and there is no write that carries it",
+    FindingKind.WRITE_WITHOUT_INVOICE: "A write to Xero is open and carries nothing",
+    FindingKind.WAITS_THOUGH_MAPPED: "waits for a contact that its customer has",
+    FindingKind.WAITS_THOUGH_CONNECTED: "waits for a connection that is there",
+    FindingKind.WITHOUT_REASON: "is not in Xero and cannot say why",
+    FindingKind.SETTLED_WITHOUT_LINK: "counts as being in Xero, and it is not known which one it is there",
+}
+
+
 def next_slot(account_id: str, after: datetime, every: timedelta, chance: float) -> datetime:
     """When the account's next reconciliation begins.
 
@@ -201,7 +228,8 @@ def sighted(invoice: XeroInvoice, link: Link, read_at: datetime) -> Sighting:
     """A linked invoice, held against what we last read of it and what both last agreed on."""
     shown = mapping.xero_snapshot(invoice, link.line_item_ids)
     changed_at = invoice.updated_at
-    is_changed = shown != link.observed
+    # A line that was typed in again is the same line: the sync links it.
+    is_changed = shown != link.observed or bool(mapping.same_lines(link.base, shown))
     return Sighting(
         invoice.invoice_id,
         link.invoice_id,
@@ -284,6 +312,47 @@ def by_currency(totals: Iterable[Total]) -> list[Total]:
             so_far.xero_total + each.xero_total,
         )
     return [summed[currency] for currency in sorted(summed)]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One thing found, as it was then; figures are None where a side has none, or none was kept."""
+
+    id: int
+    kind: str
+    invoice_id: str | None
+    xero_invoice_id: str | None
+    invoice_number: str | None = None
+    currency: str | None = None
+    total: Decimal | None = None
+    xero_total: Decimal | None = None
+    kept_by: str | None = None
+
+    @property
+    def difference(self) -> Decimal | None:
+        """What Pipeline has and Xero has not; None unless both figures are known."""
+        if self.total is None or self.xero_total is None:
+            return None
+        return self.total - self.xero_total
+
+
+def of_one(found: Named) -> str:
+    """One thing found, in a sentence: which invoice, what is the matter, and what it comes to on both sides."""
+    try:
+        told = _OF_ONE[FindingKind(found.kind)].format(who=found.kept_by or "somebody")
+    except ValueError:
+        told = f"is a finding of the kind {found.kind}"
+    if found.invoice_id is None and found.xero_invoice_id is None:
+        return f"{told}."
+    told = f"Invoice {found.invoice_number or found.invoice_id} {told}"
+    sides = [
+        f"{plain_money(amount)} {found.currency} in {book}"
+        for amount, book in ((found.total, "Pipeline"), (found.xero_total, "Xero"))
+        if amount is not None
+    ]
+    if found.difference:
+        sides.append(f"a difference of {plain_money(found.difference)}")
+    return f"{': '.join([told, ', '.join(sides)]) if sides else told}."
 
 
 def in_words(kind: str, count: int) -> Finding:

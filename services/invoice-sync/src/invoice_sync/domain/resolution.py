@@ -155,12 +155,19 @@ def accepted_as_gone(row: Invoice, link: Link) -> Step:
     """Xero has the invoice no more, and that is how it is to be."""
     first = lifecycle.resumed(row, link, lifecycle.PERSON)
     agreed, observed = mapping.withdrawn(link.agreed), mapping.withdrawn(link.observed)
-    after = replace(link, agreed=agreed, base=observed, observed=observed, xero_status="DELETED")
+    after = replace(
+        link,
+        agreed=agreed,
+        base=observed,
+        observed=observed,
+        xero_status="DELETED",
+        kept=frozenset(),
+    )
     return lifecycle.then(first, replace(lifecycle.never_sent(first.row), link=after))
 
 
-def accepted(found: Picture, seen: confirm.Seen) -> Step:
-    """Xero's version stands: it is what both agree on from now on."""
+def accepted(found: Picture, seen: confirm.Seen, actor: str) -> Step:
+    """Xero's version stands: it is what both agree on from now on, and where Pipeline has another one is remembered."""
     if found.link.observed.get(STATUS) == WITHDRAWN:
         first = lifecycle.resumed(found.row, found.link, lifecycle.PERSON)
         return lifecycle.then(first, confirm.voided(first.row, seen, found.link))
@@ -170,7 +177,21 @@ def accepted(found: Picture, seen: confirm.Seen) -> Step:
         ours: each for ours, each in found.link.line_item_ids.items() if f"line {ours}" in wanted
     }
     shown = mapping.xero_snapshot(seen.invoice, lines)
-    link = replace(found.link, line_item_ids=lines, agreed=found.wanted, base=shown, observed=shown)
+    given_up = {
+        f"line {ours}": f"line xero:{theirs}"
+        for ours, theirs in found.link.line_item_ids.items()
+        if ours not in lines
+    }
+    apart = dict.fromkeys(each.field for each in found.apart)
+    link = replace(
+        found.link,
+        line_item_ids=lines,
+        agreed=found.wanted,
+        base=shown,
+        observed=shown,
+        kept=frozenset(mapping.with_lines_named(apart, given_up)),
+        kept_by=actor,
+    )
     adopt = as_observed(seen.invoice, link.line_item_ids)
     first = lifecycle.resumed(found.row, link, lifecycle.PERSON, adopt)
     return lifecycle.then(first, lifecycle.in_step(first.row, link))
@@ -190,9 +211,8 @@ def forced(found: Picture, body: InvoiceBody) -> tuple[Link, InvoiceBody]:
     }
     agreed |= {path: value for path, value in observed.items() if path not in found.wanted}
     lines = tuple(_named(line, ours, observed) for line in body.lines)
-    return replace(found.link, agreed=agreed, base=observed), body.model_copy(
-        update={"lines": lines}
-    )
+    link = replace(found.link, agreed=agreed, base=observed, kept=found.link.kept - apart)
+    return link, body.model_copy(update={"lines": lines})
 
 
 def _named(line: InvoiceLine, ours: Snapshot, observed: Snapshot) -> InvoiceLine:

@@ -129,6 +129,10 @@ class Link:
     """Whether something was paid or credited when last seen, so that Xero lets little of it change."""
     xero_updated_at: datetime | None = None
     """Xero's own time of the state last seen."""
+    kept: frozenset[str] = frozenset()
+    """The fields on which a person chose Xero's value and Pipeline has another one still."""
+    kept_by: str | None = None
+    """Who chose so last."""
 
 
 class Keep(StrEnum):

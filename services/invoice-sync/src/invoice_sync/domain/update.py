@@ -79,7 +79,7 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     found = look(row, link, ours, contact_id, seen)
     if choice is not None and choice.fingerprint == found.fingerprint:
         if choice.keep is Keep.XERO:
-            return resolution.accepted(found, seen)
+            return resolution.accepted(found, seen, choice.actor)
         found, ours = _forced(found, ours, contact_id)
     verdict = judge(found, seen)
     if not isinstance(verdict, Push):
@@ -269,8 +269,14 @@ def _conflict(
 
 
 def _in_sync(found: Picture, seen: confirm.Seen) -> Step:
-    agreed = replace(found.link, agreed=found.wanted, base=found.link.observed)
-    return _at_rest(found, agreed, seen)
+    observed = found.link.observed
+    kept = merging.still_kept(found.link.kept, found.wanted, observed)
+    agreed = replace(found.link, agreed=found.wanted, base=observed, kept=kept)
+    rest = _at_rest(found, agreed, seen)
+    if not kept or found.row.synced_version == found.row.version:
+        return rest
+    told = confirm.kept_by_choice(kept, found.wanted, agreed)
+    return lifecycle.with_note(rest, "kept_in_xero", told)
 
 
 def _at_rest(pictured: Picture, link: Link, seen: confirm.Seen) -> Step:

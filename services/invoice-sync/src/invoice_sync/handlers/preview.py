@@ -14,6 +14,7 @@ from invoice_sync.handlers.sync_status import no_invoice
 from invoice_sync.handlers.views import (
     DifferenceView,
     FindingView,
+    LeftApartView,
     LineSumView,
     PreviewView,
     TotalsView,
@@ -92,11 +93,12 @@ def _view(found: Forecast) -> PreviewView:
             pipeline=figures.pipeline,
             xero_at_least=figures.xero.lowest,
             xero_at_most=figures.xero.highest,
-            difference=figures.difference,
+            difference=figures.difference if found.difference is None else found.difference,
             in_xero_now=found.in_xero.total if found.in_xero else None,
         ),
         changed=list(found.changed),
         differences=[DifferenceView.of(each) for each in found.differences],
+        left_apart=LeftApartView.of(found.left_apart) if found.left_apart else None,
     )
 
 

@@ -7,14 +7,15 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
-from invoice_sync.domain.reconciliation import Total, by_currency, in_words
+from invoice_sync.domain.reconciliation import Named, Total, by_currency, in_words, of_one
 from invoice_sync.handlers.access import Reader, Writer, deps_of, name_of
 from invoice_sync.reconcile_account import ask_reconciliation
-from invoice_sync.store import reconciled, reconciliations
+from invoice_sync.store import accounts, reconciled, reconciliations
 from invoice_sync.store.reconciliations import Reconciliation
 from pipeline_contracts.fields import MAX_INT, Id
 from pipeline_contracts.money import Money
 from pipeline_service_defaults.problems import Problem
+from pipeline_xero.queries import invoice_link
 
 router = APIRouter(tags=["reconciliations"])
 _PATH = "/v1/accounts/{account_id}/reconciliations"
@@ -107,8 +108,38 @@ class NamedView(BaseModel):
     """One thing found."""
 
     kind: str
+    message: str = Field(description="Which invoice, what is the matter, and both amounts.")
+    hint: str
     invoice_id: str | None
+    invoice_number: str | None
     xero_invoice_id: str | None
+    deep_link: str | None = Field(description="Address that opens the invoice in Xero.")
+    currency: str | None
+    total: Money | None = Field(description="What it came to in Pipeline then.")
+    xero_total: Money | None = Field(description="What it came to in Xero then.")
+    difference: Money | None = Field(description="`total` less `xero_total`.")
+    kept_by: str | None = Field(
+        description="Who chose to keep Xero's version, where that is the cause."
+    )
+
+    @classmethod
+    def of(cls, found: Named, xero_web_url: str, short_code: str | None) -> Self:
+        """The view of one thing found."""
+        linked = found.xero_invoice_id
+        return cls(
+            kind=found.kind,
+            message=of_one(found),
+            hint=in_words(found.kind, 1).hint,
+            invoice_id=found.invoice_id,
+            invoice_number=found.invoice_number,
+            xero_invoice_id=linked,
+            deep_link=invoice_link(xero_web_url, short_code, linked) if linked else None,
+            currency=found.currency,
+            total=found.total,
+            xero_total=found.xero_total,
+            difference=found.difference,
+            kept_by=found.kept_by,
+        )
 
 
 class NamedPage(BaseModel):
@@ -173,8 +204,10 @@ async def get_findings(
     after: Annotated[int, Query(ge=0, le=2**62, description="Where to continue behind.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500, description="How many per page.")] = 100,
 ) -> NamedPage:
-    """The invoices behind each finding, by their ids in Pipeline and in Xero."""
-    async with deps_of(request).pool.acquire() as conn:
+    """The invoices behind each finding: by number, with both amounts of then and the page in Xero."""
+    deps = deps_of(request)
+    async with deps.pool.acquire() as conn:
+        account, _now = await accounts.find(conn, account_id)
         run = await reconciliations.find(conn, account_id, number)
         found = await reconciled.named(conn, account_id, number, after=after, limit=limit + 1)
     if run is None:
@@ -186,12 +219,8 @@ async def get_findings(
             hint="Use a number that the list of reconciliations shows.",
         )
     page = found[:limit]
+    short_code = account.short_code if account.tenant_id == run.tenant_id else None
     return NamedPage(
-        found=[
-            NamedView(
-                kind=each.kind, invoice_id=each.invoice_id, xero_invoice_id=each.xero_invoice_id
-            )
-            for each in page
-        ],
+        found=[NamedView.of(each, deps.xero_web_url, short_code) for each in page],
         next_after=page[-1].id if len(found) > limit else None,
     )

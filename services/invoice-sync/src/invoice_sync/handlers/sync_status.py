@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from invoice_sync.domain.left_apart import LeftApart
 from invoice_sync.domain.resolution import Conflict
 from invoice_sync.domain.state import State
 from invoice_sync.explain_sync import Explanation, explain_sync
@@ -12,12 +13,13 @@ from invoice_sync.handlers.views import (
     CauseView,
     ConflictView,
     InXeroView,
+    LeftApartView,
     PlaceView,
     RetryView,
     SyncView,
     TimelineView,
 )
-from invoice_sync.resolve_conflict import find_conflict
+from invoice_sync.resolve_conflict import find_conflict, find_left_apart
 from invoice_sync.retry_sync import retry_invoice
 from pipeline_contracts.fields import Id
 from pipeline_service_defaults.problems import Problem
@@ -41,7 +43,8 @@ async def get_sync(request: Request, account_id: Id, invoice_id: Id, _: Reader) 
     if found is None:
         raise no_invoice()
     _invoice, conflict = await find_conflict(deps, account_id, invoice_id)
-    return _view(found, conflict)
+    apart = await find_left_apart(deps, account_id, invoice_id)
+    return _view(found, conflict, apart)
 
 
 @router.post(
@@ -79,9 +82,11 @@ def no_invoice() -> Problem:
     )
 
 
-def _view(found: Explanation, conflict: Conflict | None) -> SyncView:
+def _view(found: Explanation, conflict: Conflict | None, apart: LeftApart | None) -> SyncView:
     invoice, link, cause = found.invoice, found.link, found.cause
     decision = ConflictView.of(conflict) if conflict else None
+    left = LeftApartView.of(apart) if apart else None
+    differing = decision or left
     return SyncView(
         account_id=invoice.account_id,
         invoice_id=invoice.invoice_id,
@@ -117,8 +122,9 @@ def _view(found: Explanation, conflict: Conflict | None) -> SyncView:
             deep_link=found.deep_link or "",
             observed_at=link.observed_at,
         ),
-        differences=decision.differences if decision else [],
+        differences=differing.differences if differing else [],
         conflict=decision,
+        left_apart=left,
         timeline=[
             TimelineView(
                 at=entry.at,

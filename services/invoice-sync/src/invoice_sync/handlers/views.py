@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from invoice_sync.domain.left_apart import LeftApart
 from invoice_sync.domain.resolution import Conflict
 from invoice_sync.domain.three_way import FieldDifference
 from pipeline_contracts.money import Money, Quantity
@@ -95,6 +96,30 @@ class ConflictView(BaseModel):
         )
 
 
+class LeftApartView(BaseModel):
+    """Where an invoice that rests is not the same on both sides, and why that is left so."""
+
+    kind: str = Field(
+        description="`edited_in_xero`: somebody changed it there alone; `kept_in_xero`: somebody chose to keep Xero's "
+        "version, and Pipeline has another one still."
+    )
+    message: str
+    hint: str = Field(description="What would end it.")
+    differences: list[DifferenceView] = Field(description="Field by field, the total first.")
+    in_words: list[str] = Field(description="The same for people.")
+
+    @classmethod
+    def of(cls, found: LeftApart) -> Self:
+        """The view of what is left apart."""
+        return cls(
+            kind=found.kind,
+            message=found.message,
+            hint=found.hint,
+            differences=[DifferenceView.of(each) for each in found.differences],
+            in_words=list(found.in_words),
+        )
+
+
 class TimelineView(BaseModel):
     """One thing that happened to the invoice."""
 
@@ -142,10 +167,13 @@ class SyncView(BaseModel):
     )
     in_xero: InXeroView | None = Field(description="Its counterpart in Xero, once there is one.")
     differences: list[DifferenceView] = Field(
-        description="Where both sides differ, while out of sync."
+        description="Where both sides differ: in conflict, or left apart."
     )
     conflict: ConflictView | None = Field(
         None, description="What a person may decide, where there is anything: see `…/sync/resolve`."
+    )
+    left_apart: LeftApartView | None = Field(
+        None, description="Why a synced invoice differs nevertheless; null where both sides agree."
     )
     timeline: list[TimelineView] = Field(
         description="What happened, oldest first; the newest 200 entries."
@@ -253,7 +281,8 @@ class TotalsView(BaseModel):
     xero_at_least: Money = Field(description="What the lines come to in Xero, at least …")
     xero_at_most: Money = Field(description="… and at most: the same where it is known.")
     difference: Money = Field(
-        description="By how much Pipeline's total is impossible; 0.00 when it fits."
+        description="Pipeline's total less Xero's: where nothing would be sent less the one that is there now, else "
+        "less what the lines would come to; 0.00 when it fits."
     )
     in_xero_now: Money | None = Field(description="The total of the invoice that is in Xero.")
 
@@ -280,6 +309,9 @@ class PreviewView(BaseModel):
     changed: list[str] = Field(description="The fields a change would touch.")
     differences: list[DifferenceView] = Field(
         description="Where both sides differ, for an invoice that is in Xero."
+    )
+    left_apart: LeftApartView | None = Field(
+        description="Why they would go on to differ, where nothing would be sent and nobody is asked."
     )
 
 

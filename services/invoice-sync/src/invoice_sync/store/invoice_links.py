@@ -10,7 +10,7 @@ from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, invoice_id, tenant_id, xero_invoice_id, xero_number, xero_status, line_item_ids, agreed, base,
-    observed, observed_at, is_paid, xero_updated_at
+    observed, observed_at, is_paid, xero_updated_at, kept, kept_by
 """
 
 
@@ -23,13 +23,14 @@ async def save(conn: Connection, links: Sequence[Link]) -> None:
         INSERT INTO invoice_links ({_COLUMNS})
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                              $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[],
-                             $13::timestamptz[])
+                             $13::timestamptz[], $14::text[], $15::text[])
         ON CONFLICT (account_id, invoice_id) DO UPDATE
            SET tenant_id = excluded.tenant_id, xero_invoice_id = excluded.xero_invoice_id,
                xero_number = excluded.xero_number, xero_status = excluded.xero_status,
                line_item_ids = excluded.line_item_ids, agreed = excluded.agreed, base = excluded.base,
                observed = excluded.observed, observed_at = excluded.observed_at,
-               is_paid = excluded.is_paid, xero_updated_at = excluded.xero_updated_at
+               is_paid = excluded.is_paid, xero_updated_at = excluded.xero_updated_at,
+               kept = excluded.kept, kept_by = excluded.kept_by
         """,  # noqa: S608 - a constant list of columns
         [link.account_id for link in links],
         [link.invoice_id for link in links],
@@ -44,6 +45,8 @@ async def save(conn: Connection, links: Sequence[Link]) -> None:
         [link.observed_at for link in links],
         [link.is_paid for link in links],
         [link.xero_updated_at for link in links],
+        [json.dumps(sorted(link.kept)) for link in links],
+        [link.kept_by for link in links],
     )
 
 
@@ -90,6 +93,8 @@ def _link(row: asyncpg.Record) -> Link:
         observed_at=row["observed_at"],
         is_paid=row["is_paid"],
         xero_updated_at=row["xero_updated_at"],
+        kept=frozenset(json.loads(row["kept"])),
+        kept_by=row["kept_by"],
     )
 
 

@@ -1,12 +1,12 @@
 """What a reconciliation under way has seen in Xero, and what holding it against our own books shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from invoice_sync.domain.reconciliation import (
     LEFT_BEHIND,
     NOT_LINKED,
     FindingKind,
+    Named,
     Sighting,
     Total,
 )
@@ -58,6 +58,13 @@ _FOUND = {
            AND EXISTS (SELECT FROM invoices i
                         WHERE i.account_id = $1 AND i.invoice_id = s.invoice_id AND i.state = 'synced')
     """,
+    FindingKind.KEPT: f"""
+        {_NAMES} {_SEEN} AND s.verdict = 'live' AND NOT s.is_changed AND NOT s.is_edited
+           AND EXISTS (SELECT FROM invoice_links l
+                        WHERE l.tenant_id = $3 AND l.xero_invoice_id = s.xero_invoice_id AND l.kept <> '[]')
+           AND EXISTS (SELECT FROM invoices i
+                        WHERE i.account_id = $1 AND i.invoice_id = s.invoice_id AND i.state = 'synced')
+    """,  # noqa: S608 - constants
     FindingKind.DOUBLED: f"{_NAMES} {_STRAY} AND ({_OTHER_LIVE})",
     FindingKind.UNKNOWN: f"{_NAMES} {_STRAY} AND NOT ({_OTHER_LIVE})",
     FindingKind.LIVE_THOUGH_VOIDED: f"""
@@ -99,16 +106,6 @@ _FOUND = {
     """,
     FindingKind.SETTLED_WITHOUT_LINK: f"{_HERE} AND i.state IN ('synced', 'out_of_sync') AND {_NO_LINK}",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """One thing found."""
-
-    id: int
-    kind: str
-    invoice_id: str | None
-    xero_invoice_id: str | None
 
 
 async def saw(conn: Connection, run: Reconciliation, sightings: Sequence[Sighting]) -> None:
@@ -204,7 +201,41 @@ async def find(conn: Connection, run: Reconciliation) -> dict[str, int]:
         )
         if count:
             counts[kind.value] = count
+    if counts:
+        await _tell_apart(conn, run)
     return counts
+
+
+async def _tell_apart(conn: Connection, run: Reconciliation) -> None:
+    """Keep what each finding is told with, of this moment: numbers, and what the invoice comes to on both sides."""
+    await conn.execute(
+        """
+        UPDATE reconciliation_findings f
+           SET xero_invoice_id = t.xero_invoice_id, invoice_number = t.invoice_number, currency = t.currency,
+               total = t.total, xero_total = t.xero_total, kept_by = t.kept_by
+          FROM (SELECT n.id, coalesce(n.xero_invoice_id, l.xero_invoice_id) AS xero_invoice_id,
+                       coalesce(l.xero_number, i.invoice_number) AS invoice_number,
+                       coalesce(i.currency, s.currency) AS currency,
+                       CASE WHEN i.state = 'voided' OR i.operation = 'void' THEN 0 ELSE i.total END AS total,
+                       CASE WHEN s.verdict = 'gone' THEN NULL
+                            WHEN s.read_at IS NULL OR l.observed_at > s.read_at THEN (l.observed::jsonb ->> 'total')::numeric
+                            ELSE s.total END AS xero_total,
+                       CASE WHEN n.kind = $4 THEN l.kept_by END AS kept_by
+                  FROM reconciliation_findings n
+                  LEFT JOIN invoices i ON i.account_id = $1 AND i.invoice_id = n.invoice_id
+                  LEFT JOIN reconciled_invoices s
+                    ON s.account_id = $1 AND s.number = $2 AND s.xero_invoice_id = n.xero_invoice_id
+                  LEFT JOIN invoice_links l
+                    ON l.account_id = $1 AND l.tenant_id = $3 AND l.invoice_id = n.invoice_id
+                   AND l.xero_invoice_id = coalesce(n.xero_invoice_id, l.xero_invoice_id)
+                 WHERE n.account_id = $1 AND n.number = $2) t
+         WHERE f.account_id = $1 AND f.number = $2 AND f.id = t.id
+        """,
+        run.account_id,
+        run.number,
+        run.tenant_id,
+        FindingKind.KEPT.value,
+    )
 
 
 async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
@@ -270,7 +301,8 @@ async def named(
     """What a reconciliation found, one by one, from behind an id."""
     rows = await conn.fetch(
         """
-        SELECT id, kind, invoice_id, xero_invoice_id FROM reconciliation_findings
+        SELECT id, kind, invoice_id, xero_invoice_id, invoice_number, currency, total, xero_total, kept_by
+          FROM reconciliation_findings
          WHERE account_id = $1 AND number = $2 AND id > $3 ORDER BY id LIMIT $4
         """,
         account_id,
