@@ -32,6 +32,8 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from pipeline_local_stack.paths import StackError
+from pipeline_local_stack.releases import Release, last_release
 from pipeline_service_defaults.migrate import migrate
 
 # More examples, and others each time: `pytest --hypothesis-profile=deep <file>`; tests that know it ask for its name.
@@ -39,7 +41,13 @@ settings.register_profile("deep", max_examples=1000, print_blob=True)
 
 MakeDatabase = Callable[..., Awaitable[str]]
 LEFT_OUT: dict[str, str] = {}
-RUN_WHOLE_STACKS = ("tests/acceptance/", "tests/canaries/", "tests/demo/", "tests/load/")
+RUN_WHOLE_STACKS = (
+    "tests/acceptance/",
+    "tests/canaries/",
+    "tests/demo/",
+    "tests/load/",
+    "tests/upgrade/",
+)
 
 
 class WholeStacksOnOneWorker(LoadFileScheduling):
@@ -159,6 +167,16 @@ def npm() -> str:
         "the tests against an independent OpenID provider (no node or npm found)",
         "install Node.js 20 or newer, and run `make test` again",
     )
+    raise AssertionError("unreachable")
+
+
+@pytest.fixture(scope="session")
+def former_release() -> Release:
+    """The code that was released last; without the repository's history the upgrade from it is left out."""
+    try:
+        return last_release()
+    except StackError as error:
+        leave_out(f"the upgrade from the last release ({error})", "clone with the whole history")
     raise AssertionError("unreachable")
 
 

@@ -152,6 +152,26 @@ async def test_a_database_behind_this_release_is_refused(make_database, folders,
         await pool.close()
 
 
+async def test_the_second_phase_waits_until_the_former_release_is_gone(
+    make_database, folders, settings
+):
+    dsn = await make_database()
+    later = folders[1] / "20261122000102_post_test.sql"
+    later.write_text("-- migrate:up\nCREATE TABLE later (i int);\n-- migrate:down\n")
+    migration(folders[1], "20261122000103", "CREATE TABLE newer (i int);")
+    migrate(dsn, *folders, phase="pre")
+    assert "20261122000103" in await applied(dsn)
+    assert "20261122000102" not in await applied(dsn)
+    pool = await create_pool(settings(dsn))
+    try:
+        await require_schema(pool, versions_in(*folders))
+    finally:
+        await pool.close()
+    migrate(dsn, *folders, phase="pre")
+    migrate(dsn, *folders)
+    assert "20261122000102" in await applied(dsn)
+
+
 async def test_the_pool(make_database, settings):
     dsn = await make_database()
     pool = await create_pool(settings(dsn, database_pool_size=2))

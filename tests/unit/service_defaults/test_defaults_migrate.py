@@ -1,5 +1,6 @@
 """The pure parts of migrating: addresses, folders, versions."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def test_the_address_as_dbmate_wants_it(given, expected):
 def test_versions_come_from_file_names(tmp_path):
     for name in ("20261122000001_pre_a.sql", "20261122000002_post_b.sql", "README.md", "x.sql"):
         (tmp_path / name).touch()
-    assert migrate.versions_in(tmp_path) == {"20261122000001", "20261122000002"}
+    # The second phase follows when the former release is gone: a service starts before that.
+    assert migrate.versions_in(tmp_path) == {"20261122000001"}
 
 
 def test_the_folders_of_a_service():
@@ -71,3 +73,11 @@ def test_the_command_explains_a_failure(monkeypatch, capsys):
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hush@localhost/db")
     assert migrate.main(["no_such_service"]) == 1
     assert "no_such_service is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["connector", "invoice_sync", "payment_ingest"])
+def test_every_migration_says_in_which_phase_it_belongs(package):
+    names = [path.name for folder in migrate.directories_of(package) for path in folder.iterdir()]
+    assert names
+    for name in names:
+        assert re.fullmatch(r"[0-9]{14}_(pre|post)_[a-z0-9_]+\.sql", name), name

@@ -28,8 +28,9 @@ from pipeline_local_stack.processes import (
     stop_leftovers,
     wait_until_listening,
 )
+from pipeline_local_stack.releases import THIS, Release
 from pipeline_local_stack.token_keys import TOKEN_KEYS_FILE, new_key, write_keys
-from pipeline_service_defaults.migrate import directories_of, migrate
+from pipeline_service_defaults.migrate import migrate
 
 ACCOUNT = "demo"
 SERVICES = {
@@ -111,6 +112,7 @@ def running_stack(
     say: Callable[[str], None] = print,
     replicas: Mapping[str, int] | None = None,
     environment: Mapping[str, Mapping[str, str]] | None = None,
+    release: Release = THIS,
 ) -> Iterator[Stack]:
     """Start everything, empty; stop everything on the way out, whatever happened.
 
@@ -119,6 +121,7 @@ def running_stack(
         say: told what is going on, one line at a time.
         replicas: how many processes of a service run behind its address, where it is more than one.
         environment: more environment variables for the simulator or a service, by its name.
+        release: whose services run and whose migrations are applied.
 
     Raises:
         StackError: something is missing on this machine or did not start.
@@ -130,7 +133,7 @@ def running_stack(
     note_launcher()
     with contextlib.ExitStack() as undo:
         undo.callback(forget_launcher)
-        stack = _start(undo, broker, say, replicas or {}, environment or {})
+        stack = _start(undo, broker, say, replicas or {}, environment or {}, release)
         undo.callback(STACK_FILE.unlink, missing_ok=True)
         stack.write_file()
         yield stack
@@ -142,6 +145,7 @@ def _start(
     say: Callable[[str], None],
     replicas: Mapping[str, int],
     environment: Mapping[str, Mapping[str, str]],
+    release: Release,
 ) -> Stack:
     started = time.monotonic()
     LOCAL.mkdir(parents=True, exist_ok=True)
@@ -161,6 +165,8 @@ def _start(
     dsns = asyncio.run(_create_databases(postgres.dsn))
     write_keys([new_key(1)])
     children = _children(broker, identities, ports, urls, dsns)
+    for name in SERVICES:
+        children[name].env = {**children[name].env, **release.environment}
     for name, more in environment.items():
         children[name].env = {**children[name].env, **more}
     for name, count in replicas.items():
@@ -174,7 +180,7 @@ def _start(
         children[name].start()
         undo.callback(children[name].stop)
     for package in SERVICES.values():
-        migrate(_as_superuser(postgres.dsn, package), *directories_of(package))
+        migrate(as_superuser(postgres.dsn, package), *release.migrations(package))
     broker.wait_until_ready()
     asyncio.run(create_topics(broker.bootstrap_servers))
     for name in services:
@@ -243,7 +249,7 @@ async def _create_databases(superuser_dsn: str) -> dict[str, str]:
         await connection.execute(f"GRANT CONNECT ON DATABASE {role} TO {role}")
         await connection.close()
         # The service reads and writes rows; only migrations, run by the owner, change tables.
-        connection = await asyncpg.connect(_as_superuser(superuser_dsn, role))
+        connection = await asyncpg.connect(as_superuser(superuser_dsn, role))
         await connection.execute(
             f"ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}"
         )
@@ -254,7 +260,8 @@ async def _create_databases(superuser_dsn: str) -> dict[str, str]:
     return dsns
 
 
-def _as_superuser(superuser_dsn: str, database: str) -> str:
+def as_superuser(superuser_dsn: str, database: str) -> str:
+    """The owner's address of a database; migrations run as the owner."""
     return f"{superuser_dsn.rsplit('/', 1)[0]}/{database}"
 
 

@@ -2,28 +2,35 @@
 
 ``python -m pipeline_service_defaults.migrate <import_name>`` reads DATABASE_URL and migrates the database of that
 service. Replicas may run it at the same time: they take turns.
+
+A file is named ``…_pre_…`` when the former release works on with it: those are applied before the first replica of the
+new release starts (``--phase pre``). What the former release could not work with is named ``…_post_…`` and is applied
+when its last replica is gone.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 MESSAGING_PACKAGE = "pipeline_messaging"
-_VERSION = re.compile(r"(\d+)_.*\.sql")
+_PRE = re.compile(r"(\d+)_pre_.*\.sql")
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 _ASK_AGAIN_SECONDS = 0.25
@@ -33,19 +40,38 @@ class MigrationError(Exception):
     """The database could not be migrated. The message carries dbmate's own words, without credentials."""
 
 
-def migrate(dsn: str, *directories: Path, wait_seconds: int = 60) -> None:
+def migrate(
+    dsn: str, *directories: Path, wait_seconds: int = 60, phase: Literal["pre", "all"] = "all"
+) -> None:
     """Apply every migration of ``directories`` the database does not have yet, in order of version.
 
     Args:
         dsn: PostgreSQL address.
         directories: Folders of dbmate files; together they share one ``schema_migrations`` table.
         wait_seconds: How long to wait for a database that is still starting; 0 not at all.
+        phase: ``pre`` leaves out what may only be applied when the former release is gone.
 
     Raises:
         MigrationError: dbmate is missing, a folder is missing, the database cannot be reached, or dbmate failed.
     """
     if missing := [str(folder) for folder in directories if not folder.is_dir()]:
         raise MigrationError(f"no such folder of migrations: {', '.join(missing)}")
+    with contextlib.ExitStack() as undo:
+        if phase == "pre":
+            directories = (_only_pre(undo, directories),)
+        _migrate(dsn, directories, wait_seconds)
+
+
+def _only_pre(undo: contextlib.ExitStack, directories: Iterable[Path]) -> Path:
+    """One folder with the files of the first phase alone: dbmate takes folders."""
+    folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+    for path in (path for each in directories for path in each.glob("*.sql")):
+        if _PRE.fullmatch(path.name):
+            shutil.copy(path, folder)
+    return folder
+
+
+def _migrate(dsn: str, directories: Iterable[Path], wait_seconds: int) -> None:
     command = [
         find_dbmate(),
         "--env",
@@ -164,7 +190,9 @@ def directories_of(import_name: str) -> tuple[Path, ...]:
 
 
 def versions(import_name: str) -> frozenset[str]:
-    """The migration versions a service of this release needs (see ``database.require_schema``).
+    """The migration versions a service of this release needs to start (see ``database.require_schema``).
+
+    Those of the first phase: it starts while replicas of the former release are still there.
 
     Raises:
         MigrationError: As ``directories_of``.
@@ -173,9 +201,9 @@ def versions(import_name: str) -> frozenset[str]:
 
 
 def versions_in(*directories: Path) -> frozenset[str]:
-    """The versions of the migration files in some folders."""
+    """The versions of the first phase's files in some folders."""
     names = (path.name for folder in directories for path in folder.glob("*.sql"))
-    return frozenset(found[1] for name in names if (found := _VERSION.fullmatch(name)))
+    return frozenset(found[1] for name in names if (found := _PRE.fullmatch(name)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,12 +216,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--wait", type=int, default=60, metavar="SECONDS", help="wait for a starting database"
     )
+    parser.add_argument(
+        "--phase",
+        choices=("pre", "all"),
+        default="all",
+        help="pre: what the former release works on with, before the new one starts; all: the rest too (default)",
+    )
     given = parser.parse_args(arguments)
     dsn = os.environ.get("DATABASE_URL", "")
     if not dsn:
         parser.error("DATABASE_URL is not set; expected a PostgreSQL address")
     try:
-        migrate(dsn, *directories_of(given.import_name), wait_seconds=given.wait)
+        migrate(
+            dsn,
+            *directories_of(given.import_name),
+            wait_seconds=given.wait,
+            phase=given.phase,
+        )
     except MigrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -56,17 +56,13 @@ PostgresDsn = Annotated[SecretStr, AfterValidator(_postgres_dsn)]
 ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
 
 
-class StorageSettings(BaseSettings):
-    """Where the database and Kafka are, and how they are entered; all that some commands for operators need."""
+class KafkaAccess(BaseSettings):
+    """Where Kafka is, and how it is entered."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, str_strip_whitespace=True
     )
 
-    database_url: PostgresDsn = Field(
-        description="PostgreSQL address such as postgresql://user:password@host:5432/database"
-    )
-    database_pool_size: int = Field(10, ge=1, le=200, description="connections, 1 to 200")
     kafka_bootstrap_servers: Annotated[str, AfterValidator(_bootstrap_servers)] = Field(
         description="comma-separated host:port of Kafka brokers"
     )
@@ -96,6 +92,15 @@ class StorageSettings(BaseSettings):
                 " KAFKA_SASL_PASSWORD are needed too"
             )
         return self
+
+
+class StorageSettings(KafkaAccess):
+    """Where the database and Kafka are, and how they are entered; all that some commands for operators need."""
+
+    database_url: PostgresDsn = Field(
+        description="PostgreSQL address such as postgresql://user:password@host:5432/database"
+    )
+    database_pool_size: int = Field(10, ge=1, le=200, description="connections, 1 to 200")
 
 
 class ServiceSettings(StorageSettings):
