@@ -9,7 +9,7 @@
 11. What was recorded less what was reversed is, by organisation and currency, what Xero says is settled.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
@@ -93,10 +93,11 @@ def _unlike_xero(
     ledgers: Ledgers, standing: Mapping[Place, Mapping[SettledBy, Payment]]
 ) -> Iterator[str]:
     """What stands as recorded against what Xero holds, on invoices whose account can be read now."""
-    settled: dict[Place, Counter[SettledBy]] = defaultdict(Counter)
+    settled: dict[Place, dict[SettledBy, Decimal]] = defaultdict(dict)
     for one in ledgers.settlements:
         place = Place(one.tenant_id.lower(), one.document_id.lower())
-        settled[place][SettledBy(one.kind, one.xero_id.lower())] += one.amount  # type: ignore[assignment]  # Decimal
+        by = SettledBy(one.kind, one.xero_id.lower())
+        settled[place][by] = settled[place].get(by, Decimal(0)) + one.amount
     for place, key in _readable_now(ledgers).items():
         told = {by: event.amount for by, event in standing.get(place, {}).items()}
         for by in sorted(told.keys() | settled[place].keys()):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from invoice_sync.domain.currencies import NO_CURRENCY
 from invoice_sync.domain.reconciliation import (
     LEFT_BEHIND,
     NOT_LINKED,
@@ -250,7 +251,7 @@ async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
         WITH xero AS (
             SELECT i.state,
                    CASE WHEN l.observed_at > s.read_at OR s.read_at IS NULL
-                        THEN coalesce(l.observed::jsonb ->> 'currency', 'XXX') ELSE s.currency END AS currency,
+                        THEN coalesce(l.observed::jsonb ->> 'currency', $6) ELSE s.currency END AS currency,
                    CASE WHEN l.observed_at > s.read_at OR s.read_at IS NULL
                         THEN coalesce((l.observed::jsonb ->> 'total')::numeric, 0) ELSE s.total END AS total
               FROM invoice_links l
@@ -269,7 +270,7 @@ async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
                                 WHERE l.tenant_id = $3 AND l.xero_invoice_id = s.xero_invoice_id)
         ), both_books AS (
             SELECT CASE WHEN l.invoice_id IS NULL THEN i.state ELSE $5 END AS state,
-                   coalesce(i.currency, 'XXX') AS currency, 1 AS invoices,
+                   coalesce(i.currency, $6) AS currency, 1 AS invoices,
                    CASE WHEN i.state = 'voided' OR i.operation = 'void' THEN 0 ELSE coalesce(i.total, 0) END AS total,
                    0 AS in_xero, 0::numeric AS xero_total
               FROM invoices i
@@ -291,6 +292,7 @@ async def add_up(conn: Connection, run: Reconciliation) -> list[Total]:
         run.tenant_id,
         NOT_LINKED,
         LEFT_BEHIND,
+        NO_CURRENCY,
     )
     return [Total(**row) for row in rows]
 
