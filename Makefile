@@ -9,12 +9,16 @@ BROKER ?= kafka
 KILL ?=
 REPLICAS ?=
 EXTRAS ?=
+ENGINE ?= docker
+REGISTRY ?=
+VERSION ?= 0.0.0
+SOURCE ?= unknown
 ifeq ($(BROKER),tansu)
 EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas docs rotate-keys
+.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas docs images rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -68,3 +72,10 @@ bench: $(STAMP) ## Measure, each figure beside its baseline in the same run; wri
 
 rotate-keys: $(STAMP) ## Change the key that seals tokens, while `make up` runs elsewhere (docs/runbooks/rotate-token-keys.md)
 	@$(RUN) python -m pipeline_local_stack rotate-keys
+
+images: ## Build the image of every service (ENGINE=podman, REGISTRY=registry.example.com/, VERSION=1.4.0, SOURCE=<address>)
+	@set -e; for service in $(notdir $(wildcard services/*)); do \
+		$(ENGINE) build --file deploy/Dockerfile --tag "$(REGISTRY)pipeline-xero/$$service:$(VERSION)" \
+			--build-arg PACKAGE=pipeline-$$service --build-arg VERSION=$(VERSION) \
+			--build-arg REVISION="$$(git rev-parse HEAD)" --build-arg SOURCE=$(SOURCE) .; \
+	done

@@ -181,6 +181,18 @@ def former_release() -> Release:
 
 
 @pytest.fixture(scope="session")
+def image_tools() -> None:
+    """What builds images without a container engine and starts them; without it they are left out, by name."""
+    tools = ("buildah", "mmdebstrap", "bwrap")
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing or os.geteuid() != 0:
+        leave_out(
+            f"the images ({', '.join(missing) or 'root'} needed)",
+            "install buildah, mmdebstrap and bubblewrap on a Debian of the published base's time, and run as root",
+        )
+
+
+@pytest.fixture(scope="session")
 def atheris() -> None:
     """Atheris, the coverage-guided fuzzer; without it fuzzing is left out, by name."""
     if importlib.util.find_spec("atheris") is None:
