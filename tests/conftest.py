@@ -159,12 +159,12 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def npm() -> str:
-    """The path of npm, with node beside it; without them the proof against a foreign provider is left out."""
+    """The path of npm, with node beside it; without them what needs Node.js is left out, by name."""
     found = shutil.which("npm")
     if found is not None and shutil.which("node") is not None:
         return found
     leave_out(
-        "the tests against an independent OpenID provider (no node or npm found)",
+        "the tests that need Node.js: an independent OpenID provider, AsyncAPI, TypeScript (no node or npm found)",
         "install Node.js 20 or newer, and run `make test` again",
     )
     raise AssertionError("unreachable")

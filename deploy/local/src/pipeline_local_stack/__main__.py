@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|connect|demo|bench|rotate-keys`: what the Makefile calls, and people."""
+"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|rotate-keys`: what the Makefile calls, and people."""
 
 import argparse
 import signal
@@ -29,6 +29,7 @@ def main() -> int:
     )
     commands.add_parser("down")
     commands.add_parser("connect")
+    commands.add_parser("env", help="what a shell needs to talk to the running stack")
     commands.add_parser("bench")
     commands.add_parser("rotate-keys")
     arguments = parser.parse_args()
@@ -54,16 +55,15 @@ def _run(arguments: argparse.Namespace) -> int:
             replicas = dict.fromkeys(SERVICES, arguments.replicas)
             with running_stack(broker=arguments.broker, replicas=replicas) as stack:
                 _stay_up(stack)
-            return 0
         case "down":
             stopped = stop_leftovers()
             STACK_FILE.unlink(missing_ok=True)
             print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
-            return 0
         case "connect":
             connect_to_xero(read_stack_file()["urls"]["portal"])
             print(f'The account "{ACCOUNT}" is connected to Xero.')
-            return 0
+        case "env":
+            print(f"export KAFKA_BOOTSTRAP_SERVERS={read_stack_file()['kafka_bootstrap_servers']}")
         case "demo":
             from pipeline_local_stack.demo import run_demo  # noqa: PLC0415 - `down` must not need it
 
@@ -76,6 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
             from pipeline_local_stack.bench import run_bench  # noqa: PLC0415 - as above
 
             return run_bench()
+    return 0
 
 
 def _stay_up(stack: Stack) -> None:
