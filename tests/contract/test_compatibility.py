@@ -10,6 +10,9 @@ would be called a break. jsoncompat 0.3.1 has three gaps, each proven below and 
 `$ref` in a schema with a URN `$id` (so the `$id` is taken off and compared by itself), it takes one `pattern`
 for as good as another, and it ignores `format`. A lost optional field is a fourth matter: it breaks no
 schema, but it does break the reader who used it.
+
+What no schema says is held against the published catalogue: the type's name, its topic, its key, and of a topic what
+its readers rely on (the number of partitions decides where a key lies, and compaction what is left to read).
 """
 
 import copy
@@ -21,7 +24,14 @@ import jsonschema
 import pytest
 
 from pipeline_contracts import EVENT_TYPES
-from pipeline_contracts.schemas import DIRECTORY, reader_schema, writer_schema
+from pipeline_contracts.schemas import (
+    CATALOGUE,
+    DIRECTORY,
+    catalogue,
+    reader_schema,
+    writer_schema,
+)
+from pipeline_contracts.topics import FOREVER
 
 PUBLISHED = DIRECTORY / "published"
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
@@ -95,6 +105,38 @@ def breaks(old_reader, old_writer, new_reader, new_writer):
     return found
 
 
+def breaks_outside_schemas(old, new):
+    """What a change of names, topics and keys breaks, one sentence each."""
+    found = []
+    for event_type, was in old["events"].items():
+        now = new["events"].get(event_type)
+        if now is None:
+            found.append(f"{event_type}: the type is gone")
+            continue
+        found += [
+            f"{event_type}: its {name} was {was[name]} and is {now[name]}"
+            for name in ("topic", "key")
+            if was[name] != now[name]
+        ]
+    for topic, was in old["topics"].items():
+        now = new["topics"].get(topic)
+        if now is None:
+            found.append(f"{topic}: the topic is gone")
+            continue
+        found += [
+            f"{topic}: its {name} was {was[name]} and is {now[name]}"
+            for name in ("partitions", "compacted")
+            if was[name] != now[name]
+        ]
+        if now["max_message_bytes"] < was["max_message_bytes"]:
+            found.append(f"{topic}: smaller records only")
+        if now["retention_ms"] != FOREVER and not (
+            FOREVER != was["retention_ms"] <= now["retention_ms"]
+        ):
+            found.append(f"{topic}: kept for less long")
+    return found
+
+
 def published_types():
     return {path.name.removesuffix(".reader.json") for path in PUBLISHED.glob("*.reader.json")}
 
@@ -113,6 +155,12 @@ def test_readers_and_writers_of_the_published_version_still_work(event_type):
         writer_schema(event_type),
     )
     assert found == [], f"{event_type}: make this change under a new type, {event_type[:-1]}2"
+
+
+def test_names_topics_and_keys_are_those_of_the_published_version():
+    old = json.loads((DIRECTORY / CATALOGUE).read_text(encoding="utf-8"))
+    assert set(old["events"]) == published_types()
+    assert breaks_outside_schemas(old, catalogue()) == []
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -237,6 +285,68 @@ def change_id(schema):
 )
 def test_the_gate_shuts_on_a_break(edit, told):
     assert told in planted(edit)
+
+
+def rename_type(names):
+    names["events"]["pipeline.invoice.made.v1"] = names["events"].pop(CREATED)
+
+
+def move_to_another_topic(names):
+    names["events"][CREATED]["topic"] = "pipeline.invoices.v2"
+
+
+def key_by_something_else(names):
+    names["events"][CREATED]["key"] = "customer_id"
+
+
+def rename_topic(names):
+    names["topics"]["pipeline.bills.v1"] = names["topics"].pop("pipeline.invoices.v1")
+
+
+def more_partitions(names):
+    names["topics"]["pipeline.invoices.v1"]["partitions"] = 12
+
+
+def compact(names):
+    names["topics"]["pipeline.invoices.v1"]["compacted"] = True
+
+
+def keep_for_a_day(names):
+    names["topics"]["pipeline.payments.v1"]["retention_ms"] = 86_400_000
+
+
+def shrink(names):
+    names["topics"]["pipeline.invoices.v1"]["max_message_bytes"] -= 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (rename_type, f"{CREATED}: the type is gone"),
+        (
+            move_to_another_topic,
+            f"{CREATED}: its topic was pipeline.invoices.v1 and is pipeline.invoices.v2",
+        ),
+        (key_by_something_else, f"{CREATED}: its key was invoice_id and is customer_id"),
+        (rename_topic, "pipeline.invoices.v1: the topic is gone"),
+        (more_partitions, "pipeline.invoices.v1: its partitions was 6 and is 12"),
+        (compact, "pipeline.invoices.v1: its compacted was False and is True"),
+        (keep_for_a_day, "pipeline.payments.v1: kept for less long"),
+        (shrink, "pipeline.invoices.v1: smaller records only"),
+    ],
+)
+def test_the_gate_shuts_on_a_break_that_no_schema_shows(edit, told):
+    names = copy.deepcopy(catalogue())
+    edit(names)
+    assert breaks_outside_schemas(catalogue(), names) == [told]
+
+
+def test_new_events_topics_and_longer_keeping_break_nobody():
+    names = copy.deepcopy(catalogue())
+    names["events"]["pipeline.invoice.archived.v1"] = {"topic": "pipeline.new.v1", "key": "id"}
+    names["topics"]["pipeline.new.v1"] = names["topics"]["pipeline.invoices.v1"]
+    names["topics"]["pipeline.customers.v1"]["retention_ms"] = FOREVER
+    assert breaks_outside_schemas(catalogue(), names) == []
 
 
 def test_the_gate_is_open_to_what_breaks_nobody():

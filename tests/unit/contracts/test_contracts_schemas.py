@@ -88,7 +88,8 @@ def test_publishing_keeps_both_schemas_of_every_event(tmp_path):
     assert main(["--directory", str(tmp_path), "--publish"]) == 0
     published = {path.name for path in (tmp_path / "published").iterdir()}
     assert published == {
-        f"{name}.{role}.json" for name in EVENT_TYPES for role in ("reader", "writer")
+        *(f"{name}.{role}.json" for name in EVENT_TYPES for role in ("reader", "writer")),
+        "catalogue.json",
     }
     for name in EVENT_TYPES:
         text = (tmp_path / "published" / f"{name}.writer.json").read_text()

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipeline_contracts import EVENT_TYPES
+from pipeline_contracts.topics import ALL
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DIRECTORY: Final = Path(__file__).parent / "json_schemas"
-"""Where the files lie: `<type>.json` for readers, `published/<type>.{reader,writer}.json`."""
+"""Where the files lie: `<type>.json` for readers; `published/` has `<type>.{reader,writer}.json` and a catalogue."""
 
 PUBLISHED: Final = "published"
+CATALOGUE: Final = f"{PUBLISHED}/catalogue.json"
 
 
 def schema_id(event_type: str) -> str:
@@ -71,9 +73,28 @@ def files() -> dict[str, str]:
     return {f"{name}.json": _text(schema) for name, schema in build_event_json_schemas().items()}
 
 
+def catalogue() -> dict[str, Any]:
+    """Where each event is found and what keys it, and how each topic is made."""
+    return {
+        "events": {
+            event_type: {"topic": model.TOPIC, "key": model.KEY}
+            for event_type, model in sorted(EVENT_TYPES.items())
+        },
+        "topics": {
+            topic.name: {
+                "partitions": topic.partitions,
+                "compacted": topic.compacted,
+                "retention_ms": topic.retention_ms,
+                "max_message_bytes": topic.max_message_bytes,
+            }
+            for topic in ALL
+        },
+    }
+
+
 def published_files() -> dict[str, str]:
     """The files of a published version, were the present state published."""
-    return {
+    return {CATALOGUE: _text(catalogue())} | {
         f"{PUBLISHED}/{event_type}.{role}.json": _text(schema)
         for event_type in sorted(EVENT_TYPES)
         for role, schema in (
