@@ -60,8 +60,8 @@ def test_the_committed_files_are_what_the_code_says_now(tmp_path):
 
 def test_every_topic_is_told_with_its_key_and_settings(told):
     by_address = {channel["address"]: channel for channel in told["channels"].values()}
-    assert by_address.keys() == {topic.name for topic in topics.ALL}
-    for topic in topics.ALL:
+    assert by_address.keys() == {topic.name for topic in topics.PUBLIC}
+    for topic in topics.PUBLIC:
         binding = by_address[topic.name]["bindings"]["kafka"]
         assert binding["partitions"] == topic.partitions
         assert {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipeline_contracts import EVENT_TYPES
-from pipeline_contracts.topics import ALL
+from pipeline_contracts.topics import PUBLIC
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DIRECTORY: Final = Path(__file__).parent / "json_schemas"
@@ -87,7 +87,7 @@ def catalogue() -> dict[str, Any]:
                 "retention_ms": topic.retention_ms,
                 "max_message_bytes": topic.max_message_bytes,
             }
-            for topic in ALL
+            for topic in PUBLIC
         },
     }
 

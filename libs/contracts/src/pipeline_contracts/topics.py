@@ -85,8 +85,11 @@ DEAD_LETTER_TOPICS: Final = tuple(
 )
 """One dead letter topic for each topic of events."""
 
+PUBLIC: Final = EVENT_TOPICS + DEAD_LETTER_TOPICS
+"""What other teams may build on."""
+
 # Who replayed which dead letter, when. One partition, so that what was done has one order; for ever, as audits are.
 REPLAYS: Final = Topic("pipeline.replays.v1", "dead letter", partitions=1, retention_ms=FOREVER)
 
-ALL: Final = (*EVENT_TOPICS, *DEAD_LETTER_TOPICS, REPLAYS)
+ALL: Final = (*PUBLIC, REPLAYS)
 """Every topic there is."""
