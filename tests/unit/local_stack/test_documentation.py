@@ -54,7 +54,8 @@ def test_opening_a_page_loads_nothing_from_anybody(site: Path) -> None:
     for page in pages:
         loaded = _Loaded()
         loaded.feed(page.read_text("utf-8"))
-        assert loaded.addresses, page
+        # The page about the events loads nothing at all.
+        assert loaded.addresses or page.parent.name == "contracts", page
         assert not [each for each in loaded.addresses if re.match(r"(https?:)?//", each)], page
 
 
