@@ -165,6 +165,7 @@ class Service:
             since=since,
             message="m",
             hint="",
+            tenant_name="Books of the tests" if status == "CONNECTED" else None,
             can_refresh=False,
             tenant_id=self.xero.tenant_id.upper(),
             sequence=self.sequence,

@@ -99,6 +99,8 @@ async def test_an_invoice_shows_its_payments_how_it_stands_and_whether_more_can_
         standing = shown["last_read"]
         assert (standing["invoice_status"], standing["currency"]) == ("AUTHORISED", "NZD")
         assert (standing["amount_paid"], standing["amount_due"]) == ("20.00", "80.00")
+        # Never as if it had been read before what the reading showed.
+        assert standing["read_at"] >= max(step["fetched_at"] for step in steps)
         assert shown["connection"] == "CONNECTED"
 
         (swept,) = (await client.get("/invoices/inv-3/payments")).json()["payments"]
@@ -114,6 +116,20 @@ async def test_an_invoice_shows_its_payments_how_it_stands_and_whether_more_can_
         assert (shown["payments"], shown["last_read"]) == ([], None)
 
 
+async def test_of_what_was_put_back_from_the_topic_nothing_is_invented(service, paid, api):
+    async with api(service.account_id) as client:
+        before = (await client.get("/payments")).json()["payments"]
+        assert {step["note"] for each in before for step in each["story"]} == {None}
+        await service.pool.execute(
+            "UPDATE payment_movements SET fetched_at = NULL, delivery = NULL, rung_at = NULL"
+        )
+        for each in (await client.get("/payments")).json()["payments"]:
+            for step in each["story"]:
+                assert (step["fetched_at"], step["delivery_id"], step["rung_at"]) == (None,) * 3
+                assert step["note"].startswith("Put back from the events of the topic")
+                assert step["recorded_at"]
+
+
 async def test_a_payment_is_found_by_its_id_and_only_by_its_own_account(service, paid, api):
     async with api(service.account_id) as client, api("acc-other") as stranger:
         listed = (await client.get("/payments")).json()["payments"]
@@ -121,7 +137,12 @@ async def test_a_payment_is_found_by_its_id_and_only_by_its_own_account(service,
             found = await client.get(f"/payments/{payment['payment_id']}")
             assert found.json() == payment
             assert (await stranger.get(f"/payments/{payment['payment_id']}")).status_code == 404
+            in_xero = {"xero_payment_id": payment["xero_payment_id"]}
+            assert (await client.get("/payments", params=in_xero)).json()["payments"] == [payment]
+            assert (await stranger.get("/payments", params=in_xero)).json()["payments"] == []
         assert (await stranger.get("/payments")).json()["payments"] == []
+        nothing = {"xero_payment_id": "00000000-0000-0000-0000-000000000000"}
+        assert (await client.get("/payments", params=nothing)).json()["payments"] == []
         unknown = await client.get("/payments/00000000-0000-0000-0000-000000000000")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "PAYMENT_NOT_FOUND")
         assert (await client.get("/payments/x")).status_code == 422

@@ -70,7 +70,7 @@ async def test_without_a_key_it_says_how_to_get_one(endpoint):
     assert "XERO_WEBHOOK_KEYS: not set" in error
     status, _, error = await run("payments.example.com", "unused-secret")
     assert status == 2
-    assert "an address such as https://payments.example.com is needed" in error
+    assert "one such as https://payments.example.com is needed" in error
 
 
 class Front:
@@ -170,3 +170,13 @@ def certificate(folder) -> str:
         + signed.public_bytes(pem)
     )
     return str(file)
+
+
+@pytest.mark.parametrize("address", ["https://a b.example", "https://a..example", "http://["])
+async def test_what_is_no_address_is_said_in_one_sentence(address):
+    status, said, error = await run(address, "the-key")
+    assert (status, said) == (2, "")
+    assert "Traceback" not in error
+    assert error.splitlines()[-1].endswith(
+        f"{address!r} is no web address: one such as https://payments.example.com is needed"
+    )

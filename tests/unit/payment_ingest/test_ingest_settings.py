@@ -40,6 +40,9 @@ def test_keys_are_split_at_commas(environment):
         ("SERVICE_KEY_FILE", "/nowhere/key.pem"),
         ("SWEEP_INTERVAL_SECONDS", "0"),
         ("SWEEP_OVERLAP_SECONDS", "-1"),
+        # The default pool has ten: a rebuild of the ledger would leave none for the webhooks' doorbells.
+        ("ACCOUNT_CONCURRENCY", "9"),
+        ("DATABASE_POOL_SIZE", "9"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_shown(environment, name, value):

@@ -36,10 +36,33 @@ def test_the_delivery_url(address, url):
 
 @pytest.mark.parametrize(
     "address",
-    ["", "pay.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?a", "https://x:y"],
+    [
+        *(
+            "",
+            "pay.example.com",
+            "ftp://x",
+            "https://",
+            "https://u:p@x",
+            "https://x?a",
+            "https://x:y",
+        ),
+        *(
+            "https://x:99999",
+            "http://[",
+            "https://[::1",
+            "https://a b.example",
+            "https://a.example/\x07",
+        ),
+        *(
+            "https://a..example",
+            f"https://{'a' * 64}.example",
+            "https://a<b>.example",
+            "https://%zz",
+        ),
+    ],
 )
 def test_what_nobody_could_deliver_to(address):
-    with pytest.raises(ValueError, match=r"address|[Pp]ort"):
+    with pytest.raises(ValueError, match="address"):
         delivery_url(address)
 
 

@@ -20,8 +20,9 @@ from payment_ingest.link_invoices import link_invoices
 from payment_ingest.rebuild_ledger import hear_again, rebuild_ledger
 from payment_ingest.reconcile_topic import reconcile_topic
 from payment_ingest.settings import DatabaseSettings, Settings, WebhookKeySettings
-from payment_ingest.store import reconciliations, sweeps
+from payment_ingest.store import connections, reconciliations, sweeps
 from pipeline_contracts import topics
+from pipeline_contracts.money import plain_money
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.history import history
 from pipeline_service_defaults.database import Pool
@@ -30,6 +31,7 @@ from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
 
 SERVICE = "payment-ingest"
+_STANDS_STILL_MS = "120000"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,12 +119,16 @@ async def _sweep_deep(settings: DatabaseSettings) -> int:
 
 
 def _pool(database_url: SecretStr) -> Pool:
-    # None of the service's time limits, which are meant for short statements: these read years of events.
+    # None of the service's time limits for statements, which are meant for short ones: these read years of events. But
+    # a rebuild that stands still, and keeps the service waiting meanwhile, is ended: again is harmless.
     return asyncpg.create_pool(
         database_url.get_secret_value(),
         min_size=1,
         max_size=2,
-        server_settings={"timezone": "UTC"},
+        server_settings={
+            "timezone": "UTC",
+            "idle_in_transaction_session_timeout": _STANDS_STILL_MS,
+        },
     )
 
 
@@ -139,9 +145,11 @@ async def reconcile(pool: Pool, kafka: KafkaSettings) -> int:
                 else "agree"
             )
             say(
-                f"  {one.tenant_id} {one.currency} at {one.completed_at:%Y-%m-%d %H:%M} UTC, {one.invoices} invoices:"
-                f" Xero {one.in_xero}, ledger {one.in_ledger}, published {one.published}: {verdict}"
+                f"  {_called(one.tenant_id, one.tenant_name)} {one.currency} at {one.completed_at:%Y-%m-%d %H:%M} UTC,"
+                f" {one.invoices} invoices: Xero {plain_money(one.in_xero)}, ledger {plain_money(one.in_ledger)},"
+                f" published {plain_money(one.published)}: {verdict}"
             )
+        names = await connections.tenant_names(conn)
     say("By the payments topic, now:")
     found = await reconcile_topic(pool, history(kafka, topics.PAYMENTS))
     for (tenant_id, currency), sums in sorted(found.items()):
@@ -150,8 +158,8 @@ async def reconcile(pool: Pool, kafka: KafkaSettings) -> int:
         if not sums.agrees:
             verdict = f"DIFFER: not in the topic {_some(sums.missing)}, only in the topic {_some(sums.strange)}"
         say(
-            f"  {tenant_id} {currency}: published {sums.published}, topic {sums.in_topic},"
-            f" still to be sent {sums.waiting}: {verdict}"
+            f"  {_called(tenant_id, names.get(tenant_id))} {currency}: published {plain_money(sums.published)},"
+            f" topic {plain_money(sums.in_topic)}, still to be sent {plain_money(sums.waiting)}: {verdict}"
         )
     return 1 if differing else 0
 
@@ -173,6 +181,10 @@ async def rebuild(pool: Pool, kafka: KafkaSettings) -> int:
     for tenant_id, currency in differing:
         say(f"{tenant_id} {currency}: ledger and topic DIFFER; see `reconcile`.")
     return 1 if differing else 0
+
+
+def _called(tenant_id: str, name: str | None) -> str:
+    return f"{name} ({tenant_id})" if name else tenant_id
 
 
 def _some(events: Sequence[object]) -> str:

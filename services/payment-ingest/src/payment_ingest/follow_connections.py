@@ -30,7 +30,9 @@ async def follow_connections(conn: Connection, envelopes: list[Envelope]) -> Non
         goes_on = event.goes_on(
             status=known.status, sequence=known.sequence, tenant_id=known.tenant_id
         )
-        is_news = await connections.remember(conn, told, event.sequence, keep_pause=goes_on)
+        is_news = await connections.remember(
+            conn, told, event.sequence, tenant_name=event.tenant_name, keep_pause=goes_on
+        )
         if not is_news or goes_on or event.status != CONNECTED:
             continue
         now_known = await connections.connection_of(conn, event.account_id)

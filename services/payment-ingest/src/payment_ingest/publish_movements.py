@@ -56,7 +56,7 @@ def _record(link: Link, step: Step, sequence: int) -> Record:
             amount=step.amount,
             currency=step.currency,
             # Xero dates every payment; an allocation shown without a date counts from when it was seen.
-            paid_on=step.paid_on or step.fetched_at.date(),
+            paid_on=step.paid_on or (step.fetched_at or step.recorded_at).date(),
             reference=step.reference,
             amount_paid=step.amount_paid,
             amount_due=step.amount_due,

@@ -1,11 +1,14 @@
 """Settings of payment-ingest, each from the environment variable of the same name."""
 
-from typing import Annotated
+from typing import Annotated, Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from pipeline_service_defaults.settings import PostgresDsn, ReadableFile, ServiceSettings
+
+_LEFT: Final = 2
+"""Connections for what is no account's work: the topics, whose links wait for a rebuild too, and everything else."""
 
 
 class DatabaseSettings(BaseSettings):
@@ -89,3 +92,13 @@ class Settings(WebhookKeySettings, ServiceSettings):
         le=400,
         description="whole days for which raw webhook deliveries are kept once they are read, 2 to 400",
     )
+
+    @model_validator(mode="after")
+    def _connections_are_left(self) -> Self:
+        """While the ledger is rebuilt whoever writes it waits, each with a connection: some must be left for the rest."""
+        if self.account_concurrency + _LEFT > self.database_pool_size:
+            raise ValueError(
+                f"ACCOUNT_CONCURRENCY: {self.account_concurrency} with DATABASE_POOL_SIZE {self.database_pool_size};"
+                f" expected at least {_LEFT} connections more than accounts worked on at once"
+            )
+        return self

@@ -6,6 +6,7 @@ seconds by an empty 200 or, if wrongly signed, an empty 401, without cookies, ov
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,8 @@ PATH = "/webhooks/xero"
 ANSWER_SECONDS = 5.0
 _HTTPS_PORT = 443
 _VERDICTS = frozenset({HTTPStatus.OK, HTTPStatus.UNAUTHORIZED})
+_LONGEST_SHOWN = 100
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}", re.ASCII)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -62,15 +65,31 @@ def delivery_url(address: str) -> str:
     Raises:
         ValueError: It is no address that anybody could deliver to.
     """
-    parts = urlsplit(address.strip())
-    # Read for its check only: a port that is no number is said here and not by whatever connects.
-    _ = parts.port
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("an address such as https://payments.example.com is needed")
+    given = address.strip()
+    try:
+        parts = urlsplit(given)
+        # Read for its check only: a port that is no number is said here and not by whatever connects.
+        _ = parts.port
+        is_deliverable = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "")
+    except ValueError:
+        is_deliverable = False
+    if not is_deliverable or not given.isprintable() or " " in given:
+        raise ValueError(
+            f"{given[:_LONGEST_SHOWN]!r} is no web address: one such as https://payments.example.com is needed"
+        )
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("the address must have no user, query or fragment")
     path = parts.path.rstrip("/").removesuffix(PATH) + PATH
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _is_host(name: str) -> bool:
+    """Whether it is an IP address or can be looked up.
+
+    Raises:
+        UnicodeError: A part of it is empty or too long (a kind of ValueError).
+    """
+    return _HOST.fullmatch(name.encode("idna").decode()) is not None
 
 
 def objections(url: str) -> list[str]:

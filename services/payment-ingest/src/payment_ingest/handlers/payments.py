@@ -32,7 +32,9 @@ class StoryStep(BaseModel):
     found_by: str = Field(description="`webhook` or `sweep`.")
     delivery_id: str | None = Field(description="The webhook delivery that rang, if one did.")
     rung_at: datetime | None = Field(description="When that delivery arrived.")
-    fetched_at: datetime = Field(description="When the invoice was read from Xero.")
+    fetched_at: datetime | None = Field(
+        description="When the invoice was read from Xero; null where that is not known any more."
+    )
     recorded_at: datetime = Field(
         description="When it was written into the ledger; time of the event."
     )
@@ -42,6 +44,7 @@ class StoryStep(BaseModel):
     amount_paid: Money = Field(description="Paid on the invoice in all, as Xero said.")
     amount_due: Money = Field(description="Still due on the invoice, as Xero said.")
     invoice_status: str = Field(description="Status of the invoice in Xero.")
+    note: str | None = Field(description="What there is to know of this step besides.")
 
 
 class PaymentWithStory(BaseModel):
@@ -68,7 +71,7 @@ class InvoiceStanding(BaseModel):
     amount_paid: Money
     amount_credited: Money
     amount_due: Money
-    read_at: datetime = Field(description="When, by Xero's clock.")
+    read_at: datetime = Field(description="When.")
 
 
 class InvoicePayments(BaseModel):
@@ -94,6 +97,10 @@ class AccountPayments(BaseModel):
     next_after: str | None = Field(description="Ask again with this as `after`; null at the end.")
 
 
+_PUT_BACK = (
+    "Put back from the events of the topic after the ledger was lost: which webhook told of it, and when it was read"
+    " from Xero, is not known any more."
+)
 _reads = Depends(require_access("viewer", "pipeline-backend", "invoice-sync"))
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _END = datetime(9999, 1, 1, tzinfo=UTC)
@@ -140,6 +147,13 @@ async def list_by_time(
     account_id: Id,
     recorded_from: Moment = _BEGINNING,
     recorded_until: Annotated[Moment, Query(description="Not included.")] = _END,
+    xero_payment_id: Annotated[
+        uuid.UUID | None,
+        Query(
+            description="Only those with this id in Xero: its PaymentID, or the id of the credit note, prepayment or "
+            "overpayment, which may be allocated to several invoices."
+        ),
+    ] = None,
     after: Annotated[
         uuid.UUID | None, Query(description="The payment to continue behind: `next_after`.")
     ] = None,
@@ -152,7 +166,7 @@ async def list_by_time(
         if after and place is None:
             raise _unknown_payment()
         told = await stories.recorded_between(
-            conn, account_id, recorded_from, recorded_until, place, limit + 1
+            conn, account_id, recorded_from, recorded_until, place, limit + 1, xero_payment_id
         )
     found = _payments(told)
     page = found[:limit]
@@ -185,7 +199,8 @@ def _unknown_payment() -> Problem:
         "PAYMENT_NOT_FOUND",
         "Not found",
         "There is no such payment.",
-        hint="`payment_id` is Pipeline's id of it, as PaymentRecorded and the payments of its invoice show it.",
+        hint="`payment_id` is Pipeline's id of it, as PaymentRecorded and the payments of its invoice show it; by Xero's "
+        "id it is found with `GET …/payments?xero_payment_id=`.",
     )
 
 
@@ -229,4 +244,5 @@ def _step(step: Step) -> StoryStep:
         amount_paid=step.amount_paid,
         amount_due=step.amount_due,
         invoice_status=step.invoice_status,
+        note=None if step.fetched_at else _PUT_BACK,
     )

@@ -43,6 +43,7 @@ async def remember(
     connection: AccountConnection,
     sequence: int,
     *,
+    tenant_name: str | None = None,
     keep_pause: bool = False,
 ) -> bool:
     """Write down a newer word about an account; False when a newer one was already known.
@@ -52,11 +53,12 @@ async def remember(
     """
     known = await conn.fetchval(
         """
-        INSERT INTO connections (account_id, tenant_id, status, since, sequence)
-        VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO connections (account_id, tenant_id, status, since, sequence, tenant_name)
+        VALUES ($1, $2, $3, $4, $5, $7)
         ON CONFLICT (account_id) DO UPDATE
         SET tenant_id = coalesce(excluded.tenant_id, connections.tenant_id), status = excluded.status,
             since = excluded.since, sequence = excluded.sequence, heard_at = now(),
+            tenant_name = CASE WHEN excluded.tenant_id IS NULL THEN connections.tenant_name ELSE excluded.tenant_name END,
             not_before = CASE WHEN $6 THEN connections.not_before END
         WHERE connections.sequence < excluded.sequence
         RETURNING true
@@ -67,6 +69,7 @@ async def remember(
         connection.since,
         sequence,
         keep_pause,
+        tenant_name,
     )
     return known is not None
 
@@ -122,3 +125,11 @@ async def tenants_of(conn: Connection, account_id: str) -> tuple[str, ...]:
         "SELECT tenant_id FROM connections WHERE account_id = $1", account_id
     )
     return () if tenant_id is None else (tenant_id,)
+
+
+async def tenant_names(conn: Connection) -> dict[str, str]:
+    """What each organisation is called, by its id; those never named are missing."""
+    rows = await conn.fetch(
+        "SELECT tenant_id, max(tenant_name) AS name FROM connections WHERE tenant_name IS NOT NULL GROUP BY tenant_id"
+    )
+    return {row["tenant_id"]: row["name"] for row in rows}

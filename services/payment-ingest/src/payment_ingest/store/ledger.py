@@ -43,7 +43,8 @@ class Step:
     found_by: str
     delivery: bytes | None
     rung_at: datetime | None
-    fetched_at: datetime
+    fetched_at: datetime | None
+    """None in what was put back from the topic."""
     recorded_at: datetime
     sequence: int | None
     published_at: datetime | None

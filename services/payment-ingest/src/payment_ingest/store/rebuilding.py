@@ -89,9 +89,9 @@ async def _movements(conn: Connection, told: Sequence[Told]) -> None:
     await conn.executemany(
         """
         INSERT INTO payment_movements (payment_id, tenant_id, xero_invoice_id, change, event_id,
-                                       invoice_status, amount_paid, amount_due, found_by, fetched_at,
-                                       recorded_at, sequence, published_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $10)
+                                       invoice_status, amount_paid, amount_due, found_by, recorded_at,
+                                       sequence, published_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $10)
         -- In an old copy it may be waiting still: without its number it would be told again, under another.
         ON CONFLICT (event_id) DO UPDATE SET sequence = excluded.sequence, published_at = excluded.published_at
         WHERE payment_movements.sequence IS NULL

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from payment_ingest.domain.reconciliation import Kept, Sums
 from pipeline_messaging.connection import Connection
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class Reconciliation:
     """The last complete one of a tenant, for one currency."""
 
     tenant_id: str
+    tenant_name: str | None
     currency: str
     completed_at: datetime
     invoices: int
@@ -53,18 +56,21 @@ async def kept(
 async def unlisted(conn: Connection, tenant_id: str, began_at: datetime) -> dict[str, str]:
     """Currencies of Pipeline's invoices with payments in the ledger that were not read since then, by Xero's clock.
 
-    A deep sweep that began then has read all that Xero lists: these are not among it.
+    A deep sweep that began then has read all that Xero lists: these are not among it. Xero's answers are dated in whole
+    seconds and by more than one server: what was read within a minute before counts as read, and if it is listed no more,
+    the next sweep says so.
     """
     rows = await conn.fetch(
         """
         SELECT xero_invoice_id, min(p.currency) AS currency
         FROM xero_invoices x JOIN payments p USING (tenant_id, xero_invoice_id)
         WHERE tenant_id = $1 AND invoice_id IS NOT NULL AND NOT p.reversed
-          AND (observed_at IS NULL OR observed_at < $2)
+          AND (observed_at IS NULL OR observed_at < $2::timestamptz - $3::interval)
         GROUP BY xero_invoice_id
         """,
         tenant_id,
         began_at,
+        _CLOCKS_DIFFER,
     )
     return {row["xero_invoice_id"]: row["currency"] for row in rows}
 
@@ -115,7 +121,9 @@ async def latest(conn: Connection) -> list[Reconciliation]:
     """The last complete reconciliation of each tenant and currency, those that differ first."""
     rows = await conn.fetch(
         """
-        SELECT tenant_id, currency, completed_at, invoices, in_xero, in_ledger, published, differing, example
+        SELECT tenant_id,
+               (SELECT max(c.tenant_name) FROM connections c WHERE c.tenant_id = ranked.tenant_id) AS tenant_name,
+               currency, completed_at, invoices, in_xero, in_ledger, published, differing, example
         FROM (
             SELECT *, rank() OVER (PARTITION BY tenant_id ORDER BY began_at DESC) AS age
             FROM reconciliations WHERE completed_at IS NOT NULL

@@ -21,7 +21,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How an invoice stood in Xero when it was last read; `read_at` is Xero's clock then."""
+    """How an invoice stood in Xero when it was last read; `read_at` is our clock then, Xero's for an old reading."""
 
     invoice_status: str
     currency: str
@@ -43,7 +43,8 @@ async def standing_of(conn: Connection, account_id: str, invoice_id: str) -> Sta
     """How the invoice was last seen; None before it was read. A number used again counts by its newest invoice."""
     row = await conn.fetchrow(
         """
-        SELECT status AS invoice_status, currency, amount_paid, amount_credited, amount_due, observed_at AS read_at
+        SELECT status AS invoice_status, currency, amount_paid, amount_credited, amount_due,
+               coalesce(read_at, observed_at) AS read_at
         FROM xero_invoices WHERE account_id = $1 AND invoice_id = $2 AND observed_at IS NOT NULL
         ORDER BY observed_at DESC LIMIT 1
         """,
@@ -98,9 +99,19 @@ async def recorded_between(
     until: datetime,
     after: Place | None,
     limit: int,
+    xero_payment_id: uuid.UUID | None = None,
 ) -> list[Told]:
-    """Every movement of the first `limit` payments recorded in [`since`, `until`) behind `after`, payment by payment."""
+    """Every movement of the first `limit` payments recorded in [`since`, `until`) behind `after`, payment by payment.
+
+    With `xero_payment_id` only of those that have this id in Xero.
+    """
     start = after or Place(since, 0)
+    of_payment, given = "", []
+    if xero_payment_id is not None:
+        of_payment = (
+            "AND r.payment_id IN (SELECT payment_id FROM payments WHERE xero_payment_id = $7)"
+        )
+        given = [str(xero_payment_id)]
     rows = await conn.fetch(
         f"""
         WITH own AS (
@@ -111,6 +122,7 @@ async def recorded_between(
                 FROM payment_movements r JOIN xero_invoices x USING (tenant_id, xero_invoice_id)
                 WHERE r.tenant_id = own.tenant_id AND r.change = 'recorded' AND x.account_id = $1
                   AND r.recorded_at >= $2 AND r.recorded_at < $3 AND (r.recorded_at, r.id) > ($4, $5)
+                  {of_payment}
                 ORDER BY r.recorded_at, r.id LIMIT $6
             ) AS one ORDER BY one.recorded_at, one.id LIMIT $6
         )
@@ -125,6 +137,7 @@ async def recorded_between(
         start.recorded_at,
         start.id,
         limit,
+        *given,
     )
     return [_told(row) for row in rows]
 

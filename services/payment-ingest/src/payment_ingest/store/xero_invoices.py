@@ -133,11 +133,11 @@ async def record_observations(
     seen: Sequence[tuple[Observation, bytes, int]],
     observed_at: datetime,
 ) -> None:
-    """Write down what was read of invoices: (observation, hash of the snapshot, snapshots so far)."""
+    """Write down what was read of invoices just now: (observation, hash of the snapshot, snapshots so far)."""
     await conn.executemany(
         """
         UPDATE xero_invoices
-        SET snapshot_hash = $3, observations = $4, updated_at = $5, observed_at = $6, status = $7,
+        SET snapshot_hash = $3, observations = $4, updated_at = $5, observed_at = $6, read_at = now(), status = $7,
             currency = $8, amount_paid = $9, amount_due = $10, amount_credited = $11
         WHERE tenant_id = $1 AND xero_invoice_id = $2
         """,
