@@ -9,7 +9,14 @@ from types import FrameType
 from pipeline_local_stack.connect import connect_to_xero
 from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
 from pipeline_local_stack.processes import stop_leftovers
-from pipeline_local_stack.stack import ACCOUNT, SERVICES, Stack, read_stack_file, running_stack
+from pipeline_local_stack.stack import (
+    ACCOUNT,
+    DASHBOARD,
+    SERVICES,
+    Stack,
+    read_stack_file,
+    running_stack,
+)
 
 _REWRITE_SECONDS = 240  # well before the service tokens in stack.json expire
 
@@ -52,8 +59,8 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
-            replicas = dict.fromkeys(SERVICES, arguments.replicas)
-            with running_stack(broker=arguments.broker, replicas=replicas) as stack:
+            replicas = dict.fromkeys(SERVICES | DASHBOARD, arguments.replicas)
+            with running_stack(broker=arguments.broker, replicas=replicas, dashboard=True) as stack:
                 _stay_up(stack)
         case "down":
             stopped = stop_leftovers()
@@ -82,7 +89,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _stay_up(stack: Stack) -> None:
     urls = stack.urls
     print(f"""
-Sign in and open the Xero card:  {urls["portal"]}
+Sign in and open the Xero card,
+or the ops dashboard:            {urls["portal"]}
 API documentation:               {urls["connector"]}/docs
                                  {urls["invoice-sync"]}/docs
                                  {urls["payment-ingest"]}/docs

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import OKPAlgorithm
 
 PEOPLE = "pipeline"
-SERVICES = ("connector", "invoice-sync", "payment-ingest", "pipeline-backend")
+SERVICES = ("connector", "invoice-sync", "ops-dashboard", "payment-ingest", "pipeline-backend")
 SESSION_LENGTH = timedelta(hours=12)
 SERVICE_TOKEN_LENGTH = timedelta(minutes=10)
 

@@ -7,32 +7,39 @@ reaches the connector as Pipeline's real session would on a shared domain.
 import html
 import json
 import os
+from collections.abc import Iterable
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Pipeline (local)</title>
-<h1>Pipeline</h1><p>Sign in to the demo account and open its Xero card:</p><ul>{links}</ul></html>"""
+<h1>Pipeline</h1><p>Sign in to the demo account and open its Xero card:</p><ul>{links}</ul>{dashboard}</html>"""
+_DASHBOARD = """<p>Open the ops dashboard:</p><ul>{links}</ul>"""
 
 
-def create_portal(sessions: dict[str, str], card_url: str) -> FastAPI:
-    """The portal with one ready session token per role."""
+def create_portal(sessions: dict[str, str], card_url: str, dashboard_url: str) -> FastAPI:
+    """The portal with one ready session token per role; staff, who have no card, see the dashboard only."""
     portal = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @portal.get("/", response_class=HTMLResponse)
     async def home() -> str:
-        links = "".join(
-            f'<li><a href="/sign-in/{html.escape(role)}">as {html.escape(role)}</a></li>'
-            for role in sessions
-        )
-        return _PAGE.format(links=links)
+        card = _links("/sign-in", "as", [role for role in sessions if role != "staff"])
+        board = _links("/dashboard", "dashboard as", sessions) if dashboard_url else ""
+        return _PAGE.format(links=card, dashboard=board and _DASHBOARD.format(links=board))
 
     @portal.get("/sign-in/{role}")
     async def sign_in(role: str) -> RedirectResponse:
-        if role not in sessions:
+        return enter(role, card_url)
+
+    @portal.get("/dashboard/{role}")
+    async def dashboard(role: str) -> RedirectResponse:
+        return enter(role, dashboard_url)
+
+    def enter(role: str, address: str) -> RedirectResponse:
+        if role not in sessions or not address:
             raise HTTPException(404, "no such role")
-        redirect = RedirectResponse(card_url, status_code=303)
+        redirect = RedirectResponse(address, status_code=303)
         # Not `secure`: the local stack speaks plain HTTP on loopback only.
         redirect.set_cookie(
             "pipeline_session", sessions[role], httponly=True, samesite="lax", path="/"
@@ -46,9 +53,18 @@ def create_portal(sessions: dict[str, str], card_url: str) -> FastAPI:
     return portal
 
 
+def _links(path: str, words: str, roles: Iterable[str]) -> str:
+    named = [html.escape(role) for role in roles]
+    return "".join(f'<li><a href="{path}/{role}">{words} {role}</a></li>' for role in named)
+
+
 def main() -> None:
     """Serve on the port of PORTAL_PORT."""
-    app = create_portal(json.loads(os.environ["PORTAL_SESSIONS"]), os.environ["PORTAL_CARD_URL"])
+    app = create_portal(
+        json.loads(os.environ["PORTAL_SESSIONS"]),
+        os.environ["PORTAL_CARD_URL"],
+        os.environ["PORTAL_DASHBOARD_URL"],
+    )
     uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORTAL_PORT"]), log_level="warning")
 
 

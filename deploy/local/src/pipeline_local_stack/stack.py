@@ -1,4 +1,4 @@
-"""The whole system on this machine: Postgres, Kafka, Xero's simulator, the three services, Pipeline's sign-in."""
+"""The whole system on this machine: Postgres, Kafka, Xero's simulator, the services, Pipeline's sign-in."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,14 @@ from pipeline_local_stack.token_keys import TOKEN_KEYS_FILE, new_key, write_keys
 from pipeline_service_defaults.migrate import migrate
 
 ACCOUNT = "demo"
+STAFF_ACCOUNT = "pipeline-staff"
 SERVICES = {
     "connector": "connector",
     "invoice-sync": "invoice_sync",
     "payment-ingest": "payment_ingest",
 }
+DASHBOARD = {"ops-dashboard": "ops_dashboard"}
+"""Reads what the others publish and nothing needs it: left out where their speed is measured."""
 _CLIENT_ID = "pipeline-local"
 _READY_SECONDS = 60
 
@@ -54,6 +57,8 @@ class Stack:
     identities: Identities
     ports: dict[str, int]
     """Of each child. `urls` holds what others call: with several replicas, that is the port of their front."""
+    services: Mapping[str, str]
+    """What runs of ours: name and package."""
     restarts: dict[str, int] = field(default_factory=dict)
 
     def replicas(self, service: str) -> list[str]:
@@ -85,7 +90,7 @@ class Stack:
             "urls": self.urls,
             "replicas": {
                 service: {name: self.own_url(name) for name in self.replicas(service)}
-                for service in SERVICES
+                for service in self.services
             },
             "dsns": self.dsns,
             "simulator_url": self.urls["simulator"],
@@ -95,7 +100,8 @@ class Stack:
                 ACCOUNT, "admin", name="Ada Admin", user_id="user-ada"
             ),
             "service_tokens": {
-                name: self.identities.service_token("pipeline-backend", name) for name in SERVICES
+                name: self.identities.service_token("pipeline-backend", name)
+                for name in self.services
             },
             "pids": {n: c.process.pid for n, c in self.children.items() if c.process is not None},
         }
@@ -113,6 +119,7 @@ def running_stack(
     replicas: Mapping[str, int] | None = None,
     environment: Mapping[str, Mapping[str, str]] | None = None,
     release: Release = THIS,
+    dashboard: bool = False,
 ) -> Iterator[Stack]:
     """Start everything, empty; stop everything on the way out, whatever happened.
 
@@ -122,6 +129,7 @@ def running_stack(
         replicas: how many processes of a service run behind its address, where it is more than one.
         environment: more environment variables for the simulator or a service, by its name.
         release: whose services run and whose migrations are applied.
+        dashboard: whether the ops dashboard runs beside the services.
 
     Raises:
         StackError: something is missing on this machine or did not start.
@@ -133,7 +141,8 @@ def running_stack(
     note_launcher()
     with contextlib.ExitStack() as undo:
         undo.callback(forget_launcher)
-        stack = _start(undo, broker, say, replicas or {}, environment or {}, release)
+        services = SERVICES | DASHBOARD if dashboard else SERVICES
+        stack = _start(undo, broker, say, services, replicas or {}, environment or {}, release)
         undo.callback(STACK_FILE.unlink, missing_ok=True)
         stack.write_file()
         yield stack
@@ -143,6 +152,7 @@ def _start(
     undo: contextlib.ExitStack,
     broker_kind: str,
     say: Callable[[str], None],
+    running: Mapping[str, str],
     replicas: Mapping[str, int],
     environment: Mapping[str, Mapping[str, str]],
     release: Release,
@@ -159,27 +169,27 @@ def _start(
     postgres = start_postgres()
     undo.callback(postgres.stop)
     identities = make_identities(LOCAL / "keys")
-    ports = {name: free_port() for name in ("simulator", "portal", *SERVICES)}
+    ports = {name: free_port() for name in ("simulator", "portal", *running)}
     # Xero accepts http://localhost as a redirect URI and refuses http://127.0.0.1, so people get `localhost`.
     urls = {name: f"http://localhost:{port}" for name, port in ports.items()}
-    dsns = asyncio.run(_create_databases(postgres.dsn))
+    dsns = asyncio.run(_create_databases(postgres.dsn, running.values()))
     write_keys([new_key(1)])
-    children = _children(broker, identities, ports, urls, dsns)
-    for name in SERVICES:
+    children = _children(running, broker, identities, ports, urls, dsns)
+    for name in running:
         children[name].env = {**children[name].env, **release.environment}
     for name, more in environment.items():
         children[name].env = {**children[name].env, **more}
     for name, count in replicas.items():
         if count > 1:
             _replicate(children, ports, name, count)
-    stack = Stack(broker, postgres, children, urls, dsns, identities, ports)
+    stack = Stack(broker, postgres, children, urls, dsns, identities, ports, running)
 
     # What does not depend on the database and the topics starts first; then every replica of the services.
-    services = [name for service in SERVICES for name in stack.replicas(service)]
+    services = [name for service in running for name in stack.replicas(service)]
     for name in [name for name in children if name not in services]:
         children[name].start()
         undo.callback(children[name].stop)
-    for package in SERVICES.values():
+    for package in running.values():
         migrate(as_superuser(postgres.dsn, package), *release.migrations(package))
     broker.wait_until_ready()
     asyncio.run(create_topics(broker.bootstrap_servers))
@@ -190,7 +200,7 @@ def _start(
         wait_until_listening(child, ports[name])
     for name in services:
         wait_until_ready(children[name], stack.own_url(name))
-    say(f"{broker.implementation}, Postgres, Xero's simulator and three services: "
+    say(f"{broker.implementation}, Postgres, Xero's simulator and the services: "
         f"ready in {time.monotonic() - started:.1f} s.")  # fmt: skip
     return stack
 
@@ -237,10 +247,10 @@ def wait_until_ready(child: Child, url: str, seconds: float = _READY_SECONDS) ->
     )
 
 
-async def _create_databases(superuser_dsn: str) -> dict[str, str]:
+async def _create_databases(superuser_dsn: str, roles: Iterable[str]) -> dict[str, str]:
     """One database and one role for each service; no role can open another's database."""
     dsns = {}
-    for role in SERVICES.values():
+    for role in roles:
         password = secrets.token_urlsafe(24)
         connection = await asyncpg.connect(superuser_dsn)
         await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
@@ -266,6 +276,7 @@ def as_superuser(superuser_dsn: str, database: str) -> str:
 
 
 def _children(
+    running: Mapping[str, str],
     broker: Broker,
     identities: Identities,
     ports: dict[str, int],
@@ -287,6 +298,13 @@ def _children(
         },
         "invoice-sync": {"CONNECTOR_URL": gateway, "PIPELINE_WEB_URL": urls["portal"]},
         "payment-ingest": {"CONNECTOR_URL": gateway, "XERO_WEBHOOK_KEYS": webhook_key},
+        "ops-dashboard": {
+            "INVOICE_SYNC_URL": f"http://127.0.0.1:{ports['invoice-sync']}",
+            "PIPELINE_WEB_URL": urls["portal"],
+            "CARD_URL": urls["connector"],
+            "STAFF_ACCOUNT_ID": STAFF_ACCOUNT,
+            "SECURE": "false",
+        },
     }
     children = {
         "simulator": Child(
@@ -308,6 +326,7 @@ def _children(
             {
                 "PORTAL_PORT": str(ports["portal"]),
                 "PORTAL_CARD_URL": f"{urls['connector']}/accounts/{ACCOUNT}/xero",
+                "PORTAL_DASHBOARD_URL": urls.get("ops-dashboard", ""),
                 "PORTAL_SESSIONS": json.dumps(
                     {
                         role: identities.person_token(ACCOUNT, role, name=name, user_id=f"user-{role}")
@@ -315,11 +334,12 @@ def _children(
                             ("admin", "Ada Admin"), ("operator", "Otto Operator"), ("viewer", "Vera Viewer")
                         )
                     }
+                    | {"staff": identities.person_token(STAFF_ACCOUNT, "viewer", name="Sam Staff", user_id="user-staff")}
                 ),
             },
         ),
     }  # fmt: skip
-    for name, package in SERVICES.items():
+    for name, package in running.items():
         children[name] = Child(
             name,
             [sys.executable, "-m", package],

@@ -1,8 +1,8 @@
 """Read a topic from its beginning, or from a moment, to where it ends now: for whoever compares, lists or rebuilds."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -20,6 +20,17 @@ _STALL_SECONDS = 60.0
 
 async def history(kafka: KafkaSettings, topic: Topic) -> AsyncIterator[Record]:
     """Every record the topic holds at the time of asking, each partition in its order.
+
+    Raises:
+        KafkaError: The broker cannot be reached, or the topic does not exist.
+    """
+    async with aclosing(raw_history(kafka, topic)) as records:
+        async for record in records:
+            yield Record(topic.name, record.key, record.value, tuple(record.headers))
+
+
+async def raw_history(kafka: KafkaSettings, topic: Topic) -> AsyncGenerator[ConsumerRecord, None]:
+    """As `history`, with each record's place.
 
     No group is joined and no offset is kept: it disturbs nobody.
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 Handle = Callable[[asyncpg.Connection, list[Envelope]], Awaitable[None]]
 Records = Sequence[ConsumerRecord]
+Store = Callable[[Records], Awaitable[Stored]]
 
 BATCH_TIMEOUT_MS = 25
 """FastStream sleeps this long after an empty read, on top of the read itself: it is latency."""
@@ -55,14 +57,39 @@ def subscribe(
     on_committed: Callable[[], None] | None = None,
     max_records: int = 1_000,
 ) -> "Subscription":
-    """Consume `topic` as `group_id`; call before the broker starts.
+    """Consume the events of `topic` as `group_id`; call before the broker starts.
 
     `handle(conn, envelopes)` stores the effect of new events, in partition order, inside the transaction it is given;
     it must do no other I/O. If it fails for a reason other than the infrastructure, the batch is handled again event
     by event and the guilty one becomes a dead letter with code HANDLER_FAILED. `on_committed()` is called after each
     batch that brought something new, to wake a worker or the relay.
     """
-    subscription = Subscription(topic, group_id, pool, handle, on_committed)
+    return subscribe_raw(
+        broker,
+        topic,
+        group_id=group_id,
+        store=partial(store_batch, pool, handle=handle),
+        on_committed=on_committed,
+        max_records=max_records,
+    )
+
+
+def subscribe_raw(
+    broker: KafkaBroker,
+    topic: str,
+    *,
+    group_id: str,
+    store: Store,
+    on_committed: Callable[[], None] | None = None,
+    max_records: int = 1_000,
+    max_partition_fetch_bytes: int = MAX_PARTITION_FETCH_BYTES,
+) -> "Subscription":
+    """As `subscribe`, for whoever stores records as they are, readable or not, and publishes nothing.
+
+    `store(records)` stores a batch in one transaction, so that the same batch again changes nothing; what it raises
+    is taken for the infrastructure's fault, and the batch comes again.
+    """
+    subscription = Subscription(topic, group_id, store, on_committed)
     subscriber = broker.subscriber(
         topic,
         group_id=group_id,
@@ -75,7 +102,7 @@ def subscribe(
         no_reply=True,
         listener=subscription,
         rebalance_timeout_ms=_REBALANCE_MS,
-        max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
+        max_partition_fetch_bytes=max_partition_fetch_bytes,
         parser=_take_as_is,
         decoder=_raw_records,
     )
@@ -100,14 +127,12 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self,
         topic: str,
         group_id: str,
-        pool: asyncpg.Pool,
-        handle: Handle,
+        store: Store,
         on_committed: Callable[[], None] | None,
     ) -> None:
         self.topic = topic
         self.group_id = group_id
-        self._pool = pool
-        self._handle = handle
+        self._store = store
         self._on_committed = on_committed
         self._subscriber: Any = None
         self._idle = asyncio.Event()
@@ -144,7 +169,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 self._stored.setdefault(partition, first)
             failpoint("consume:before_store")
             async with asyncio.timeout(STORE_SECONDS):
-                stored = await store_batch(self._pool, records, self._handle)
+                stored = await self._store(records)
         except Exception as error:  # noqa: BLE001 - whatever it was, the batch must be read again
             await self._put_back(records, error)
         else:

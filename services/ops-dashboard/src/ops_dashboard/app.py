@@ -1,0 +1,97 @@
+"""The dashboard as one ASGI application: what starts, and in which order it stops."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import httpx
+from fastapi import FastAPI
+
+from ops_dashboard.clients.invoice_sync import InvoiceSync
+from ops_dashboard.deps import Deps
+from ops_dashboard.handlers import assets, routers
+from ops_dashboard.measure_lag import keep_measuring
+from ops_dashboard.project_records import READ, project_records
+from ops_dashboard.settings import Settings
+from ops_dashboard.watch_accounts import AccountWatch
+from pipeline_contracts.topics import Topic
+from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
+from pipeline_messaging.subscriber import subscribe_raw
+from pipeline_service_defaults.api import create_api
+from pipeline_service_defaults.auth import Authenticator
+from pipeline_service_defaults.background import run_beside
+from pipeline_service_defaults.database import check_database, create_pool, require_schema
+from pipeline_service_defaults.health import Check
+from pipeline_service_defaults.migrate import versions
+
+SERVICE: Final = "ops-dashboard"
+DESCRIPTION: Final = (
+    "Shows what goes on between Pipeline and Xero, from the public topics alone. It changes nothing by itself: what "
+    "people decide here is asked of invoice-sync with their own rights."
+)
+_FETCH_BYTES: Final = 1024 * 1024
+"""Of a partition at once: there are many, and being far behind must not fill the memory."""
+_RECORDS: Final = 500
+
+
+def create_app(settings: Settings, *, read: Sequence[Topic] = READ) -> FastAPI:
+    """The application. `read` takes the place of the public topics, for tests."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
+        async with AsyncExitStack() as stack:
+            app.state.deps = await _start(settings, read, stack)
+            yield {}
+
+    def checks() -> Mapping[str, Check]:
+        # Kafka is no part of being ready: what was read before is shown, and that it is old is said.
+        deps: Deps = app.state.deps
+        return {"database": lambda: check_database(deps.pool)}
+
+    app = create_api(
+        title="Ops dashboard",
+        description=DESCRIPTION,
+        authenticator=Authenticator.from_file(
+            settings.auth_issuers_file,
+            service_name=SERVICE,
+            max_service_token_seconds=settings.auth_max_service_token_seconds,
+        ),
+        lifespan=lifespan,
+        checks=checks,
+    )
+    for router in (assets.router, *routers()):
+        app.include_router(router)
+    return app
+
+
+async def _start(settings: Settings, read: Sequence[Topic], stack: AsyncExitStack) -> Deps:
+    """Start everything; the stack stops it in the opposite order: intake first, the database last."""
+    pool = await create_pool(settings)
+    stack.push_async_callback(pool.close)
+    await require_schema(pool, versions("ops_dashboard"))
+    http = await stack.enter_async_context(
+        httpx.AsyncClient(trust_env=False, follow_redirects=False)
+    )
+    watch = AccountWatch(pool, most=settings.most_streams)
+    await run_beside(stack, watch.run(), None)
+    kafka = KafkaSettings.of(SERVICE, settings)
+    await run_beside(stack, keep_measuring(pool, kafka, read), None)
+    broker = make_broker(kafka)
+    for topic in read:
+        subscribe_raw(
+            broker,
+            topic.name,
+            # A group of its own for each topic: members of one group rebalance whenever any of them comes or goes.
+            group_id=f"{SERVICE}.{topic.name}",
+            store=partial(project_records, pool),
+            max_records=_RECORDS,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+        )
+    await stack.enter_async_context(consuming(broker))
+    return Deps(settings, pool, InvoiceSync(http, settings.invoice_sync_url), watch, _clock)
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Decisions of the dashboard: values in, values out."""

@@ -1,0 +1,122 @@
+"""Dead letters and unreadable records. Their content is not to be trusted, nor is the account that it names.
+
+People see those that name their account; those that name another or none are shown to staff only.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ops_dashboard.domain import paging
+from ops_dashboard.domain.odd_records import MOST_BYTES, hex_lines, readable
+from ops_dashboard.domain.paging import After
+from ops_dashboard.handlers.access import AccountId, AccountVisitor, StaffVisitor, deps_of
+from ops_dashboard.handlers.pages import PAGE_ROWS, PageRoute, frame_of, freshness_now, render
+from ops_dashboard.store import generations, odd_records
+from ops_dashboard.store.odd_records import OddRecord
+from pipeline_messaging.connection import Connection
+from pipeline_service_defaults.problems import Problem
+
+router = APIRouter(tags=["pages"], route_class=PageRoute)
+
+Mark = Annotated[str, Query(max_length=4_000)]
+Topic = Annotated[str, Path(max_length=255, pattern=r"^[A-Za-z0-9._-]+$")]
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+Offset = Annotated[int, Path(ge=0, le=2**63 - 1)]
+_PLACE = "/{topic}/{partition}/{offset}"
+
+
+@router.get("/accounts/{account_id}/dead-letters", summary="Dead letters", response_class=Response)
+async def of_account(
+    request: Request, account_id: AccountId, visitor: AccountVisitor, after: Mark = ""
+) -> Response:
+    """Records that name this account and could not be used. HTML."""
+    deps = deps_of(request)
+    async with deps.pool.acquire() as conn:
+        frame = await frame_of(conn, deps, visitor, account_id)
+        values = await _page(conn, account_id, after)
+    return render(request, "dead_letters.html", values | {"frame": frame})
+
+
+@router.get("/dead-letters", summary="All dead letters", response_class=Response)
+async def of_everybody(request: Request, visitor: StaffVisitor, after: Mark = "") -> Response:
+    """Records that could not be used, whatever they name. HTML, for Pipeline's staff."""
+    deps = deps_of(request)
+    async with deps.pool.acquire() as conn:
+        freshness = await freshness_now(conn, deps)
+        values = await _page(conn, None, after)
+    return render(
+        request, "dead_letters.html", values | {"visitor": visitor, "freshness": freshness}
+    )
+
+
+@router.get(
+    "/accounts/{account_id}/dead-letters" + _PLACE,
+    summary="A dead letter's content",
+    response_class=Response,
+)
+async def one_of_account(
+    request: Request,
+    account_id: AccountId,
+    visitor: AccountVisitor,
+    topic: Topic,
+    partition: Number,
+    offset: Offset,
+) -> Response:
+    """Why it was set aside, its headers, and its bytes. HTML."""
+    deps = deps_of(request)
+    async with deps.pool.acquire() as conn:
+        frame = await frame_of(conn, deps, visitor, account_id)
+        found = await _find(conn, topic, partition, offset)
+    if found.account_id != account_id:
+        raise _nothing()
+    return render(request, "dead_letter.html", _shown(found) | {"frame": frame})
+
+
+@router.get("/dead-letters" + _PLACE, summary="Any dead letter's content", response_class=Response)
+async def one_of_everybody(
+    request: Request, visitor: StaffVisitor, topic: Topic, partition: Number, offset: Offset
+) -> Response:
+    """Why it was set aside, its headers, and its bytes. HTML, for Pipeline's staff."""
+    deps = deps_of(request)
+    async with deps.pool.acquire() as conn:
+        freshness = await freshness_now(conn, deps)
+        found = await _find(conn, topic, partition, offset)
+    values = _shown(found) | {"visitor": visitor, "freshness": freshness}
+    return render(request, "dead_letter.html", values)
+
+
+async def _page(conn: Connection, account_id: str | None, mark: str) -> dict[str, Any]:
+    generation = await generations.current(conn)
+    after = paging.read(mark)
+    rows = await odd_records.page(conn, generation, account_id, after=after, limit=PAGE_ROWS + 1)
+    more = rows[PAGE_ROWS - 1] if len(rows) > PAGE_ROWS else None
+    return {
+        "rows": rows[:PAGE_ROWS],
+        "next_after": paging.written(After(more.written_at, more.place)) if more else None,
+    }
+
+
+async def _find(conn: Connection, topic: str, partition: int, offset: int) -> OddRecord:
+    generation = await generations.current(conn)
+    found = await odd_records.find(conn, generation, topic, partition, offset)
+    if found is None:
+        raise _nothing()
+    return found
+
+
+def _shown(found: OddRecord) -> dict[str, Any]:
+    value = found.value or b""
+    return {
+        "record": found,
+        "key": None if found.key is None else readable(found.key) or found.key.hex(" "),
+        "text": readable(value),
+        "hex": hex_lines(value),
+        "is_cut": found.value_size > MOST_BYTES,
+    }
+
+
+def _nothing() -> Problem:
+    return Problem(404, "NOT_FOUND", "Not found", "There is no such record.")

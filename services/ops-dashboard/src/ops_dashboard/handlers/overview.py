@@ -1,0 +1,96 @@
+"""One account at a glance."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from ops_dashboard.domain.invoices import STATES
+from ops_dashboard.handlers.access import (
+    AccountId,
+    AccountVisitor,
+    AnyVisitor,
+    Visitor,
+    deps_of,
+)
+from ops_dashboard.handlers.causes import causes
+from ops_dashboard.handlers.pages import PageRoute, account_path, frame_of, render
+from ops_dashboard.store import accounts, facts, generations, invoices, odd_records, payments
+from ops_dashboard.store.invoices import Tally, Wanted
+
+router = APIRouter(tags=["pages"], route_class=PageRoute)
+
+_LATEST = 5
+_MOST_COUNTED = 1_000
+
+
+@router.get("/", summary="To one's own overview", response_class=Response)
+async def home(visitor: AnyVisitor) -> Response:
+    """Staff to all accounts, everybody else to their own."""
+    to = "/accounts" if visitor.is_staff else account_path(visitor.person.account_id)
+    return RedirectResponse(to, status_code=303)
+
+
+@router.get("/accounts/{account_id}", summary="An account at a glance", response_class=Response)
+async def overview(request: Request, account_id: AccountId, visitor: AccountVisitor) -> Response:
+    """Connection, invoices by state, what needs somebody, the newest payments. HTML."""
+    deps = deps_of(request)
+    async with deps.pool.acquire() as conn:
+        frame = await frame_of(conn, deps, visitor, account_id)
+        generation = await generations.current(conn)
+        account = await accounts.find(conn, generation, account_id)
+        tallies = await invoices.by_state(conn, generation, account_id)
+        reconciled = await facts.timeline(
+            conn, generation, account_id, [("account", account_id)], 1
+        )
+        values = {
+            "frame": frame,
+            "account": account,
+            "tiles": tiles(tallies),
+            "causes": causes(await invoices.by_cause(conn, generation, account_id))[:_LATEST],
+            "payments": await payments.page(
+                conn, generation, account_id, missed=False, after=None, limit=_LATEST
+            ),
+            "missed": await payments.count_missed(conn, generation, account_id),
+            "odd": await odd_records.count(conn, generation, account_id, most=_MOST_COUNTED),
+            "reconciled": reconciled[0] if reconciled else None,
+        }
+        last = await invoices.page(
+            conn, generation, account_id, Wanted(state="waiting"), after=None, limit=1
+        )
+    queue = await _queue(request, visitor, account_id, last[0].invoice_id) if last else None
+    return render(request, "overview.html", values | {"queue": queue})
+
+
+def tiles(tallies: Sequence[Tally]) -> list[dict[str, object]]:
+    """Each state with its number of invoices and its money, also those without any."""
+    return [
+        {
+            "state": state,
+            "words": words,
+            "invoices": sum(one.invoices for one in tallies if one.name == state),
+            "money": [
+                (one.total, one.currency) for one in tallies if one.name == state and one.currency
+            ],
+        }
+        for state, words in STATES.items()
+    ]
+
+
+async def _queue(
+    request: Request, visitor: Visitor, account_id: str, invoice_id: str
+) -> dict[str, object] | None:
+    """What invoice-sync says of the queue, asked about the newest invoice in it; None where it says nothing."""
+    if visitor.person.account_id != account_id:
+        return None
+    answer = await deps_of(request).invoice_sync.status(visitor.token, account_id, invoice_id)
+    place = answer.body.get("queue") if answer.is_done else None
+    if not isinstance(place, dict) or type(place.get("ahead")) is not int:
+        return None
+    expected = place.get("expected_at")
+    return {
+        "ahead": place["ahead"],
+        "is_exact": place.get("is_exact") is True,
+        "expected_at": expected if isinstance(expected, str) else None,
+    }

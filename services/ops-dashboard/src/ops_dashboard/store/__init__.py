@@ -1,0 +1,1 @@
+"""The dashboard's tables: one statement per function."""

@@ -1,0 +1,152 @@
+"""From the topics to the pages, over real Kafka, Postgres and sockets."""
+
+import json
+
+import pytest
+from dashboard_world import STAFF, Telling
+
+PAGES = ("", "/connection", "/invoices", "/failures", "/out-of-sync", "/payments", "/dead-letters")
+STRANGE = [("ce_specversion", b"1.0"), ("ce_type", b"pipeline.strange.v9"), ("ce_id", b"1"),
+           ("ce_source", b"x"), ("ce_time", b"2026-03-01T09:30:00Z")]  # fmt: skip
+
+
+async def tell_everything(world, account="acc-1", text=""):
+    """An account in which everything happens, and what is around it on the topics."""
+    told = Telling(account, text)
+    await world.send(
+        told.connected(),
+        told.customer(),
+        told.issued("in-xero"),
+        told.synced("in-xero"),
+        told.paid("in-xero"),
+        told.paid("in-xero", "pay-2", found_by="sweep"),
+        told.paid("in-xero", "pay-2", found_by="sweep", reverse=True),
+        told.issued("stuck", "50.00", "EUR"),
+        told.failed("stuck"),
+        told.issued("both", "10.00"),
+        told.synced("both"),
+        told.out_of_sync("both"),
+        told.issued("waits"),
+        told.issued("gone"),
+        told.voided("gone"),
+        told.issued("again"),
+        told.failed("again", "XERO_UNAVAILABLE", retryable=True),
+    )
+    body = json.dumps({"account_id": account, "oops": text}).encode()
+    await world.raw("pipeline.invoices.v1", b"k", body, STRANGE)
+    await world.raw(
+        "pipeline.invoices.v1.dlq",
+        b"k",
+        body + b"\xff\x00",
+        [("x-dlq-code", b"HEADER_MISSING"), ("x-dlq-reason", text.encode() or b"ce_id: missing"),
+         ("x-dlq-topic", b"pipeline.invoices.v1"), ("x-dlq-partition", b"0"), ("x-dlq-offset", b"7")],
+    )  # fmt: skip
+    await world.raw(
+        "pipeline.customers.v1.dlq", None, body, [("x-dlq-code", (text or "X").encode()[:64])]
+    )
+    await world.raw("pipeline.payments.v1", b"inv-1", None)
+    return told
+
+
+async def test_every_state_reaches_its_page(world):
+    await tell_everything(world)
+    async with (
+        world.running() as url,
+        world.client(url, world.keys.token("acc-1")) as person,
+    ):
+        await world.all_stored()
+        states = dict(await world.pool.fetch("SELECT invoice_id, state FROM invoices"))
+        assert states == {
+            "in-xero": "synced",
+            "stuck": "failed",
+            "both": "out_of_sync",
+            "waits": "waiting",
+            "gone": "voided",
+            "again": "retrying",
+        }
+        for page in PAGES:
+            answer = await person.get(f"/accounts/acc-1{page}")
+            assert answer.status_code == 200, (page, answer.text[:300])
+            assert "unsafe" not in answer.headers["content-security-policy"]
+        failures = (await person.get("/accounts/acc-1/failures")).text
+        assert "EUR 50.00" in failures
+        assert "CUSTOMER_NOT_MAPPED" in failures
+        sides = (await person.get("/accounts/acc-1/out-of-sync")).text
+        for shown in ("2026-03-31", "2026-04-15", "2026-04-30", "Line 1"):
+            assert shown in sides
+        missed = (await person.get("/accounts/acc-1/payments?missed=true")).text
+        assert "Removed" in missed
+        assert "pay-1" not in missed
+        story = (await person.get("/accounts/acc-1/invoice?id=in-xero")).text
+        for source in ("billing", "invoice-sync", "payment-ingest", "crm"):
+            assert source in story
+        letters = (await person.get("/accounts/acc-1/dead-letters")).text
+        assert "HEADER_MISSING" in letters
+        assert "UNKNOWN_EVENT_TYPE" in letters
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("q=inv-stu", {"stuck"}),
+        ("q=stuck", {"stuck"}),
+        ("q=ridge", {"in-xero", "stuck", "both", "waits", "gone", "again"}),
+        ("q=cust-1&state=failed", {"stuck"}),
+        ("q=%25", set()),
+        ("state=waiting", {"waits"}),
+        ("code=CUSTOMER_NOT_MAPPED", {"stuck"}),
+    ],
+)
+async def test_search(searched, asked, found):
+    page = (await searched.get(f"/accounts/acc-1/invoices?{asked}")).text
+    every = ("in-xero", "stuck", "both", "waits", "gone", "again")
+    assert {one for one in every if f"invoice?id={one}" in page} == found
+
+
+@pytest.fixture(scope="module")
+async def searched(kafka, make_database, tmp_path_factory):
+    from dashboard_world import dashboard_world
+
+    from pipeline_service_defaults.migrate import directories_of
+
+    dsn = await make_database(*directories_of("ops_dashboard"))
+    async with dashboard_world(kafka, dsn, tmp_path_factory.mktemp("keys")) as world:
+        await tell_everything(world)
+        token = world.keys.token("acc-1")
+        async with world.running() as url, world.client(url, token) as person:
+            await world.all_stored()
+            yield person
+
+
+async def test_who_may_see_what(world):
+    await tell_everything(world)
+    await world.raw("pipeline.invoices.v1.dlq", b"k", b"nobody's", [("x-dlq-code", b"X")])
+    letter = "pipeline.invoices.v1.dlq"
+    async with world.running() as url:
+        await world.all_stored()
+        row = await world.pool.fetchrow(
+            "SELECT topic, partition, record_offset FROM odd_records WHERE account_id IS NULL"
+            " AND topic = $1",
+            f"{world.prefix}.{letter}",
+        )
+        nobodys = f"{row['topic']}/{row['partition']}/{row['record_offset']}"
+        for token, paths in (
+            (world.keys.token("acc-2", "admin"), {
+                **{f"/accounts/acc-1{page}": 404 for page in (*PAGES, "/invoice?id=stuck", "/events")},
+                f"/accounts/acc-2/dead-letters/{nobodys}": 404,
+                "/accounts/acc-2/invoice?id=stuck": 404,
+                "/accounts": 404, "/dead-letters": 404, f"/dead-letters/{nobodys}": 404,
+                "/accounts/acc-2": 200,
+            }),
+            (world.keys.token(STAFF, "viewer"), {
+                **{f"/accounts/acc-1{page}": 200 for page in PAGES},
+                "/accounts": 200, "/dead-letters": 200, f"/dead-letters/{nobodys}": 200,
+            }),
+            (world.keys.service_token(), {"/accounts/acc-1": 401}),
+            (None, {"/accounts/acc-1": 401, "/accounts": 401, "/reading": 401, "/": 401}),
+        ):  # fmt: skip
+            async with world.client(url, token) as client:
+                for path, expected in paths.items():
+                    answer = await client.get(path)
+                    assert answer.status_code == expected, (path, answer.text[:200])
+                    assert "INV-stuck" not in answer.text or expected == 200
