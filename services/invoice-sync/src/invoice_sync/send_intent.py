@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from invoice_sync import metrics
 from invoice_sync.deps import Deps
 from invoice_sync.domain import contacts, lifecycle, retry, trouble, xero_messages
 from invoice_sync.domain.outcome import Answer, answer_to, outcome_of
 from invoice_sync.domain.pace import rest_after
 from invoice_sync.domain.plan import read_body
+from invoice_sync.domain.promptness import seconds_taken
 from invoice_sync.domain.retry import LookUp
 from invoice_sync.domain.state import Account, Intent, Invoice, State, Step
 from invoice_sync.domain.trouble import Effect, Trouble
@@ -162,6 +164,7 @@ async def _record_invoices(
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
         failpoint("record:before_commit")
+    metrics.count_in_xero(seconds_taken(rows, recorded, now))
 
 
 async def _mapped_since(

@@ -4,10 +4,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from invoice_sync import metrics
 from invoice_sync.deps import Deps
 from invoice_sync.domain import lifecycle, mapping, retry, trouble
 from invoice_sync.domain.outcome import LANDS_WITHIN, Answer, found_in_xero, matches, may_still_land
 from invoice_sync.domain.plan import read_body
+from invoice_sync.domain.promptness import seconds_taken
 from invoice_sync.domain.retry import SendAgain
 from invoice_sync.domain.state import Account, Intent, Invoice, Step
 from invoice_sync.find_by_number import find_by_number, written_since
@@ -117,6 +119,7 @@ async def _look_up_invoices(deps: Deps, lease: Lease, account: Account, intent: 
             )
         if account.pause_count:
             await accounts.resume(conn, intent.account_id)
+    metrics.count_in_xero(seconds_taken(rows, settled, now))
 
 
 def _marker(deps: Deps, row: Invoice) -> str:

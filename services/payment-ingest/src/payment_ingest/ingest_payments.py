@@ -52,13 +52,14 @@ class SeenInvoice:
 class Ingested:
     """What became of a read.
 
-    `written` are the movements new in the ledger, `missed` how many of them a webhook should have told of, `told` those
+    `written` are the movements new in the ledger, `missed` those of them of which a webhook should have told, each by the
+    time of its change in Xero where that is known, `told` those
     whose events are in the outbox, `again` the invoices that must be read again: the answer did not explain its balance, so
     that nothing was reversed from it, or it was overtaken by a later one.
     """
 
     written: list[tuple[Change, str]] = field(default_factory=list)
-    missed: int = 0
+    missed: list[datetime | None] = field(default_factory=list)
     told: list[Step] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
 
@@ -107,7 +108,7 @@ async def ingest_payments(
     result.again = overtaken | incomplete
     movements = await _write_movements(conn, tenant_id, seen, now)
     result.written = [(movement.change, how.found_by) for _, movement, how in movements]
-    result.missed = await _count_missed(conn, account_id, tenant_id, movements, observed_at)
+    result.missed = await _find_missed(conn, account_id, tenant_id, movements, observed_at)
     links = {one: invoice.link for one, invoice in known.items() if invoice.link is not None}
     result.told = await publish_movements(conn, tenant_id, links, now)
     await _tell_snapshots(conn, account_id, tenant_id, seen, known, observed_at)
@@ -120,12 +121,21 @@ def _is_overtaken(seen: Observation, known: KnownInvoice, observed_at: datetime)
 
 def count_ingested(ingested: Ingested, now: datetime) -> None:
     """Measure what was done; called once the transaction has committed."""
-    metrics.MISSED.inc(ingested.missed)
+    metrics.MISSED.inc(len(ingested.missed))
+    for changed_at in ingested.missed:
+        if changed_at is not None:
+            metrics.VISIBLE_SECONDS.labels(FoundBy.SWEEP).observe(_seconds(changed_at, now))
     for change, found_by in ingested.written:
         metrics.MOVEMENTS.labels(change.value, found_by).inc()
     for step in ingested.told:
         if step.rung_at is not None and step.found_by == FoundBy.WEBHOOK:
-            metrics.DOORBELL_TO_EVENT.observe(max((now - step.rung_at).total_seconds(), 0.0))
+            seconds = _seconds(step.rung_at, now)
+            metrics.DOORBELL_TO_EVENT.observe(seconds)
+            metrics.VISIBLE_SECONDS.labels(FoundBy.WEBHOOK).observe(seconds)
+
+
+def _seconds(since: datetime, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0.0)
 
 
 async def _write_movements(
@@ -150,30 +160,35 @@ async def _write_movements(
     return movements
 
 
-async def _count_missed(
+async def _find_missed(
     conn: Connection,
     account_id: str,
     tenant_id: str,
     movements: Sequence[Found],
     observed_at: datetime,
-) -> int:
-    """How many of the movements a webhook should have told of, and none did."""
+) -> list[datetime | None]:
+    """When what changed of which a webhook should have told, and none did."""
     swept = [seen for seen, _, how in movements if how.found_by == FoundBy.SWEEP]
     if not swept:
-        return 0
+        return []
     connection = await connections.connection_of(conn, account_id)
     since = connection.since if connection else None
     told_of = await doorbells.rung_by_webhook(
         conn, tenant_id, {one.xero_invoice_id for one in swept}
     )
     missed = [
-        one.xero_invoice_id
+        one
         for one in swept
         if one.xero_invoice_id not in told_of and was_missed(one.updated_at, observed_at, since)
     ]
     if missed:
-        log.warning("webhook_missed", tenant_id=tenant_id, payments=len(missed), example=missed[0])
-    return len(missed)
+        log.warning(
+            "webhook_missed",
+            tenant_id=tenant_id,
+            payments=len(missed),
+            example=missed[0].xero_invoice_id,
+        )
+    return [one.updated_at for one in missed]
 
 
 async def _tell_snapshots(

@@ -42,6 +42,14 @@ DOORBELL_TO_EVENT = Histogram(
     "Time from a webhook's arrival to its payment event being committed to the outbox.",
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 15, 60, 300, 900),
 )
+VISIBLE_SECONDS = Histogram(
+    "payment_ingest_payment_visible_seconds",
+    "Time until a payment's event was committed: from its webhook, or from Xero's own time of it where none came.",
+    ["found_by"],
+    buckets=(0.1, 0.3, 1, 2, 5, 15, 60, 120, 300, 600, 900, 1800, 3600, 21_600),
+)
+for _found_by in ("webhook", "sweep"):
+    VISIBLE_SECONDS.labels(_found_by)
 FETCHES = Counter(
     "payment_ingest_fetches_total",
     "Reads from Xero by reason and result.",

@@ -104,7 +104,7 @@ async def _sweep_invoices(deps: Deps, lease: Lease, sweep: Sweep) -> None:
         ingested = await _take_in(
             deps, lease, sweep, seen[start : start + _AT_ONCE], read.observed_at
         )
-        missed += ingested.missed
+        missed += len(ingested.missed)
         again |= ingested.again
     # What could not be taken in now is looked at again by itself, so the sweep need not wait for it.
     await _advance(deps, lease, sweep, again, read, missed)

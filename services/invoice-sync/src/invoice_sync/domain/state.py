@@ -95,6 +95,14 @@ class Invoice:
     """Generation and code of the last SyncFailed, so that trying again in vain does not repeat it."""
     number_prefix: str | None = None
     """What its number in Xero begins with, since it was sent; None before that, and once Xero refused it."""
+    waiting_since: datetime | None = None
+    """Since when Xero is not as Pipeline wishes it."""
+
+    @property
+    def told_code(self) -> str | None:
+        """The code of what was told of it last."""
+        first, _, second = (self.told or "").partition("/")
+        return (second if first.isdecimal() else first) or None
 
     @property
     def xero_number(self) -> str:

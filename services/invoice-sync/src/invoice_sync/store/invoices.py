@@ -17,7 +17,7 @@ _COLUMNS = """
     account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, void_version,
     tenant_id, generation, attempts, due_at, block_code, block_message, block_hint, block_retryable, xero_errors,
     sequence, intent_id, intent_position, intent_version, synced_version, sent,
-    send_alone, told, waits_for, number_prefix
+    send_alone, told, waits_for, number_prefix, waiting_since
 """
 
 # Whoever locks several goes by this order, or two who meet would wait for each other. It is Python's of texts, too.
@@ -451,4 +451,5 @@ def _invoice(row: asyncpg.Record) -> Invoice:
         send_alone=row["send_alone"],
         told=row["told"],
         number_prefix=row["number_prefix"],
+        waiting_since=row["waiting_since"],
     )
