@@ -1,0 +1,1 @@
+"""Records the scenarios of the conformance kit from the running system."""
