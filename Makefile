@@ -52,7 +52,7 @@ lint: $(STAMP)
 	@$(RUN) ruff check --quiet .
 
 types: $(STAMP)
-	@$(RUN) mypy libs/*/src services/*/src deploy/local/src tests/simulators/xero/src
+	@$(RUN) mypy libs/*/src services/*/src deploy/local/src deploy/cli/src tests/simulators/xero/src
 
 walls: $(STAMP)
 	@$(RUN) lint-imports --no-cache

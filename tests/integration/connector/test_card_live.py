@@ -163,6 +163,8 @@ async def test_a_day_that_runs_low_has_a_forecast_and_one_of_plenty_has_none(sta
         page = await person.pipeline.get(person.card)
         assert re.search(rf"<dt>Calls left today</dt>\s*<dd>\s*{left:,}\s", page.text)
         assert ("at the present rate spent at about" in page.text) == forecast
+        told = await stack.status("acc-1")
+        assert (told["calls_left_today"], told["calls_a_day"]) == (left, 5000)
 
 
 async def test_nothing_is_forecast_while_no_calls_are_made(stack, person):

@@ -21,6 +21,7 @@ from pipeline_contracts.topics import Topic
 from pipeline_messaging import replay as replaying
 from pipeline_messaging.broker import consuming, make_broker
 from pipeline_messaging.dead_letter import DeadLetter
+from pipeline_messaging.history import held, lag_of
 from pipeline_messaging.relay import Relay
 from pipeline_messaging.replay import (
     ReplayUnconfirmed,
@@ -83,6 +84,7 @@ def consumer(settings, pool, dsn, origin, handler):
         async with Relay(dsn, settings), consuming(broker):
             yield
 
+    at_work.group = group
     return at_work
 
 
@@ -314,3 +316,24 @@ async def test_no_broker_and_no_topic_are_errors_of_kafka(settings, origin):
     gone = Topic(f"{origin.name}.never", "any", partitions=1)
     with pytest.raises((KafkaError, UnknownTopicOrPartitionError)):
         _ = [one async for one in stored_letters(settings, gone)]
+
+
+async def test_a_groups_lag_is_what_it_has_not_committed(
+    broker_tools, settings, origin, customer, handler, consumer, effects, until
+):
+    await broker_tools.send([customer(origin.name, f"c-{number}") for number in range(5)])
+    assert await held(settings, origin) == 5
+    assert await lag_of(settings, origin, consumer.group) == 5
+    async with consumer():
+
+        async def all_taken():
+            return len(await effects()) == 5
+
+        await until(all_taken)
+
+        async def no_lag():
+            return await lag_of(settings, origin, consumer.group) == 0
+
+        await until(no_lag)
+    await broker_tools.send([customer(origin.name, "c-6")])
+    assert await lag_of(settings, origin, consumer.group) == 1

@@ -84,6 +84,38 @@ async def record_at(
         return None
 
 
+async def lag_of(kafka: KafkaSettings, topic: Topic, group_id: str) -> int:
+    """How many records of a topic a consumer group has not committed yet; for a group unheard of, all there are.
+
+    Raises:
+        KafkaError: As `consumed`.
+    """
+    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    async with _reader(kafka, topic.name, group_id) as consumer:
+        consumer.assign(partitions)  # by hand: the group is asked, not joined
+        ends = await consumer.end_offsets(partitions)
+        firsts = await consumer.beginning_offsets(partitions)
+        committed = [await consumer.committed(one) for one in partitions]
+        return sum(
+            max(ends[one] - max(offset or 0, firsts[one]), 0)
+            for one, offset in zip(partitions, committed, strict=True)
+        )
+
+
+async def held(kafka: KafkaSettings, topic: Topic) -> int:
+    """How many records a topic holds, or a little more: compaction and transactions leave holes.
+
+    Raises:
+        KafkaError: As `consumed`.
+    """
+    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    async with _reader(kafka, topic.name) as consumer:
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        firsts = await consumer.beginning_offsets(partitions)
+        return sum(ends[one] - firsts[one] for one in partitions)
+
+
 async def _seek(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: datetime | None
 ) -> None:
@@ -116,11 +148,14 @@ async def _more(
 
 
 @asynccontextmanager
-async def _reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def _reader(
+    kafka: KafkaSettings, topic: str, group_id: str | None = None
+) -> AsyncIterator[AIOKafkaConsumer]:
     lenient_records.install()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=[server.strip() for server in kafka.bootstrap_servers.split(",")],
         client_id=kafka.client_id,
+        group_id=group_id,
         enable_auto_commit=False,
         # What retention removes meanwhile is skipped, not an error.
         auto_offset_reset="earliest",

@@ -42,11 +42,12 @@ async def describe_connection(deps: Deps, account_id: str) -> Description:
         )
 
 
-async def how_it_stands(deps: Deps, account_id: str) -> tuple[Connection, Standing]:
-    """The connection, and what is said of it now."""
+async def how_it_stands(deps: Deps, account_id: str) -> tuple[Connection, Standing, Outlook | None]:
+    """The connection, what is said of it now, and its organisation's calls of the day."""
     async with deps.pool.acquire() as conn:
         connection, grant = await _find(conn, account_id)
-    return connection, standing(connection, grant.problem)
+        day = await budgets.outlook(conn, connection.tenant_id) if connection.tenant_id else None
+    return connection, standing(connection, grant.problem), day
 
 
 async def _find(conn: Db, account_id: str) -> tuple[Connection, Grant]:

@@ -20,6 +20,7 @@ from payment_ingest.domain.sweeping import SweepTimes
 from payment_ingest.follow_connections import follow_connections
 from payment_ingest.handlers import deliveries as delivery_routes
 from payment_ingest.handlers import payments as payment_routes
+from payment_ingest.handlers import sweeps as sweep_routes
 from payment_ingest.handlers.webhooks import AsgiApp, WebhookGate, describe
 from payment_ingest.link_invoices import link_invoices
 from payment_ingest.notice_gaps import sweep_everybody, watch_for_gaps
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> AsgiApp:
     )
     api.include_router(payment_routes.router)
     api.include_router(delivery_routes.router)
+    api.include_router(sweep_routes.router)
     describe(api)
     return WebhookGate(api, settings.webhook_keys, writer.accept)
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from connector.describe_connection import how_it_stands
 from connector.domain.connection import Connection, Status
+from connector.domain.day_budget import Outlook
 from connector.domain.standing import Standing
 from connector.handlers.browser import AccountId, deps_of
 from pipeline_service_defaults.auth import Principal, require_access
@@ -43,10 +44,14 @@ class ConnectionView(BaseModel):
     short_code: str | None
     base_currency: str | None
     sequence: int = Field(description="number of the last change")
+    calls_left_today: int | None = Field(
+        description="calls to Xero left to the organisation today; null while that is not known"
+    )
+    calls_a_day: int | None = Field(description="of how many; null as the above")
 
 
-def view(connection: Connection, now: Standing) -> ConnectionView:
-    """The connection as shown: what is recorded, with the reason and the words of this moment."""
+def view(connection: Connection, now: Standing, day: Outlook | None) -> ConnectionView:
+    """The connection as shown: what is recorded, with the reason, the words and the budget of this moment."""
     return ConnectionView(
         account_id=connection.account_id,
         status=connection.status,
@@ -61,6 +66,8 @@ def view(connection: Connection, now: Standing) -> ConnectionView:
         short_code=connection.short_code,
         base_currency=connection.base_currency,
         sequence=connection.sequence,
+        calls_left_today=day.day_remaining if day else None,
+        calls_a_day=day.day_limit if day else None,
     )
 
 

@@ -41,6 +41,18 @@ async def begin(conn: Connection, tenant_id: str, watermark: datetime) -> None:
     )
 
 
+async def completed(conn: Connection, account_id: str) -> dict[SweepKind, datetime]:
+    """When each kind of sweep of the account's organisation was last completed; none that never was."""
+    rows = await conn.fetch(
+        """
+        SELECT s.kind, s.completed_at FROM connections c JOIN tenant_sweeps s USING (tenant_id)
+         WHERE c.account_id = $1 AND s.completed_at IS NOT NULL
+        """,
+        account_id,
+    )
+    return {SweepKind(row["kind"]): row["completed_at"] for row in rows}
+
+
 async def request(conn: Connection, tenant_id: str) -> None:
     """Let the tenant be swept as soon as possible."""
     await conn.execute(
