@@ -128,3 +128,14 @@ async def test_suggestions_say_when_xero_cannot_be_asked(asking, ready):
     ready.books.fault("error_500_before", method="GET", path="*/Contacts*", times=1)
     refused = await client.get(f"{path}/cust-1/suggestions", headers=person("viewer"))
     assert (refused.status_code, refused.json()["code"]) == (503, "XERO_UNAVAILABLE")
+
+
+async def test_a_mistyped_contact_is_answered_with_where_its_id_is_found(asking, ready):
+    client, path, person = asking
+    for wrong in ("Ridgeway", "", 7, None, "243216c5-369e-4056-ac67-05388f86dc8"):
+        answer = await client.put(f"{path}/cust-1", json={"contact_id": wrong}, headers=person())
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["field"] == "body.contact_id"
+        assert "/suggestions" in error["message"]
+        assert "[0-9a-f" not in answer.text

@@ -335,7 +335,7 @@ async def test_previews_of_an_account_are_bounded_and_come_back_with_time(ready,
     """However often it is asked: the calls of Xero's that are left are for invoices and payments."""
     client, callers, path = http_of
     operator = callers.person(ready.account_id, "operator")
-    every = preview_allowances.EVERY
+    every = preview_allowances.A_PREVIEW
     await ready.want(ready.invoice("inv-1"))
 
     async def at_once(count):
@@ -345,7 +345,7 @@ async def test_previews_of_an_account_are_bounded_and_come_back_with_time(ready,
     await ready.pool.execute(
         "INSERT INTO preview_allowances VALUES ($1, now() + $2::interval)",
         ready.account_id,
-        every * (preview_allowances.AT_ONCE - 2),
+        preview_allowances.AT_ONCE - 2 * every,
     )
     answers = await at_once(4)
     assert [each.status_code for each in answers] == [200, 200, 429, 429]
@@ -360,6 +360,6 @@ async def test_previews_of_an_account_are_bounded_and_come_back_with_time(ready,
     assert [each.status_code for each in await at_once(2)] == [200, 429]
     # Another account has its own, and without a connection nothing is asked and nothing spent.
     async with ready.pool.acquire() as conn:
-        assert await preview_allowances.spend(conn, "acc-other") is None
+        assert await preview_allowances.spend(conn, "acc-other", every) is None
     await ready.connect("DISCONNECTED")
     assert [each.status_code for each in await at_once(1)] == [200]

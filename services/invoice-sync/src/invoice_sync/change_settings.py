@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from invoice_sync.check_code import Look, keep_list, look_up
 from invoice_sync.deps import Deps
 from invoice_sync.domain.account_settings import AccountSettings, EditPolicy
 from invoice_sync.domain.codes import CodeKind, fix
@@ -24,6 +25,8 @@ class Changed:
 
     settings: AccountSettings
     released: int
+    is_checked: bool = True
+    """Whether Xero is known to have the codes that were chosen anew."""
 
 
 async def change_settings(
@@ -39,11 +42,14 @@ async def change_settings(
         actor: Who changes them.
 
     Raises:
-        Problem: 412 SETTINGS_CHANGED, they are another version now.
+        Problem: 412 SETTINGS_CHANGED, they are another version now; 422 XERO_CODE_UNKNOWN or XERO_CODE_UNUSABLE, a default
+            that Xero has not; 429 QUESTIONS_USED_UP.
     """
+    looked = await _look_up_defaults(deps, account_id, wanted, version)
     async with deps.pool.acquire() as conn, conn.transaction():
         await mark_due(conn, [account_id])
-        await accounts.lock(conn, account_id)
+        account, _now = await accounts.lock(conn, account_id)
+        is_checked = all(each.is_checked and each.tenant_id == account.tenant_id for each in looked)
         before = await account_settings.find(conn, account_id)
         if before.version != version:
             raise _changed_meanwhile(before.version)
@@ -51,7 +57,10 @@ async def change_settings(
             return Changed(before, 0)
         after = replace(wanted, version=version + 1)
         await account_settings.save(conn, account_id, after)
-        released = await _release(conn, account_id, before, after)
+        released = 0
+        for each in looked:
+            released += await keep_list(conn, deps, account, each)
+        released += await _release(conn, account_id, before, after)
         await setting_changes.add(
             conn,
             account_id,
@@ -61,7 +70,26 @@ async def change_settings(
             after=told(after),
         )
     deps.on_recorded()
-    return Changed(after, released)
+    return Changed(after, released, is_checked)
+
+
+async def _look_up_defaults(
+    deps: Deps, account_id: str, wanted: AccountSettings, version: int
+) -> list[Look]:
+    """Look up the default codes that are chosen anew. Those of another version are not asked for: they are not taken."""
+    async with deps.pool.acquire() as conn:
+        before = await account_settings.find(conn, account_id)
+    if before.version != version:
+        raise _changed_meanwhile(before.version)
+    chosen = (
+        (CodeKind.ACCOUNT, before.default_account_code, wanted.default_account_code, "default_account_code"),
+        (CodeKind.TAX, before.default_tax_type, wanted.default_tax_type, "default_tax_type"),
+    )  # fmt: skip
+    return [
+        await look_up(deps, account_id, kind, now, field=f"body.{field}")
+        for kind, former, now, field in chosen
+        if now is not None and now != former
+    ]
 
 
 async def _release(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from invoice_sync.ask_for_people import spend_calls
 from invoice_sync.deps import Deps
 from invoice_sync.domain import contact_links, contacts
 from invoice_sync.domain.state import Account, ContactMapping
@@ -36,9 +37,10 @@ async def map_contact(
     """Link a customer to a contact, after Xero has confirmed that it exists and can be invoiced.
 
     Raises:
-        Problem: Not connected, no such contact, archived or merged, or Xero could not be asked.
+        Problem: Not connected, no such contact, archived or merged, or Xero could not be asked, or not any more for a while.
     """
     account = await connected_account(deps, account_id)
+    await spend_calls(deps, account_id)
     contact = await _usable_contact(deps, account, contact_id)
     tenant_id = account.tenant_id or ""
     async with deps.pool.acquire() as conn, conn.transaction():

@@ -66,7 +66,7 @@ async def preview_sync(
     if not account.is_connected or elsewhere(row, known):
         return forecast.judged(begun)
     async with deps.pool.acquire() as conn:
-        wait = await preview_allowances.spend(conn, account_id)
+        wait = await preview_allowances.spend(conn, account_id, preview_allowances.A_PREVIEW)
     if wait is not None:
         raise _used_up(wait)
     link = known.links.get(invoice_id)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from invoice_sync.ask_for_people import spend_calls
 from invoice_sync.deps import Deps
 from invoice_sync.domain import matching
 from invoice_sync.domain.matching import Suggestion
@@ -63,6 +64,7 @@ async def suggest_waiting(deps: Deps, account_id: str, *, limit: int) -> list[Su
 async def _suggest(
     deps: Deps, account: Account, asked: Sequence[Customer], word: str | None
 ) -> list[Suggestions]:
+    await spend_calls(deps, account.account_id, 1 if word is None else 2)
     try:
         found: list[XeroContact] = await contacts_like(deps, account, asked, lane="people", pages=1)
         if word is not None:

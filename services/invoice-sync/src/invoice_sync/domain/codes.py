@@ -347,6 +347,26 @@ def nearest(kind: CodeKind, listed: Iterable[Mapping[str, Any]], wanted: str) ->
     return [spelt[each] for each in (*alike, *others)][:_MOST_NAMED]
 
 
+def why_unusable(kind: CodeKind, listed: Iterable[Mapping[str, Any]], wanted: str) -> str | None:
+    """Why no line of an invoice can name a code that Xero has; None if one can, or if Xero has no such code.
+
+    A bank account is only paid from and into ("Accounts": type BANK), and two ledgers Xero keeps itself.
+
+    Raises:
+        UnexpectedAnswer: They cannot be read.
+    """
+    if kind is not CodeKind.ACCOUNT:
+        return None
+    for each in listed:
+        if (text(each, "Code") or "").casefold() != wanted.casefold():
+            continue
+        if text(each, "Type") == "BANK":
+            return "is a bank account, which cannot be used on the lines of an invoice"
+        if text(each, "SystemAccount") in _OWN_LEDGERS:
+            return "is kept by Xero itself and cannot be used on the lines of an invoice"
+    return None
+
+
 def _usable(
     kind: CodeKind, listed: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:

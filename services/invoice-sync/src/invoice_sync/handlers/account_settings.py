@@ -155,6 +155,16 @@ class SettingsView(BaseModel):
         )
 
 
+class ChangedView(SettingsView):
+    """The settings as a change left them."""
+
+    checked: bool = Field(
+        True,
+        description="Whether Xero has the default codes chosen anew. false: Xero could not be asked yet, and decides with "
+        "the first invoice that needs them.",
+    )
+
+
 class ChangeView(BaseModel):
     """One change of a setting or a code mapping; each hash covers the one before."""
 
@@ -196,6 +206,10 @@ async def get_settings(
     summary="Change how an account wants its invoices in Xero",
     responses={
         412: {"description": "If-Match does not name the settings as they are now."},
+        422: {
+            "description": "XERO_CODE_UNKNOWN: Xero has no such default code, with some it has in `nearest`; "
+            "XERO_CODE_UNUSABLE: lines of invoices cannot name it."
+        },
         428: {"description": "If-Match is missing, or is `*`."},
     },
 )
@@ -208,7 +222,7 @@ async def put_settings(
     if_match: Annotated[
         str | None, Header(max_length=100, description="The ETag the settings were read with.")
     ] = None,
-) -> SettingsView:
+) -> ChangedView:
     """Replaces them all. What waited for the change follows by itself; what is in Xero already stays as it is."""
     changed = await change_settings(
         deps_of(request),
@@ -219,7 +233,8 @@ async def put_settings(
     )
     request.app.state.worker.wake()
     response.headers["ETag"] = etag(changed.settings.version)
-    return SettingsView.of(account_id, changed.settings, changed.released)
+    view = ChangedView.of(account_id, changed.settings, changed.released)
+    return view.model_copy(update={"checked": changed.is_checked})
 
 
 @router.get(_PATH + "/changes", summary="Who changed which setting or code mapping")

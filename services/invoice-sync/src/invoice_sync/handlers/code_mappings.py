@@ -122,7 +122,8 @@ async def get_code_mapping(
     summary="Say what a code is called in Xero",
     responses={
         422: {
-            "description": "XERO_CODE_UNKNOWN: Xero has no such code, with some it has in `nearest`."
+            "description": "XERO_CODE_UNKNOWN: Xero has no such code, with some it has in `nearest`; XERO_CODE_UNUSABLE: "
+            "lines of invoices cannot name it."
         }
     },
 )

@@ -1,11 +1,12 @@
 """`GET/PUT/DELETE …/contact-mappings` and what to link a customer to."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain.state import Block, ContactMapping
@@ -28,7 +29,7 @@ from pipeline_xero.queries import contact_link
 
 router = APIRouter(tags=["contact mappings"])
 _PATH = "/v1/accounts/{account_id}/contact-mappings"
-_GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _UNMAPPED: dict[int | str, dict[str, Any]] = {
     404: {"description": "The customer is not linked to a contact."}
 }
@@ -36,14 +37,28 @@ _UNMAPPED: dict[int | str, dict[str, Any]] = {
 
 _ASKS_XERO: dict[int | str, dict[str, Any]] = {
     409: {"description": "Not connected."},
+    429: {
+        "description": "Xero was asked too often for this account; Retry-After says how long to wait."
+    },
     503: {"description": "Xero could not be asked; try again."},
 }
+
+
+def _contact_id(value: object) -> object:
+    if not isinstance(value, str) or not _GUID.fullmatch(value):
+        raise ValueError(
+            "give Xero's ContactID, such as 243216c5-369e-4056-ac67-05388f86dc81: the end of the address of the contact's "
+            "page in Xero, or `contact_id` of …/contact-mappings/{customer}/suggestions"
+        )
+    return value
 
 
 class ContactChoice(BaseModel):
     """The contact a customer is to be linked to."""
 
-    contact_id: str = Field(pattern=_GUID, description="Xero's ContactID (a GUID).")
+    contact_id: Annotated[str, BeforeValidator(_contact_id)] = Field(
+        description="Xero's ContactID (a GUID)."
+    )
 
 
 @router.get(_PATH, summary="Customers linked to contacts in Xero")
