@@ -241,6 +241,22 @@ ROUNDS = st.lists(
     ],
     policy=EditPolicy.BLOCK,
 )
+# A number kept from Xero by choice; then each side takes over the other's at the same time.
+@example(
+    rounds=[
+        (
+            ({"invoice_number": "INV-1b"}, {}, set(), ()),
+            ({"invoice_number": "INV-1a"}, {}, set(), ()),
+            Keep.XERO,
+        ),
+        (
+            ({"invoice_number": "INV-1a"}, {}, set(), ()),
+            ({"invoice_number": "INV-1b"}, {}, set(), ()),
+            None,
+        ),
+    ],
+    policy=EditPolicy.BLOCK,
+)
 def test_over_a_whole_life_nothing_is_written_over_but_by_choice(world, line_of, rounds, policy):
     made = world()
     for version, (ours, theirs, keep) in enumerate(rounds, 2):

@@ -84,7 +84,10 @@ def reopened(
         opened |= {
             path: agreed[path]
             for path in still_kept(kept, wanted, observed) & agreed.keys()
-            if path != TOTAL and _amount(path) in moved
+            if path != TOTAL
+            and _amount(path) in moved
+            # Xero went back to just that since: against it, what somebody did there would look like nothing.
+            and agreed[path] != observed.get(path)
         }
     return {**base, **opened}
 
