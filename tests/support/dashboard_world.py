@@ -22,6 +22,7 @@ from serving import serving
 from ops_dashboard.app import create_app
 from ops_dashboard.project_records import READ
 from ops_dashboard.settings import Settings
+from ops_dashboard.store.generations import PROJECTED
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import Record, encode
@@ -344,3 +345,55 @@ async def dashboard_world(kafka: str, dsn: str, folder: Path) -> AsyncIterator[W
             await admin.delete_topics([topic.name for topic in world.topics])
             await admin.close()
             await producer.stop()
+
+
+STRANGE = [("ce_specversion", b"1.0"), ("ce_type", b"pipeline.strange.v9"), ("ce_id", b"1"),
+           ("ce_source", b"x"), ("ce_time", b"2026-03-01T09:30:00Z")]  # fmt: skip
+
+
+async def tell_everything(world, account="acc-1", text=""):
+    """An account in which everything happens, and what is around it on the topics."""
+    told = Telling(account, text)
+    await world.send(
+        told.connected(),
+        told.customer(),
+        told.issued("in-xero"),
+        told.synced("in-xero"),
+        told.paid("in-xero"),
+        told.paid("in-xero", "pay-2", found_by="sweep"),
+        told.paid("in-xero", "pay-2", found_by="sweep", reverse=True),
+        told.issued("stuck", "50.00", "EUR"),
+        told.failed("stuck"),
+        told.issued("both", "10.00"),
+        told.synced("both"),
+        told.out_of_sync("both"),
+        told.issued("waits"),
+        told.issued("gone"),
+        told.voided("gone"),
+        told.issued("again"),
+        told.failed("again", "XERO_UNAVAILABLE", retryable=True),
+    )
+    body = json.dumps({"account_id": account, "oops": text}).encode()
+    await world.raw("pipeline.invoices.v1", b"k", body, STRANGE)
+    await world.raw(
+        "pipeline.invoices.v1.dlq",
+        b"k",
+        body,
+        [("x-dlq-code", b"HEADER_MISSING"), ("x-dlq-reason", text.encode() or b"ce_id: missing"),
+         ("x-\xff-dlq", b"\xff\x00"), ("x-dlq-topic", b"pipeline.invoices.v1"), ("x-dlq-partition", b"0"), ("x-dlq-offset", b"7")],
+    )  # fmt: skip
+    await world.raw(
+        "pipeline.customers.v1.dlq", None, body, [("x-dlq-code", (text or "X").encode()[:64])]
+    )
+    await world.raw("pipeline.payments.v1", b"inv-1", None)
+    return told
+
+
+async def snapshot(conn, generation: int) -> dict[str, list]:
+    """All that a generation says, without its number."""
+    found = {}
+    for table in PROJECTED:
+        select = "SELECT to_jsonb(t) - 'generation' AS row FROM {} t WHERE generation = $1"
+        rows = await conn.fetch(select.format(table), generation)
+        found[table] = sorted(row["row"] for row in rows)
+    return found

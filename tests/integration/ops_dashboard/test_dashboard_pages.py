@@ -1,51 +1,9 @@
 """From the topics to the pages, over real Kafka, Postgres and sockets."""
 
-import json
-
 import pytest
-from dashboard_world import STAFF, Telling
+from dashboard_world import STAFF, tell_everything
 
 PAGES = ("", "/connection", "/invoices", "/failures", "/out-of-sync", "/payments", "/dead-letters")
-STRANGE = [("ce_specversion", b"1.0"), ("ce_type", b"pipeline.strange.v9"), ("ce_id", b"1"),
-           ("ce_source", b"x"), ("ce_time", b"2026-03-01T09:30:00Z")]  # fmt: skip
-
-
-async def tell_everything(world, account="acc-1", text=""):
-    """An account in which everything happens, and what is around it on the topics."""
-    told = Telling(account, text)
-    await world.send(
-        told.connected(),
-        told.customer(),
-        told.issued("in-xero"),
-        told.synced("in-xero"),
-        told.paid("in-xero"),
-        told.paid("in-xero", "pay-2", found_by="sweep"),
-        told.paid("in-xero", "pay-2", found_by="sweep", reverse=True),
-        told.issued("stuck", "50.00", "EUR"),
-        told.failed("stuck"),
-        told.issued("both", "10.00"),
-        told.synced("both"),
-        told.out_of_sync("both"),
-        told.issued("waits"),
-        told.issued("gone"),
-        told.voided("gone"),
-        told.issued("again"),
-        told.failed("again", "XERO_UNAVAILABLE", retryable=True),
-    )
-    body = json.dumps({"account_id": account, "oops": text}).encode()
-    await world.raw("pipeline.invoices.v1", b"k", body, STRANGE)
-    await world.raw(
-        "pipeline.invoices.v1.dlq",
-        b"k",
-        body + b"\xff\x00",
-        [("x-dlq-code", b"HEADER_MISSING"), ("x-dlq-reason", text.encode() or b"ce_id: missing"),
-         ("x-dlq-topic", b"pipeline.invoices.v1"), ("x-dlq-partition", b"0"), ("x-dlq-offset", b"7")],
-    )  # fmt: skip
-    await world.raw(
-        "pipeline.customers.v1.dlq", None, body, [("x-dlq-code", (text or "X").encode()[:64])]
-    )
-    await world.raw("pipeline.payments.v1", b"inv-1", None)
-    return told
 
 
 async def test_every_state_reaches_its_page(world):

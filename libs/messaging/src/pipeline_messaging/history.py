@@ -21,29 +21,19 @@ _STALL_SECONDS = 60.0
 async def history(kafka: KafkaSettings, topic: Topic) -> AsyncIterator[Record]:
     """Every record the topic holds at the time of asking, each partition in its order.
 
-    Raises:
-        KafkaError: The broker cannot be reached, or the topic does not exist.
-    """
-    async with aclosing(raw_history(kafka, topic)) as records:
-        async for record in records:
-            yield Record(topic.name, record.key, record.value, tuple(record.headers))
-
-
-async def raw_history(kafka: KafkaSettings, topic: Topic) -> AsyncGenerator[ConsumerRecord, None]:
-    """As `history`, with each record's place.
-
     No group is joined and no offset is kept: it disturbs nobody.
 
     Raises:
         KafkaError: The broker cannot be reached, or the topic does not exist.
     """
-    async for record in consumed(kafka, topic):
-        yield Record(topic.name, record.key, record.value, tuple(record.headers))
+    async with aclosing(consumed(kafka, topic)) as records:
+        async for record in records:
+            yield Record(topic.name, record.key, record.value, tuple(record.headers))
 
 
 async def consumed(
     kafka: KafkaSettings, topic: Topic, *, since: datetime | None = None
-) -> AsyncIterator[ConsumerRecord]:
+) -> AsyncGenerator[ConsumerRecord, None]:
     """As `history`, with each record's place and time; from `since` on, by the records' own times.
 
     Raises:

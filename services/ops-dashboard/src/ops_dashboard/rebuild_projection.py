@@ -15,7 +15,7 @@ from ops_dashboard.project_records import project, read
 from ops_dashboard.store import generations
 from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings
-from pipeline_messaging.history import raw_history
+from pipeline_messaging.history import consumed
 from pipeline_service_defaults.database import Pool
 
 _BATCH = 500
@@ -68,7 +68,7 @@ async def _rebuild(
 async def _read_again(pool: Pool, kafka: KafkaSettings, topic: Topic, generation: int) -> int:
     count = 0
     batch: list[ConsumerRecord] = []
-    async with aclosing(raw_history(kafka, topic)) as records:
+    async with aclosing(consumed(kafka, topic)) as records:
         async for record in records:
             batch.append(record)
             if len(batch) == _BATCH:

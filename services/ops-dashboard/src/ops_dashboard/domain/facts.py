@@ -28,6 +28,13 @@ MOST_FINDINGS: Final = 20
 Details = dict[str, Any]
 
 
+class Kept(dict[str, Any]):
+    """Details as they were stored: by an earlier release perhaps, so that whatever is missing is None."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One line of a timeline.

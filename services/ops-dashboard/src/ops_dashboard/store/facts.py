@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ops_dashboard.domain.facts import Details, Fact
+from ops_dashboard.domain.facts import Details, Fact, Kept
 from pipeline_contracts.envelope import Envelope
 from pipeline_messaging.connection import Connection
 
@@ -76,4 +76,4 @@ async def timeline(
 
 
 def _line(row: Any) -> Line:
-    return Line(**{**row, "details": json.loads(row["details"])})
+    return Line(**{**row, "details": Kept(json.loads(row["details"]))})

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from ops_dashboard.domain.facts import Kept
 from ops_dashboard.domain.invoices import InvoiceKey, Issued, Outcome, Paid
 from ops_dashboard.domain.paging import After
 from pipeline_messaging.connection import Connection
@@ -286,4 +287,4 @@ def _place(after: After | None) -> tuple[datetime | None, str | None]:
 
 
 def _invoice(row: Any) -> Invoice:
-    return Invoice(**{**row, "told": json.loads(row["told"] or "{}")})
+    return Invoice(**{**row, "told": Kept(json.loads(row["told"] or "{}"))})

@@ -1,0 +1,108 @@
+"""What people decide goes to invoice-sync with their own token, from our own forms only."""
+
+import re
+
+import pytest
+from dashboard_world import STAFF, Telling
+
+RETRY = ("POST", "/v1/accounts/acc-1/invoices/a%2Fb/sync/retry")
+RESOLVE = ("POST", "/v1/accounts/acc-1/invoices/a%2Fb/sync/resolve")
+CONFLICT = ("GET", "/v1/accounts/acc-1/invoices/a%2Fb/sync/resolve")
+CAUSE = ("POST", "/v1/accounts/acc-1/failures/CUSTOMER_NOT_MAPPED/retry")
+PICTURE = {
+    "kind": "edited",
+    "fingerprint": "f1",
+    "differences": [{"field": "due_date", "base": "1", "pipeline": "2", "xero": "3"}],
+    "in_words": [],
+    "choices": [
+        {"keep": "pipeline", "allowed": True, "why_not": None, "follows": "Xero is overwritten."},
+        {"keep": "xero", "allowed": False, "why_not": "It was paid.", "follows": "Ask Xero."},
+    ],
+}
+
+
+@pytest.fixture
+async def acting(world):
+    told = Telling("acc-1")
+    await world.send(
+        told.issued("a/b"), told.out_of_sync("a/b"), told.issued("c"), told.failed("c")
+    )
+    async with world.running() as url:
+        await world.all_stored()
+        yield world, url
+
+
+async def proof(person) -> str:
+    page = (await person.get("/accounts/acc-1/invoice?id=a/b")).text
+    return re.search(r'name="csrf" value="([0-9a-f]+)"', page)[1]
+
+
+async def test_an_operator_decides_with_their_own_token(acting):
+    world, url = acting
+    token = world.keys.token("acc-1")
+    world.invoice_sync.answers |= {
+        CONFLICT: (200, PICTURE),
+        RESOLVE: (202, {"keep": "pipeline", "state": "pending"}),
+        RETRY: (409, {"title": "Nothing to retry", "detail": "It is <b>synced</b>.", "hint": "H."}),
+        CAUSE: (202, {"released": 1}),
+    }
+    async with world.client(url, token) as person:
+        page = (await person.get("/accounts/acc-1/invoice?id=a/b")).text
+        assert 'value="f1"' in page
+        assert "Keep Pipeline" in page
+        assert "Keep Xero" not in page
+        csrf = await proof(person)
+        form = {"csrf": csrf, "id": "a/b", "keep": "pipeline", "fingerprint": "f1"}
+        answer = await person.post("/accounts/acc-1/invoice/resolve", data=form)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/accounts/acc-1/invoice?id=a%2Fb&done=resolve"
+        answer = await person.post("/accounts/acc-1/invoice/retry", data=form)
+        assert answer.status_code == 409
+        assert "It is &lt;b&gt;synced&lt;/b&gt;." in answer.text
+        cause = {"csrf": csrf, "code": "CUSTOMER_NOT_MAPPED"}
+        assert (await person.post("/accounts/acc-1/failures/retry", data=cause)).status_code == 303
+    asked = {(method, path): (who, body) for method, path, who, body in world.invoice_sync.asked}
+    assert asked[RESOLVE] == (f"Bearer {token}", {"keep": "pipeline", "fingerprint": "f1"})
+    assert {who for who, _ in asked.values()} == {f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    ("account", "role", "headers", "keeps_proof"),
+    [
+        ("acc-1", "viewer", {}, True),
+        (STAFF, "admin", {}, True),
+        ("acc-1", "operator", {}, False),
+        ("acc-1", "operator", {"Sec-Fetch-Site": "cross-site"}, True),
+        ("acc-1", "operator", {"Origin": "https://evil.example"}, True),
+    ],
+)
+async def test_nobody_else_acts(acting, account, role, headers, keeps_proof):
+    world, url = acting
+    token = world.keys.token(account, role)
+    async with world.client(url, token) as person:
+        page = (await person.get("/accounts/acc-1/invoice?id=a/b")).text
+        assert ("<form method=" in page) == (role == "operator")
+        csrf = "0" * 64
+        if keeps_proof:
+            import hashlib
+            import hmac
+
+            csrf = hmac.new(token.encode(), b"ops-dashboard form", hashlib.sha256).hexdigest()
+        form = {"csrf": csrf, "id": "a/b", "keep": "pipeline", "fingerprint": "f1", "code": "X"}
+        world.invoice_sync.asked.clear()
+        for path in ("invoice/retry", "invoice/resolve", "failures/retry"):
+            answer = await person.post(f"/accounts/acc-1/{path}", data=form, headers=headers)
+            assert answer.status_code == 403, path
+        assert world.invoice_sync.asked == []
+
+
+async def test_an_invoice_sync_that_is_away_is_said(acting):
+    world, _ = acting
+    world.invoice_sync_url = "http://127.0.0.1:1"
+    async with world.running() as url, world.client(url, world.keys.token("acc-1")) as person:
+        page = (await person.get("/accounts/acc-1/invoice?id=a/b")).text
+        assert "invoice-sync does not answer at the moment." in page
+        assert "2026-04-15" in page  # what the topics told is shown all the same
+        form = {"csrf": await proof(person), "id": "a/b"}
+        answer = await person.post("/accounts/acc-1/invoice/retry", data=form)
+        assert answer.status_code == 502

@@ -1,0 +1,62 @@
+"""The projection made anew beside the running service."""
+
+import asyncio
+
+import pytest
+from dashboard_world import Telling, snapshot, tell_everything
+
+from ops_dashboard.rebuild_projection import _LOCK, AlreadyRebuilding, rebuild
+from ops_dashboard.store import generations
+from pipeline_messaging.broker import KafkaSettings
+
+
+class KilledError(Exception):
+    pass
+
+
+async def test_rebuilt_equals_the_old_while_events_come_in(world):
+    await tell_everything(world)
+    kafka = KafkaSettings(world.bootstrap)
+    said: list[str] = []
+    async with world.running() as url, world.client(url, world.keys.token("acc-1")) as person:
+        await world.all_stored()
+        async with world.pool.acquire() as conn:
+            assert await generations.current(conn) == 1
+            before = await snapshot(conn, 1)
+
+        def dies(line: str) -> None:
+            raise KilledError(line)
+
+        with pytest.raises(KilledError):
+            await rebuild(world.pool, kafka, world.topics, dies)
+        assert (await person.get("/accounts/acc-1/invoice?id=stuck")).status_code == 200
+
+        later = Telling("acc-9")
+        running = asyncio.create_task(rebuild(world.pool, kafka, world.topics, said.append))
+        for number in range(40):
+            await world.send(later.issued(f"late-{number}"))
+        await running
+        await world.all_stored()
+        async with world.pool.acquire() as conn:
+            number = await generations.current(conn)
+            assert number > 1
+            after = await snapshot(conn, number)
+            left = await conn.fetchval("SELECT count(*) FROM facts WHERE generation <> $1", number)
+        assert left == 0
+        mine = {t: [row for row in rows if "acc-9" not in row] for t, rows in after.items()}
+        assert mine == before
+        assert len(after["invoices"]) == len(before["invoices"]) + 40
+        # What somebody broke in the tables is mended by it, too.
+        await world.pool.execute("UPDATE invoices SET total = 0, sequence = 99")
+        await world.pool.execute("DELETE FROM facts")
+        await rebuild(world.pool, kafka, world.topics, said.append)
+        async with world.pool.acquire() as conn:
+            assert await snapshot(conn, await generations.current(conn)) == after
+
+
+async def test_only_one_rebuild_at_a_time(world):
+    async with world.pool.acquire() as other:
+        await other.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        with pytest.raises(AlreadyRebuilding):
+            await rebuild(world.pool, KafkaSettings(world.bootstrap), world.topics, print)
+        await other.execute("SELECT pg_advisory_unlock($1)", _LOCK)
