@@ -32,6 +32,7 @@ def test_the_demo_adds_up_whatever_is_killed_in_the_middle(
     assert (report["payments_reversed"], report["credits_recorded"]) == (1, 1)
     told = " ".join(ran.stdout.split())
     for story in (
+        "invoice-sync made and linked a contact for each by itself",
         "every webhook about them was lost. The sweep found all 5",
         "was deleted in Xero: PaymentReversed",
         "was written in Xero: PaymentRecorded as credit_note",

@@ -67,6 +67,27 @@ def test_ctrl_c_and_down_and_a_crash_leave_no_process(up, tmp_path: Path):
     assert len(everything) >= 7
     for service in ("connector", "invoice-sync", "payment-ingest"):
         assert httpx.get(f"{described['urls'][service]}/health/ready").status_code == 200
+    errors = [
+        line
+        for log in (tmp_path / "logs").glob("*.log")
+        for line in log.read_text(errors="replace").splitlines()
+        if '"level": "error"' in line
+    ]
+    assert errors == [], "a healthy start logs no error"
+    tried = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "payment_ingest",
+            "webhook-keys",
+            described["urls"]["payment-ingest"],
+        ],
+        env={"PATH": os.environ["PATH"], "XERO_WEBHOOK_KEYS": described["webhook_key"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Xero's check would pass." in tried.stdout, tried.stdout + tried.stderr
     memory = sum(p.memory_info().rss for p in everything)
     assert memory < 3 * 1024**3, "the whole stack fits in 3 GB"
     for process in everything:
@@ -76,7 +97,10 @@ def test_ctrl_c_and_down_and_a_crash_leave_no_process(up, tmp_path: Path):
     assert launcher.wait(60) == 0
     wait_gone(everything)
     assert not (tmp_path / "stack.json").exists()
-    assert "Publish an invoice by hand" in (tmp_path / "up.out").read_text()
+    said = (tmp_path / "up.out").read_text()
+    assert "Publish an invoice by hand" in said
+    for service in ("connector", "invoice-sync", "payment-ingest"):
+        assert f"API of {service}:" in said
 
     launcher, _ = up()
     everything = processes_of(tmp_path)

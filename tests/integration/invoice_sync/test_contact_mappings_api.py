@@ -139,3 +139,17 @@ async def test_a_mistyped_contact_is_answered_with_where_its_id_is_found(asking,
         assert error["field"] == "body.contact_id"
         assert "/suggestions" in error["message"]
         assert "[0-9a-f" not in answer.text
+
+
+async def test_a_customer_that_nobody_told_of_is_suggested_contacts_by_its_name(asking, ready):
+    client, path, person = asking
+    made = await ready.books.act("POST", "contacts", {"Name": "Ridgeway University"})
+    unknown = await client.get(f"{path}/cust-9/suggestions", headers=person("viewer"))
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "CUSTOMER_UNKNOWN")
+    assert "?name=" in unknown.json()["hint"]
+    by_name = {"name": "Ridgeway University"}
+    answer = await client.get(
+        f"{path}/cust-9/suggestions", params=by_name, headers=person("viewer")
+    )
+    (suggested,) = answer.json()["suggestions"]
+    assert (suggested["contact_id"], suggested["reasons"]) == (made["contact_id"], ["same_name"])

@@ -2,12 +2,15 @@
 
 import asyncio
 import hashlib
+import signal
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
 import asyncpg
 import pytest
+from ingest_processes import environment_of, running_ingest
+from service_processes import until
 
 from payment_ingest.accept_delivery import DeliveryWriter
 from payment_ingest.replay_delivery import (
@@ -326,6 +329,32 @@ async def test_what_the_former_release_stored_does_not_wait_for_the_dropping_of_
         assert await conn.fetchval("SELECT count(*) FROM unread_deliveries") == 1
     await tend_deliveries(conn, KEPT)
     assert await conn.fetchval("SELECT min(day) FROM raw_deliveries") == datetime.now(UTC).date()
+
+
+async def test_killed_while_it_takes_over_what_the_former_release_stored_nothing_is_lost_or_doubled(
+    dsn, conn, identities, webhook_of
+):
+    tenant = "c2cc9b6e-9458-4c7d-93cc-f02b81b0594f"
+    bodies = [webhook_of((tenant, f"00000000-0000-4000-8000-{each:012}")) for each in range(2)]
+    for body in bodies:
+        await conn.execute(KEEP_THEN, hashlib.sha256(body).digest(), body)
+    environment = environment_of(dsn, "http://127.0.0.1:1", identities)
+    async with running_ingest(environment, failpoint="retention:before_commit") as (process, _):
+        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    assert await conn.fetchval("SELECT count(*) FROM deliveries") == 2
+    assert await conn.fetchval("SELECT count(*) FROM raw_deliveries") == 0
+
+    async def all_read() -> bool:
+        waiting = (
+            "SELECT (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM unread_deliveries)"
+        )
+        return await conn.fetchval(waiting) == 0
+
+    async with running_ingest(environment):
+        await until(all_read, "what the former release stored is taken over and read")
+    kept = await conn.fetch("SELECT body FROM raw_deliveries")
+    assert sorted(row["body"] for row in kept) == sorted(bodies)
+    assert await conn.fetchval("SELECT count(*) FROM doorbells") == 2
 
 
 async def _tend(pool) -> int:

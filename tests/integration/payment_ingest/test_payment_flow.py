@@ -427,6 +427,40 @@ def rung_for_credit_note(tenant_id):
     return json.dumps({"events": [event]}).encode()
 
 
+async def test_the_address_in_a_webhook_is_never_followed(service):
+    """It is signed, and all the same: what is asked, and where, is ours alone."""
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    knocks: list[int] = []
+
+    def knocked(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        knocks.append(1)
+        writer.close()
+
+    listener = await asyncio.start_server(knocked, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    event = {
+        "resourceUrl": f"http://127.0.0.1:{port}/api.xro/2.0/Invoices/{invoice}",
+        "resourceId": invoice,
+        "tenantId": service.xero.tenant_id,
+        "eventCategory": "INVOICE",
+        "eventType": "UPDATE",
+    }
+    await service.hear(json.dumps({"events": [event]}).encode())
+    await service.turn()
+    assert [one.event.amount for one in await service.told()] == [Decimal("10.00")]
+    # Whoever knocked before would have been heard before this knock.
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    while not knocks:  # noqa: ASYNC110 - the listener's own task
+        await asyncio.sleep(0)
+    writer.close()
+    await writer.wait_closed()
+    listener.close()
+    await listener.wait_closed()
+    assert len(knocks) == 1
+
+
 async def test_lease_lost_during_the_fetch_writes_nothing(service):
     invoice = service.xero.add()
     await service.link(invoice, "inv-1")

@@ -50,7 +50,9 @@ READING_XERO = [
     "reconcile:after_complete",
 ]
 STEPS = {"webhooks_and_events": FROM_XERO_AND_TO_KAFKA, "reading_xero": READING_XERO}
-FLOWS = ("delivery", "doorbell", "payment", "sweep", "reconcile")
+FLOWS = ("delivery", "doorbell", "payment", "sweep", "reconcile", "retention")
+KILLED_ELSEWHERE = {"retention:before_commit"}
+"""In `test_delivery_retention.py`: only a database of a former release passes it."""
 OFTEN = {"SWEEP_INTERVAL_SECONDS": "1", "SWEEP_PAUSE_SECONDS": "1", "WORKER_LEASE_SECONDS": "1"}
 
 
@@ -111,6 +113,7 @@ def named_in(folder: Path, *flows: str) -> set[str]:
 def test_every_step_named_in_the_code_of_payments_is_killed_here():
     named = named_in(SOURCES, *FLOWS) | named_in(LIBRARY, "worker", "relay")
     killed = {step.partition("@")[0] for step in (*FROM_XERO_AND_TO_KAFKA, *READING_XERO)}
+    killed |= KILLED_ELSEWHERE
     missing, unknown = sorted(named - killed), sorted(killed - named)
     assert not missing, (
         f"no test kills at {missing}: add them to the lists here, and see that they are passed"

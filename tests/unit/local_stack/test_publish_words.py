@@ -42,3 +42,10 @@ def test_what_no_invoice_can_hold_is_named(monkeypatch, capsys):
     told = capsys.readouterr().err
     assert told.startswith("Not published: invoice_id: ")
     assert "errors.pydantic.dev" not in told
+
+
+def test_who_publishes_for_an_unknown_customer_is_told_what_links_it_and_where_the_id_is_found():
+    told = publish.how_to_link("http://localhost:1", "demo", "cust-ridge", "Ridge & Co")
+    path = "http://localhost:1/v1/accounts/demo/contact-mappings/cust-ridge"
+    assert f"GET {path}/suggestions?name=Ridge%20%26%20Co" in told
+    assert f'PUT {path} with {{"contact_id": ' in told

@@ -91,9 +91,9 @@ def _stay_up(stack: Stack) -> None:
     print(f"""
 Sign in and open the Xero card,
 or the ops dashboard:            {urls["portal"]}
-API documentation:               {urls["connector"]}/docs
-                                 {urls["invoice-sync"]}/docs
-                                 {urls["payment-ingest"]}/docs
+API of connector:                {urls["connector"]}/docs
+API of invoice-sync:             {urls["invoice-sync"]}/docs
+API of payment-ingest:           {urls["payment-ingest"]}/docs
 Xero's simulator:                {urls["simulator"]}/admin/docs
 Kafka:                           {stack.broker.bootstrap_servers} ({stack.broker.implementation})
 Addresses and tokens (JSON):     {STACK_FILE.relative_to(LOCAL.parent)}

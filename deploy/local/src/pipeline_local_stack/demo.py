@@ -152,6 +152,10 @@ async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> t
                 stack, [s for s in sales if s.customer_id in late], set(), invoices=False
             )
             await watch.until(in_xero, "in Xero", watch.synced, SALES, kill_while_syncing)
+            say(
+                "Pipeline announced those customers; invoice-sync made and linked a contact for each by itself, as the "
+                "account's mapping policy (create) says, and their invoices followed."
+            )
             await asyncio.to_thread(_forge_webhook, stack, say)
             payable = [one for one in xero.invoices() if one.total >= Decimal(1)]
             paying = asyncio.create_task(_pay(xero, payable[:PAID]))

@@ -183,3 +183,31 @@ async def create_topics(
             await asyncio.sleep(0.2)
         finally:
             await admin.close()
+
+
+async def await_coordinator(bootstrap_servers: str, *, seconds: float = 60) -> None:
+    """Return once groups of consumers can be formed.
+
+    A broker makes its own topic for that at the first question; who comes before it is there logs an error of a start
+    that is healthy.
+
+    Raises:
+        StackError: none can be formed within the time.
+    """
+    deadline = time.monotonic() + seconds
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        while True:
+            try:
+                await admin.find_coordinator("pipeline-local-stack")
+            except KafkaError as error:
+                if time.monotonic() > deadline:
+                    raise StackError(
+                        f"The broker at {bootstrap_servers} coordinates no groups: {error!r}"
+                    ) from error
+                await asyncio.sleep(0.1)
+            else:
+                return
+    finally:
+        await admin.close()

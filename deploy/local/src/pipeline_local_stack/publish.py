@@ -125,15 +125,29 @@ async def _publish(arguments: argparse.Namespace) -> None:
             await publisher.publish(customer)
         await publisher.publish(invoice)
     print(f"Published {invoice.invoice_id}.")
-    await _follow(url, token)
+    found = await _follow(url, token)
+    if found["state"] == "waiting_for_contact":
+        print(how_to_link(urls["invoice-sync"], account, customer_id, arguments.customer))
 
 
 def _caller(token: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"})
 
 
-async def _follow(url: str, token: str) -> None:
-    """Ask invoice-sync until the invoice has come to rest, and print what it says."""
+def how_to_link(invoice_sync_url: str, account: str, customer_id: str, name: str) -> str:
+    """What links the customer, and where the ContactID for it is found."""
+    path = (
+        f"{invoice_sync_url}/v1/accounts/{account}/contact-mappings/{quote(customer_id, safe='')}"
+    )
+    return (
+        f"Contacts that it may be:  GET {path}/suggestions?name={quote(name)}\n"
+        f'Link it to one of them:   PUT {path} with {{"contact_id": "…"}}\n'
+        "both with `Authorization: Bearer <admin_session_token of .local/stack.json>`; the invoice then follows by itself."
+    )
+
+
+async def _follow(url: str, token: str) -> dict[str, Any]:
+    """Ask invoice-sync until the invoice has come to rest, and print what it says; gives back the last answer."""
     print(f"Asking GET {url}")
     deadline = time.monotonic() + PATIENCE_SECONDS
     async with _caller(token) as http:
@@ -150,6 +164,7 @@ async def _follow(url: str, token: str) -> None:
         print(f"In Xero as {found['in_xero']['invoice_number']}: {found['in_xero']['deep_link']}")
     if found.get("cause"):
         print(f"{found['cause']['message']} {found['cause']['hint']}")
+    return found
 
 
 if __name__ == "__main__":

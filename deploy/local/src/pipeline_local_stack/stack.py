@@ -16,7 +16,13 @@ import asyncpg
 import httpx
 
 from pipeline_local_stack.identities import Identities, make_identities
-from pipeline_local_stack.kafka import Broker, create_topics, start_kafka, start_tansu
+from pipeline_local_stack.kafka import (
+    Broker,
+    await_coordinator,
+    create_topics,
+    start_kafka,
+    start_tansu,
+)
 from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
 from pipeline_local_stack.postgres import Postgres, start_postgres
 from pipeline_local_stack.processes import (
@@ -103,6 +109,7 @@ class Stack:
                 name: self.identities.service_token("pipeline-backend", name)
                 for name in self.services
             },
+            "webhook_key": self.children["payment-ingest"].env["XERO_WEBHOOK_KEYS"],
             "pids": {n: c.process.pid for n, c in self.children.items() if c.process is not None},
         }
         fresh = STACK_FILE.with_suffix(".tmp")
@@ -193,6 +200,7 @@ def _start(
         migrate(as_superuser(postgres.dsn, package), *release.migrations(package))
     broker.wait_until_ready()
     asyncio.run(create_topics(broker.bootstrap_servers))
+    asyncio.run(await_coordinator(broker.bootstrap_servers))
     for name in services:
         children[name].start()
         undo.callback(children[name].stop)

@@ -27,8 +27,12 @@ class Suggestions:
     """Customers that are linked to these contacts already, by ContactID."""
 
 
-async def suggest_for(deps: Deps, account_id: str, customer_id: str) -> Suggestions:
+async def suggest_for(
+    deps: Deps, account_id: str, customer_id: str, name: str | None = None
+) -> Suggestions:
     """Suggest contacts for one customer, those of similar names among them: two calls (more only for very long names).
+
+    ``name`` is what a customer is called that Pipeline has not told of.
 
     Raises:
         Problem: Not connected, no such customer, or Xero could not be asked.
@@ -36,16 +40,19 @@ async def suggest_for(deps: Deps, account_id: str, customer_id: str) -> Suggesti
     account = await connected_account(deps, account_id)
     async with deps.pool.acquire() as conn:
         known = await customers.customers_of(conn, account_id, [customer_id])
-    if customer_id not in known:
+    customer = known.get(customer_id)
+    if customer is None and name is not None:
+        customer = Customer(account_id, customer_id, 0, name)
+    if customer is None:
         raise Problem(
             404,
             "CUSTOMER_UNKNOWN",
             "Not found",
             "Pipeline has told of no such customer of this account, so there is nothing to compare contacts with.",
-            hint="Link the customer by the id of its contact in Xero.",
+            hint="Ask again with `?name=` and what it is called, or link the customer by the id of its contact in Xero.",
         )
-    word = matching.search_word(known[customer_id].name)
-    (only,) = await _suggest(deps, account, [known[customer_id]], word)
+    word = matching.search_word(customer.name)
+    (only,) = await _suggest(deps, account, [customer], word)
     return only
 
 

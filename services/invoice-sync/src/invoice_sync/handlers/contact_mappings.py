@@ -108,11 +108,23 @@ async def list_suggestions(
     responses={404: {"description": "Pipeline has told of no such customer."}, **_ASKS_XERO},
 )
 async def get_suggestions(
-    request: Request, account_id: Id, customer_id: Id, _: Reader
+    request: Request,
+    account_id: Id,
+    customer_id: Id,
+    _: Reader,
+    name: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[^\x00]+$",
+            description="What the customer is called, where Pipeline has not told of it.",
+        ),
+    ] = None,
 ) -> CustomerSuggestionsView:
     """Contacts with the customer's number, email, tax number or name, and those of similar names, each with why."""
     deps = deps_of(request)
-    return _suggested(deps, await suggest_for(deps, account_id, customer_id))
+    return _suggested(deps, await suggest_for(deps, account_id, customer_id, name))
 
 
 @router.get(_PATH + "/{customer_id}", summary="The contact of a customer", responses=_UNMAPPED)
