@@ -193,6 +193,29 @@ def image_tools() -> None:
 
 
 @pytest.fixture(scope="session")
+def promtool() -> str:
+    """The path of Prometheus' promtool; without it the alert rules go untested, by name."""
+    return _of_prometheus("promtool")
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    """The path of Prometheus; without it the dashboards' queries are not tried, by name."""
+    return _of_prometheus("prometheus")
+
+
+def _of_prometheus(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        leave_out(
+            f"alert rules and dashboards (no {program} found)",
+            "install Prometheus, for example the package `prometheus`, and run `make test` again",
+        )
+        raise AssertionError("unreachable")
+    return found
+
+
+@pytest.fixture(scope="session")
 def atheris() -> None:
     """Atheris, the coverage-guided fuzzer; without it fuzzing is left out, by name."""
     if importlib.util.find_spec("atheris") is None:
