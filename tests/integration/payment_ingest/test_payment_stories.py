@@ -9,7 +9,7 @@ from invoice_sync_api import Callers
 
 from payment_ingest.app import create_app
 from payment_ingest.settings import Settings
-from payment_ingest.store import stories, sweeps
+from payment_ingest.store import stories
 from pipeline_service_defaults.keys import new_private_key
 
 ACCOUNT_PAYMENTS = "/v1/accounts/{}/payments"
@@ -230,16 +230,16 @@ async def test_the_list_by_time_is_read_from_its_index(service, pool):
 
 
 async def test_an_account_sees_when_its_payments_were_last_looked_for(service, api):
-    async with api("acc-1") as client:
-        first = (await client.get("/sweeps")).json()
-        async with service.pool.acquire() as conn:
-            await sweeps.deepen(conn)
-        while await service.sweep_is_due("deep") or await service.sweep_is_due():
-            await service.turn()
-        then = (await client.get("/sweeps")).json()
-    assert then["account_id"] == "acc-1"
-    assert then["deep"] is not None
-    assert then["deep"] != first["deep"]
+    async with api(service.account_id) as client:
+        seen = [(await client.get("/sweeps")).json()]
+        for kind in ("recent", "deep"):
+            await service.sweep(kind)
+            seen.append((await client.get("/sweeps")).json())
+    before, after_recent, after_deep = seen
+    assert before["account_id"] == service.account_id
+    assert before["recent"] != after_recent["recent"] is not None
+    assert after_recent["deep"] == before["deep"]
+    assert after_recent["deep"] != after_deep["deep"] is not None
     async with api("acc-of-nobody") as client:
         assert (await client.get("/sweeps")).json() == {
             "account_id": "acc-of-nobody", "recent": None, "deep": None,
