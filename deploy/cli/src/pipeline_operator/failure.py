@@ -15,7 +15,6 @@ class Status(IntEnum):
     NOT_ALLOWED = 5
     REFUSED = 6
     LIMITED = 7
-    INTERRUPTED = 130
 
 
 class Failure(Exception):  # noqa: N818 - reads as what happened

@@ -46,7 +46,7 @@ def next_step(keys: list[SealedUnder]) -> str:
             " for good, see the runbook."
         )
     if not keys:
-        return "Nothing is sealed yet: set any key first in TOKEN_KEYS."
+        return "Nothing is sealed yet, or the connector that answered has not counted: it does twice a minute. Ask again."
     if len(keys) == 1:
         only = keys[0].key_version
         return (
