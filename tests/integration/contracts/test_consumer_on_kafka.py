@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -250,20 +250,56 @@ async def test_when_a_dead_letter_cannot_be_kept_its_record_is_not_passed_over(k
     assert [each.code for each in ledger.unreadable] == ["HEADER_MISSING"]
 
 
+async def test_what_is_kept_is_kept_once_however_often_its_batch_fails(kafka, topic):
+    ledger = Ledger()
+    ledger.fails = [ConnectionError("the database is away")] * 3
+    key, _, headers = record(event(2))
+    # One partition, so that all three are of one batch.
+    await send(kafka, topic, (key, b"rubbish", headers), record(event(2)), (key, b"[]", headers))
+    async with consuming(kafka, topic, ledger) as running:
+        await until(lambda: ledger.events == [("inv-2", 1)], running)
+    assert len(ledger.unreadable) == 2
+
+
+async def settled_on_two(admin, group, seconds):
+    """Whether the group settles on two members within the time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                (answer,) = await admin.describe_consumer_groups([group])
+                ((_, _, state, _, _, members, *_),) = answer.groups
+                if state == "Stable" and len(members) == 2:
+                    return True
+                await asyncio.sleep(0.02)
+    return False
+
+
 async def test_a_replica_that_joins_shares_the_work_and_repeats_none_of_it(kafka, topic):
     one, other = Ledger(), Ledger()
-    going = asyncio.Event()
+    going, joining, around_it = asyncio.Event(), asyncio.Event(), []
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    group = f"ledger-{topic.name}"
 
     async def slowly(events):
-        await asyncio.sleep(0.3)
-        await one.handle(events)
         going.set()
+        await joining.wait()
+        if not around_it:
+            # The batch at hand is in the way of the rebalance: the group must not settle around it.
+            around_it.append(await settled_on_two(admin, group, 2))
+        await one.handle(events)
 
     await send(kafka, topic, *(record(event(number)) for number in range(60)))
-    async with consuming(kafka, topic, one, handle=slowly, max_records=2) as first:
+    async with consuming(kafka, topic, one, handle=slowly, max_records=50) as first:
         await until(going.is_set, first)
         async with consuming(kafka, topic, other) as second:
+            joining.set()
             await until(lambda: len(one.identities | other.identities) == 60, second)
+            assert await settled_on_two(admin, group, _PATIENCE)
+            await send(kafka, topic, *(record(event(number)) for number in range(60, 90)))
+            await until(lambda: len(one.identities | other.identities) == 90, second)
+    await admin.close()
+    assert around_it == [False]
     assert not one.identities & other.identities
     assert other.events
 

@@ -57,6 +57,9 @@ async def test_a_subscriber_survives_every_variation_at_once(kafka, prefix, caps
     vary = ("--topic-prefix", prefix, "--vary", "all")
     assert await replayed("--to", kafka, *vary) == 2
     assert "create it, or say --create-topics" in capsys.readouterr().err
+    wrong = ("connect", "--to", kafka, "--topic-prefix", "no/name/", "--create-topics")
+    assert await replayed(*wrong) == 2
+    assert "topic no/name/pipeline.xero.connections.v1 cannot be created" in capsys.readouterr().err
     assert await replayed("--to", kafka, *vary, "--create-topics") == 0
 
     state, unreadable, handled = {}, [], set()

@@ -71,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     except CheckError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     sys.stdout.writelines(f"{each}\n" for each in found)
     verdict = f"{len(found)} findings" if found else "nothing is wrong"
     sys.stdout.write(f"{looked_at} records: {verdict}.\n")

@@ -144,6 +144,7 @@ class EventConsumer:
         } | kafka_options
         self._stopping = asyncio.Event()
         self._failures = 0
+        self._kept: set[str] = set()
 
     def stop(self) -> None:
         """End `run` after the batch at hand; safe to call from a signal handler, and twice."""
@@ -203,6 +204,7 @@ class EventConsumer:
             await self._wait(pause)
             return
         self._failures = 0
+        self._kept.clear()
         await _commit(kafka, records)
 
     async def _readable(self, records: Sequence[ConsumerRecord]) -> list[Envelope]:
@@ -214,7 +216,10 @@ class EventConsumer:
             except UnknownEventType:
                 _log.debug("left out at %s: an event of an unknown type", _place(record))
             except UndecodableRecord as error:
-                await self._on_unreadable(_unreadable(record, error))
+                # A batch that fails and comes again must not be kept once for each time.
+                if (place := _place(record)) not in self._kept:
+                    await self._on_unreadable(_unreadable(record, error))
+                    self._kept.add(place)
             else:
                 found.setdefault(envelope.identity, envelope)
         if self._already_handled is not None and found:
@@ -288,7 +293,7 @@ async def _commit(kafka: AIOKafkaConsumer, records: Sequence[ConsumerRecord]) ->
             await kafka.commit(offsets)
     except (KafkaError, TimeoutError) as error:
         # The batch is handled; should it come again, its identities are known.
-        _log.warning("offsets not committed: %s", error or "timed out")
+        _log.warning("offsets not committed: %s", str(error) or "timed out")
 
 
 def _seek_back(kafka: AIOKafkaConsumer, records: Sequence[ConsumerRecord]) -> None:

@@ -1,10 +1,11 @@
 """What the command-line programs of this package do with a Kafka (needs the extra `kafka`)."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from pipeline_contracts import lenient_records
 from pipeline_contracts.envelope import Record
@@ -34,17 +35,27 @@ async def check_topics(servers: str, wanted: Mapping[str, Topic], *, create: boo
                 f"no topic {', '.join(missing)} at {servers}; create it, or say --create-topics"
             )
         if missing:
-            await admin.create_topics(
+            created = await admin.create_topics(
                 [
                     NewTopic(name, topic.partitions, 1, topic_configs=topic.config)
                     for name, topic in wanted.items()
                     if name in missing
                 ]
             )
+            _check_created(created.topic_errors)
     except (KafkaError, OSError, ValueError) as error:
         raise KafkaTrouble(f"Kafka at {servers} cannot be reached: {error}") from error
     finally:
         await admin.close()
+
+
+def _check_created(answers: Sequence[Sequence[Any]]) -> None:
+    for name, code, *told in answers:
+        error = for_code(code)
+        if error not in {NoError, TopicAlreadyExistsError}:
+            raise KafkaTrouble(
+                f"topic {name} cannot be created: {told[0] if told else error.__name__}"
+            )
 
 
 async def publish(servers: str, records: Sequence[Record]) -> None:

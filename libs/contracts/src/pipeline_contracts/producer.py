@@ -148,7 +148,7 @@ class EventPublisher:
                 self._producer = None
             await _abandon(producer)
             raise PublishUnconfirmed(
-                f"{_named(record)}: Kafka did not confirm it ({error or 'timed out'}); publish the same event again"
+                f"{_named(record)}: Kafka did not confirm it ({str(error) or 'timed out'}); publish the same event again"
             ) from error
 
     async def _started(self) -> AIOKafkaProducer:
@@ -165,7 +165,7 @@ class EventPublisher:
                 await _abandon(producer)
                 if isinstance(error, KafkaError | TimeoutError):
                     raise PublishUnconfirmed(
-                        f"Kafka at {self._options['bootstrap_servers']} cannot be reached ({error}); nothing was sent"
+                        f"Kafka at {self._options['bootstrap_servers']} cannot be reached ({str(error) or 'timed out'}); nothing was sent"
                     ) from error
                 raise
             self._producer = producer

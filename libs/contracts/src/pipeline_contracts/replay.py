@@ -89,6 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ReplayError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # whoever reads the lines has had enough
         sys.stderr.close()
     return 0
