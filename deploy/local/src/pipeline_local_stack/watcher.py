@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -64,14 +65,15 @@ class Watcher:
 
 @contextlib.asynccontextmanager
 async def watching(
-    bootstrap_servers: str, topics: Sequence[Topic] = WHAT_COMES_OUT
+    bootstrap_servers: str, topics: Sequence[Topic] = WHAT_COMES_OUT, **options: Any
 ) -> AsyncIterator[Watcher]:
-    """Follow the topics in the background."""
+    """Follow the topics in the background; `options` are the consumer's, for entering."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         max_partition_fetch_bytes=8 * 1024 * 1024,
+        **options,
     )
     watcher = Watcher(consumer)
     await consumer.start()

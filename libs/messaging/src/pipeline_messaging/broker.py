@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,12 +50,13 @@ class KafkaSettings:
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
 
     @classmethod
     def of(cls, client_id: str, options: "KafkaOptions") -> "KafkaSettings":
         """The Kafka part of a service's settings."""
         password = options.kafka_sasl_password
-        ca_file = options.kafka_ssl_ca_file
         return cls(
             bootstrap_servers=options.kafka_bootstrap_servers,
             client_id=client_id,
@@ -64,14 +65,23 @@ class KafkaSettings:
             sasl_mechanism=options.kafka_sasl_mechanism or "PLAIN",
             sasl_username=options.kafka_sasl_username,
             sasl_password=password.get_secret_value() if password else None,
-            ssl_cafile=str(ca_file) if ca_file else None,
+            ssl_cafile=_path(options.kafka_ssl_ca_file),
+            ssl_certfile=_path(options.kafka_ssl_cert_file),
+            ssl_keyfile=_path(options.kafka_ssl_key_file),
         )
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """A verifying TLS context where the protocol asks for TLS."""
+        """A verifying TLS context where the protocol asks for TLS, with our own certificate where we have one."""
         if not self.security_protocol.endswith("SSL"):
             return None
-        return ssl.create_default_context(cafile=self.ssl_cafile)
+        context = ssl.create_default_context(cafile=self.ssl_cafile)
+        if self.ssl_certfile is not None:
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        return context
+
+
+def _path(file: Path | None) -> str | None:
+    return None if file is None else str(file)
 
 
 class Secret(Protocol):
@@ -98,6 +108,10 @@ class KafkaOptions(Protocol):
     def kafka_sasl_password(self) -> Secret | None: ...  # noqa: D102
     @property
     def kafka_ssl_ca_file(self) -> Path | None: ...  # noqa: D102
+    @property
+    def kafka_ssl_cert_file(self) -> Path | None: ...  # noqa: D102
+    @property
+    def kafka_ssl_key_file(self) -> Path | None: ...  # noqa: D102
 
 
 def make_broker(kafka: KafkaSettings) -> KafkaBroker:
@@ -147,13 +161,19 @@ def make_producer(kafka: KafkaSettings, **overrides: Any) -> AIOKafkaProducer:
 
 
 @asynccontextmanager
-async def consuming(broker: KafkaBroker, *, retry_seconds: float = 2.0) -> AsyncIterator[None]:
+async def consuming(
+    broker: KafkaBroker,
+    *,
+    retry_seconds: float = 2.0,
+    why: Callable[[], Awaitable[str | None]] | None = None,
+) -> AsyncIterator[None]:
     """Start the broker's subscribers in the background, and stop them gracefully at the end.
 
     Kafka being away must not keep a service from starting: its HTTP side may have to accept what must not be lost.
     At the end intake stops first, the running batches finish and commit, then the consumers leave their groups.
+    `why` is asked for a sentence when they cannot start, such as `unreachable.why_unreachable`.
     """
-    starter = asyncio.create_task(_start(broker, retry_seconds), name="kafka-start")
+    starter = asyncio.create_task(_start(broker, retry_seconds, why), name="kafka-start")
     try:
         yield
     finally:
@@ -180,12 +200,15 @@ async def _stop(broker: KafkaBroker) -> None:
         log.warning("consumer_group_not_left")
 
 
-async def _start(broker: KafkaBroker, retry_seconds: float) -> None:
+async def _start(
+    broker: KafkaBroker, retry_seconds: float, why: Callable[[], Awaitable[str | None]] | None
+) -> None:
     while True:
         try:
             await broker.start()
         except Exception as error:  # noqa: BLE001 - without this task nothing would ever be consumed
-            log.warning("kafka_unreachable", retry_in=retry_seconds, **told(error))
+            reason = await why() if why is not None else None
+            log.warning("kafka_unreachable", retry_in=retry_seconds, why=reason, **told(error))
             for subscriber in broker.subscribers:
                 with suppress(KafkaError, OSError):  # a half-started one may fail to stop, too
                     await subscriber.stop()

@@ -104,7 +104,9 @@ class Publisher:
         missing = await self._missing_topics(producer, {row.record.topic for row in rows})
         for row in rows:
             if row.record.topic in missing:
-                outcome.refused[row.id] = "the topic does not exist"
+                outcome.refused[row.id] = (
+                    "the topic does not exist, or may not be seen by this principal"
+                )
         sendable = [row for row in rows if row.record.topic not in missing]
         for together in rounds(sendable, lambda row: row.attempts > 0 or row.id in self._suspects):
             if not may_go_on():

@@ -17,12 +17,14 @@ from typing import Self
 
 import asyncpg
 import structlog
+from aiokafka.errors import KafkaError
 
 from pipeline_messaging import inbox, metrics, outbox
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.faults import told
 from pipeline_messaging.publishing import Outcome, Publisher
+from pipeline_messaging.unreachable import why_unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ class Relay:
     ) -> None:
         """`inbox_keep`: the lock's holder also forgets inbox rows older than this; see `inbox.forget`."""
         self._dsn = dsn
+        self._kafka = kafka
         self._publisher = Publisher(kafka, publish_seconds)
         self._poll_seconds = poll_seconds
         self._batch_rows = batch_rows
@@ -119,7 +122,8 @@ class Relay:
             except Exception as error:  # noqa: BLE001 - a relay that ends is an outbox that silently grows
                 self._failing_since = self._failing_since or time.monotonic()
                 failures = 1 if time.monotonic() - started > _GAUGES_EVERY_SECONDS else failures + 1
-                log.warning("relay_interrupted", **told(error))
+                why = await why_unreachable(self._kafka) if isinstance(error, KafkaError) else None
+                log.warning("relay_interrupted", why=why, **told(error))
                 await self._back_off(failures)
 
     async def _session(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,32 @@ class SchemaOutOfDateError(Exception):
     """The database lacks migrations this release needs. The message names them and the command to run."""
 
 
+class DatabaseRefusedError(Exception):
+    """The database does not let us in, and the message says what to look at."""
+
+
+def refusal(error: BaseException) -> str | None:
+    """Why a database does not let us in, in a sentence; None for any other error, such as one that is away."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                f"DATABASE_URL: the server shows a certificate that cannot be trusted ({error.verify_message});"
+                " sslrootcert (or PGSSLROOTCERT) must hold the authority that signed it, and the address a name that is"
+                " in it"
+            )
+        case asyncpg.InvalidPasswordError():
+            return "DATABASE_URL: the server refuses the user or its password"
+        case asyncpg.InvalidAuthorizationSpecificationError() if "no encryption" in str(error):
+            return "DATABASE_URL: the server takes no connection without TLS; expected sslmode=verify-full"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return (
+                f"DATABASE_URL: the server does not let us in ({str(error).partition(chr(10))[0]})"
+            )
+        case ConnectionError() if "rejected SSL upgrade" in str(error):
+            return "DATABASE_URL: sslmode asks for TLS, which the server does not speak; switch it on there"
+    return None
+
+
 async def create_pool(settings: ServiceSettings, **options: Any) -> Pool:
     """Open the connection pool.
 
@@ -34,7 +61,8 @@ async def create_pool(settings: ServiceSettings, **options: Any) -> Pool:
         options: Passed on to ``asyncpg.create_pool``.
 
     Raises:
-        OSError, asyncpg.PostgresError: The database cannot be reached or refuses us.
+        DatabaseRefusedError: See `refusal`.
+        OSError, asyncpg.PostgresError: The database cannot be reached.
     """
     defaults: dict[str, Any] = {
         "min_size": min(2, settings.database_pool_size),
@@ -49,9 +77,14 @@ async def create_pool(settings: ServiceSettings, **options: Any) -> Pool:
             "transaction_timeout": "30000",
         },
     }
-    return await asyncpg.create_pool(
-        settings.database_url.get_secret_value(), **(defaults | options)
-    )
+    try:
+        return await asyncpg.create_pool(
+            settings.database_url.get_secret_value(), **(defaults | options)
+        )
+    except (OSError, asyncpg.PostgresError) as error:
+        if sentence := refusal(error):
+            raise DatabaseRefusedError(sentence) from error
+        raise
 
 
 async def _leave_as_is_unless_open(connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -29,6 +29,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from pipeline_service_defaults.database import refusal
+from pipeline_service_defaults.transport_security import POSTGRES_VARIABLES
+
 MESSAGING_PACKAGE = "pipeline_messaging"
 _PRE = re.compile(r"(\d+)_pre_.*\.sql")
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
@@ -83,6 +86,7 @@ def _migrate(dsn: str, directories: Iterable[Path], wait_seconds: int) -> None:
         command += ["--migrations-dir", str(folder)]
     # The address travels in the environment: a command line can be read by every user of the machine.
     environment = {
+        **{name: os.environ[name] for name in POSTGRES_VARIABLES.values() if name in os.environ},
         "PATH": os.environ.get("PATH", ""),
         "HOME": os.environ.get("HOME", "/"),
         "PIPELINE_MIGRATE_URL": dbmate_dsn(dsn),
@@ -131,7 +135,9 @@ async def _reach(dsn: str, wait_seconds: float) -> asyncpg.Connection[asyncpg.Re
             return await asyncpg.connect(dsn, timeout=10)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             if time.monotonic() >= deadline:
-                raise MigrationError(f"the database cannot be reached: {error}") from error
+                raise MigrationError(
+                    refusal(error) or f"the database cannot be reached: {error}"
+                ) from error
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
@@ -169,7 +175,7 @@ def dbmate_dsn(dsn: str) -> str:
     if socket_folder.startswith("/"):
         del query["host"]
         query["socket"] = socket_folder
-    if (parts.hostname or "") in _LOCAL_HOSTS:
+    if (parts.hostname or "") in _LOCAL_HOSTS and "PGSSLMODE" not in os.environ:
         query.setdefault("sslmode", "disable")
     return urlunsplit(("postgres", parts.netloc, parts.path, urlencode(query), ""))
 

@@ -6,6 +6,7 @@ secret's value) and what is expected.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from pipeline_service_defaults.transport_security import database_mistake, kafka_mistake
 
 _SECRET_NAME = re.compile(r"secret|password|token|database_url|credential|private", re.IGNORECASE)
 _USER_INFO = re.compile(r"//[^/@\s]*@")
@@ -35,6 +38,8 @@ def _postgres_dsn(value: SecretStr) -> SecretStr:
         raise ValueError(complaint) from None
     if parts.scheme not in {"postgres", "postgresql"} or len(parts.path) < 2:  # noqa: PLR2004 - "/x"
         raise ValueError(complaint)
+    if mistake := database_mistake(parts.query, os.environ):
+        raise ValueError(mistake)
     return value
 
 
@@ -82,15 +87,17 @@ class KafkaAccess(BaseSettings):
     kafka_ssl_ca_file: ReadableFile | None = Field(
         None, description="path of the CA certificate that signed the brokers' certificates"
     )
+    kafka_ssl_cert_file: ReadableFile | None = Field(
+        None, description="path of this client's own certificate (PEM), where brokers ask for one"
+    )
+    kafka_ssl_key_file: ReadableFile | None = Field(
+        None, description="path of the private key (PEM) of KAFKA_SSL_CERT_FILE"
+    )
 
     @model_validator(mode="after")
-    def _sasl_is_complete(self) -> Self:
-        sasl = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
-        if self.kafka_security_protocol.startswith("SASL_") and None in sasl:
-            raise ValueError(
-                "KAFKA_SECURITY_PROTOCOL asks for SASL: KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and"
-                " KAFKA_SASL_PASSWORD are needed too"
-            )
+    def _kafka_is_entered_as_meant(self) -> Self:
+        if mistake := kafka_mistake(self):
+            raise ValueError(mistake)
         return self
 
 

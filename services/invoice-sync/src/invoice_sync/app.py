@@ -36,6 +36,7 @@ from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
 from pipeline_messaging.subscriber import Handle, Subscription, subscribe
+from pipeline_messaging.unreachable import why_unreachable
 from pipeline_messaging.worker import AccountWorker
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
@@ -146,7 +147,7 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
     app.state.subscriptions = [
         _subscribe(broker, topic, handle, settings, pool, worker) for topic, handle in _HANDLERS
     ]
-    await stack.enter_async_context(consuming(broker))
+    await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
 
 
 def _subscribe(

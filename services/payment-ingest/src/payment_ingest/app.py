@@ -36,6 +36,7 @@ from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
 from pipeline_messaging.subscriber import subscribe
+from pipeline_messaging.unreachable import why_unreachable
 from pipeline_messaging.worker import AccountWorker
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
@@ -167,7 +168,7 @@ async def _start(
         handle=partial(link_invoices, clock=_clock),
         on_committed=linked,
     )
-    await stack.enter_async_context(consuming(broker))
+    await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
     return _Running(pool, (writing, ringing, working, measuring, watching, tending))
 
 

@@ -1,0 +1,278 @@
+"""The whole system on a Kafka that asks for SCRAM over TLS and allows what `acls.yaml` says, and on a Postgres that takes
+nothing but TLS: one invoice and one payment go through; whatever is not as it should be is refused, and says why.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import ssl
+from decimal import Decimal
+from urllib.parse import urlencode, urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from acceptance_support import CUSTOMER, healthy_invoice, until
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
+from secured_servers import ACLS, Authority, secured
+
+from pipeline_contracts import topics
+from pipeline_contracts.customer import CustomerCreated
+from pipeline_contracts.payment import PaymentRecorded
+from pipeline_contracts.producer import EventPublisher
+from pipeline_contracts.sync import InvoiceSynced
+from pipeline_local_stack.connect import connect_to_xero
+from pipeline_local_stack.stack import SERVICES, running_stack
+from pipeline_local_stack.watcher import watching
+from pipeline_local_stack.xero_admin import XeroAdmin
+from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.unreachable import why_unreachable
+from pipeline_service_defaults.database import refusal
+from pipeline_service_defaults.migrate import MigrationError, directories_of, migrate
+from pipeline_xero.connections import OwnedConnections
+
+
+@pytest.fixture(scope="module")
+def world(postgres_with_tls, tmp_path_factory):
+    """The servers' secrets; this process enters Postgres as the services do."""
+    made = secured(tmp_path_factory.mktemp("secured"), postgres_with_tls)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.database_environment.items():
+            patch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(world):
+    environment = {
+        name: {**world.kafka_environment(name), **world.database_environment} for name in SERVICES
+    }
+    with running_stack(environment=environment, servers=world.servers()) as running:
+        connect_to_xero(running.urls["portal"])
+        yield running
+
+
+def as_settings(stack, world, principal: str, **changes) -> KafkaSettings:
+    given = KafkaSettings(
+        stack.broker.bootstrap_servers,
+        client_id="test",
+        security_protocol="SASL_SSL",
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username=principal,
+        sasl_password=world.passwords[principal],
+        ssl_cafile=str(world.authority.file),
+    )
+    return dataclasses.replace(given, **changes)
+
+
+def published(seen, kind):
+    return [
+        envelope.event
+        for envelopes in seen.envelopes.values()
+        for envelope in envelopes
+        if isinstance(envelope.event, kind)
+    ]
+
+
+async def test_an_invoice_and_its_payment_go_through(stack, world):
+    servers, options = stack.broker.bootstrap_servers, world.client("admin")
+    async with (
+        watching(servers, **options) as seen,
+        EventPublisher(servers, source="billing", **options) as publisher,
+    ):
+        await publisher.publish(
+            CustomerCreated(account_id="demo", customer_id=CUSTOMER, version=1, name="Secured Ltd")
+        )
+        await publisher.publish(healthy_invoice("secured"))
+        (synced,) = await until(seen, lambda: published(seen, InvoiceSynced), "it in Xero")
+        xero = XeroAdmin(stack.urls["simulator"])
+        await asyncio.to_thread(xero.pay, synced.xero_invoice_id, Decimal("115.00"))
+        (payment,) = await until(seen, lambda: published(seen, PaymentRecorded), "its payment")
+        xero.close()
+        assert payment.amount == Decimal("115.00")
+        assert not seen.dead_letters
+    in_the_clear = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = $1 AND NOT ssl"
+    connection = await asyncpg.connect(stack.postgres.dsn)
+    assert [await connection.fetchval(in_the_clear, role) for role in stack.dsns] == [0, 0, 0]
+    await connection.close()
+
+
+async def test_what_enters_kafka_wrongly_is_told_why(stack, world, tmp_path):
+    right = as_settings(stack, world, "connector")
+    other = str(Authority(tmp_path, "other").file)
+    port = right.bootstrap_servers.rpartition(":")[2]
+    silent = ("SECURITY_PROTOCOL", "is what this port speaks")
+    wrong = [
+        ({"ssl_cafile": other}, ("KAFKA_SSL_CA_FILE", "cannot be trusted")),
+        ({"sasl_password": "wrong"}, ("KAFKA_SASL_USERNAME 'connector'", "KAFKA_SASL_PASSWORD")),
+        ({"sasl_username": "stranger"}, ("KAFKA_SASL_USERNAME 'stranger'",)),
+        ({"sasl_mechanism": "PLAIN"}, ("KAFKA_SASL_MECHANISM PLAIN",)),
+        ({"security_protocol": "PLAINTEXT"}, silent),
+        ({"security_protocol": "SASL_PLAINTEXT"}, silent),
+        ({"security_protocol": "SSL"}, silent),
+        ({"bootstrap_servers": f"127.0.0.2:{port}"}, ("127.0.0.2", "refuses connections")),
+    ]
+    assert await why_unreachable(right) is None
+    for changes, words in wrong:
+        sentence = await why_unreachable(dataclasses.replace(right, **changes))
+        assert sentence is not None, changes
+        assert all(word in sentence for word in words), sentence
+        assert world.passwords["connector"] not in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sslmode": "disable"}, "takes no connection without TLS"),
+        ({"sslrootcert": "other"}, "cannot be trusted"),
+        ({"password": "wrong"}, "refuses the user or its password"),
+    ],
+)
+async def test_what_enters_postgres_wrongly_is_told_why(stack, world, tmp_path, changes, words):
+    parts = urlsplit(stack.dsns["connector"])
+    authority = Authority(tmp_path, "other") if "sslrootcert" in changes else world.authority
+    query = {"sslmode": changes.get("sslmode", "verify-full"), "sslrootcert": str(authority.file)}
+    password = changes.get("password", parts.password)
+    address = f"postgresql://{parts.username}:{password}@{parts.hostname}:{parts.port}{parts.path}?{urlencode(query)}"
+    with pytest.raises((OSError, asyncpg.PostgresError)) as refused:
+        await asyncpg.connect(address)
+    assert words in refusal(refused.value)
+    with pytest.raises(MigrationError, match=words):
+        migrate(address, *directories_of("connector"), wait_seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"KAFKA_SASL_PASSWORD": "wrong"}, "refuses KAFKA_SASL_USERNAME"),
+        ({"PGSSLMODE": "disable"}, "takes no connection without TLS"),
+    ],
+)
+async def test_a_service_says_why_it_cannot_enter(stack, wrong, words):
+    child = stack.children["invoice-sync"]
+    environment = {**child.env, "HTTP_PORT": "0", **wrong}
+    process = await asyncio.create_subprocess_exec(
+        *child.command,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(60):
+            lines = []
+            while line := await process.stdout.readline():
+                lines.append(line.decode())
+                if words in lines[-1]:
+                    break
+            else:
+                pytest.fail(f"ended without saying {words!r}: {lines[-20:]}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def write(servers, options, topic):
+    producer = AIOKafkaProducer(bootstrap_servers=servers, **options)
+    await producer.start()
+    try:
+        async with asyncio.timeout(20):
+            await producer.send_and_wait(topic, b"{}", partition=0)
+    finally:
+        await producer.stop()
+
+
+async def read(servers, options, topic):
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, **options)
+    await consumer.start()
+    try:
+        # A topic of which a principal may do nothing does not even show itself.
+        if topic not in await consumer.topics():
+            raise TopicAuthorizationFailedError(topic)
+        place = TopicPartition(topic, 0)
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        async with asyncio.timeout(20):
+            while True:
+                await consumer.getmany(timeout_ms=500)
+    finally:
+        await consumer.stop()
+
+
+async def join(servers, options, topic, group):
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, group_id=group, **options)
+    try:
+        async with asyncio.timeout(20):
+            await consumer.start()
+            await consumer.getmany(timeout_ms=1000)
+    finally:
+        await consumer.stop()
+
+
+@pytest.mark.parametrize("principal", ["nobody", *ACLS])
+async def test_a_principal_may_do_what_the_list_says_and_nothing_else(stack, world, principal):
+    servers, options = stack.broker.bootstrap_servers, world.client(principal)
+    granted = {
+        (entry["resource"]["name"], operation)
+        for entry in ACLS.get(principal, ())
+        for operation in entry["operations"]
+    }
+    for topic in topics.ALL:
+        for attempt, operation in ((write, "Write"), (read, "Read")):
+            if (topic.name, operation) not in granted:
+                with pytest.raises(TopicAuthorizationFailedError):
+                    await attempt(servers, options, topic.name)
+    others = [f"{service}.{topics.SYNC.name}" for service in ACLS if service != principal]
+    for group in others:
+        with pytest.raises((GroupAuthorizationFailedError, TopicAuthorizationFailedError)):
+            await join(servers, options, topics.SYNC.name, group)
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, **options)
+    await admin.start()
+    try:
+        answer = await admin.create_topics([NewTopic("pipeline.mine.v1", 1, 1)])
+        assert [error[1] for error in answer.topic_errors] == [TopicAuthorizationFailedError.errno]
+    finally:
+        await admin.close()
+
+
+def test_the_list_names_topics_that_there_are():
+    named = {
+        entry["resource"]["name"]
+        for entries in ACLS.values()
+        for entry in entries
+        if entry["resource"]["type"] == "topic"
+    }
+    assert named == {topic.name for topic in topics.ALL}
+
+
+async def test_calls_between_services_are_owned_and_verified_over_tls(world, tmp_path):
+    key, certificate = world.authority.certificate("gateway")
+    pair = tmp_path / "gateway.pem"
+    pair.write_text(key + certificate)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pair)
+    accepted = []
+
+    async def answer(reader, writer):
+        accepted.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server:
+        address = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        trusted = ssl.create_default_context(cafile=world.authority.file)
+        async with httpx.AsyncClient(transport=OwnedConnections(most=2, tls=trusted)) as client:
+            assert [(await client.get(address)).text for _ in range(3)] == ["ok"] * 3
+        assert len(accepted) == 1
+        async with httpx.AsyncClient(transport=OwnedConnections(most=2)) as client:
+            with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+                await client.get(address)
+        assert len(accepted) == 1
