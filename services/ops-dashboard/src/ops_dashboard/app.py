@@ -19,6 +19,7 @@ from ops_dashboard.watch_accounts import AccountWatch
 from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.subscriber import subscribe_raw
+from pipeline_messaging.unreachable import why_unreachable
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator
 from pipeline_service_defaults.background import run_beside
@@ -89,7 +90,7 @@ async def _start(settings: Settings, read: Sequence[Topic], stack: AsyncExitStac
             max_records=_RECORDS,
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
-    await stack.enter_async_context(consuming(broker))
+    await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
     return Deps(settings, pool, InvoiceSync(http, settings.invoice_sync_url), watch, _clock)
 
 
