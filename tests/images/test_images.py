@@ -85,7 +85,10 @@ def environment_of(package, kafka: str, dsn: str, port: int) -> dict[str, str]:
             "TOKEN_KEYS_FILE": "/mnt/token_keys",
         },
         "pipeline-invoice-sync": {"CONNECTOR_URL": "http://localhost:1"},
-        "pipeline-ops-dashboard": {"INVOICE_SYNC_URL": "http://localhost:1"},
+        "pipeline-ops-dashboard": {
+            "INVOICE_SYNC_URL": "http://localhost:1",
+            "PIPELINE_WEB_URL": "https://app.pipeline.example",
+        },
         "pipeline-payment-ingest": {
             "CONNECTOR_URL": "http://localhost:1",
             "XERO_WEBHOOK_KEYS": secrets.token_urlsafe(),
