@@ -76,6 +76,15 @@ def test_a_profile_goes_before_both_and_the_environment_fills_in_secrets(
         find_access("test", environment=environment)
 
 
+def test_kafka_alone_is_enough_for_dead_letters(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:9092")
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": "k:9092"}
+    access = find_access(None, environment=environment, folder=tmp_path)
+    assert access.kafka().bootstrap_servers == "k:9092"
+    with pytest.raises(Failure, match="address of connector is missing"):
+        access.url("connector")
+
+
 def test_nothing_at_all_is_said_with_the_three_ways(tmp_path):
     with pytest.raises(Failure, match="Nothing says where the services are") as told:
         find_access(None, environment={}, folder=tmp_path)

@@ -161,3 +161,10 @@ def test_the_trace_is_there_for_who_asks(environment, monkeypatch):
     monkeypatch.setattr(session.Session, "account", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["failures", "list"])
+
+
+def test_an_interrupt_is_its_own_status(run):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    assert run(interrupted, "failures", "list", "-a", "acc-1").status == 130

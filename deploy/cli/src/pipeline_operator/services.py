@@ -1,5 +1,6 @@
 """Calls of the services' public HTTP APIs, with every way they fail told in a sentence."""
 
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -34,8 +35,14 @@ class Services:
         self._access = access
         self._say = say
         self._sleep = sleep
-        # Redirects are not followed: they would carry the token elsewhere. Nor are the machine's proxies used unasked.
-        self._http = httpx.Client(timeout=_TIMEOUT, transport=transport, trust_env=False)
+        # Redirects are not followed: they would carry the token elsewhere. The machine's own CAs and SSL_CERT_FILE count,
+        # not a list in a package; its proxies do for everything but what runs on it.
+        self._http = httpx.Client(
+            timeout=_TIMEOUT,
+            transport=transport,
+            verify=ssl.create_default_context(),
+            trust_env=not access.is_local,
+        )
 
     def close(self) -> None:
         """Close the connections."""
