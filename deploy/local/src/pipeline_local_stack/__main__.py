@@ -9,6 +9,7 @@ from types import FrameType
 from pipeline_local_stack.connect import connect_to_xero
 from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
 from pipeline_local_stack.processes import stop_leftovers
+from pipeline_local_stack.prometheus import running_prometheus
 from pipeline_local_stack.stack import (
     ACCOUNT,
     DASHBOARD,
@@ -60,7 +61,10 @@ def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
             replicas = dict.fromkeys(SERVICES | DASHBOARD, arguments.replicas)
-            with running_stack(broker=arguments.broker, replicas=replicas, dashboard=True) as stack:
+            with (
+                running_stack(broker=arguments.broker, replicas=replicas, dashboard=True) as stack,
+                running_prometheus(stack, print),
+            ):
                 _stay_up(stack)
         case "down":
             stopped = stop_leftovers()
@@ -96,6 +100,7 @@ API of invoice-sync:             {urls["invoice-sync"]}/docs
 API of payment-ingest:           {urls["payment-ingest"]}/docs
 Xero's simulator:                {urls["simulator"]}/admin/docs
 Kafka:                           {stack.broker.bootstrap_servers} ({stack.broker.implementation})
+Prometheus:                      {urls.get("prometheus", "not running")}
 Addresses and tokens (JSON):     {STACK_FILE.relative_to(LOCAL.parent)}
 Logs:                            {LOGS.relative_to(LOCAL.parent)}/
 
