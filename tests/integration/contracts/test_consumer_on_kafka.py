@@ -290,9 +290,11 @@ async def test_a_replica_that_joins_shares_the_work_and_repeats_none_of_it(kafka
         await one.handle(events)
 
     await send(kafka, topic, *(record(event(number)) for number in range(60)))
-    async with consuming(kafka, topic, one, handle=slowly, max_records=50) as first:
+    # A member hears of a rebalance with its next heartbeat.
+    soon = {"heartbeat_interval_ms": 200}
+    async with consuming(kafka, topic, one, handle=slowly, max_records=50, **soon) as first:
         await until(going.is_set, first)
-        async with consuming(kafka, topic, other) as second:
+        async with consuming(kafka, topic, other, **soon) as second:
             joining.set()
             await until(lambda: len(one.identities | other.identities) == 60, second)
             assert await settled_on_two(admin, group, _PATIENCE)
