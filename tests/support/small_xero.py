@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from email.utils import format_datetime
 from urllib.parse import parse_qs, unquote
 
 KEY = b"webhook-key-of-the-tests"
+_DOCUMENT = re.compile(r"/(CreditNote|Prepayment|Overpayment|Payment)s/([0-9a-f-]{36})$")
 OTHER_KEY = b"the-next-webhook-key"
 
 
@@ -64,6 +66,8 @@ class SmallXero:
     refused_ids: set[str] = field(default_factory=set)
     before_answer: object = None
     without_pagination: bool = False
+    documents: set[str] = field(default_factory=set)
+    """Payments and credits that were ever made."""
 
     def add(self, total="100.00", **more) -> str:
         invoice_id = str(uuid.uuid4())
@@ -98,6 +102,7 @@ class SmallXero:
 
     def pay(self, invoice_id: str, amount: str, reference="ref") -> str:
         payment_id = str(uuid.uuid4())
+        self.documents.add(payment_id)
         self.invoices[invoice_id]["Payments"].append(
             {
                 "PaymentID": payment_id,
@@ -117,6 +122,7 @@ class SmallXero:
 
     def allocate(self, invoice_id: str, amount: str, kind="CreditNote") -> str:
         document_id = str(uuid.uuid4())
+        self.documents.add(document_id)
         self.invoices[invoice_id][f"{kind}s"].append(
             {
                 f"{kind}ID": document_id,
@@ -162,6 +168,8 @@ class SmallXero:
         asked = {name.decode(): value.decode() for name, value in scope["headers"]}
         if asked.get("x-expected-tenant") != self.tenant_id:
             return 409, {"x-gateway-error": "TENANT_CHANGED"}, b'{"code":"TENANT_CHANGED"}'
+        if document := _DOCUMENT.search(scope["path"]):
+            return self._document(*document.groups())
         if scope["path"].endswith("/Payments"):
             found, paging = self._paged(self._payments(), query)
             answer = {"Status": "OK", "pagination": paging, "Payments": found}
@@ -174,6 +182,24 @@ class SmallXero:
         if self.before_answer is not None:
             await self.before_answer()
         return 200, {"content-type": "application/json", **self.headers}, body
+
+    def _document(self, kind: str, document_id: str):
+        """A credit document with what it is applied to, or a payment."""
+        if document_id not in self.documents:
+            return 404, {"content-type": "text/html"}, b"not found"
+        if kind == "Payment":
+            found = next((one for one in self._payments() if one["PaymentID"] == document_id), None)
+            found = found or {"PaymentID": document_id, "Status": "DELETED", "Amount": 1}
+        else:
+            applied = [
+                {"Amount": one["AppliedAmount"], "Invoice": {"InvoiceID": invoice_id}}
+                for invoice_id, invoice in self.invoices.items()
+                for one in invoice[f"{kind}s"]
+                if one[f"{kind}ID"] == document_id
+            ]
+            found = {f"{kind}ID": document_id, "Allocations": applied}
+        body = json.dumps({"Status": "OK", f"{kind}s": [found]}, default=float)
+        return 200, {"content-type": "application/json"}, body.encode()
 
     def _payments(self) -> list[dict]:
         """Every payment, whatever was asked for: the sweep must not mind too many."""

@@ -24,6 +24,7 @@ from payment_ingest.follow_connections import follow_connections
 from payment_ingest.handlers.webhooks import WebhookGate
 from payment_ingest.link_invoices import link_invoices
 from payment_ingest.process_account import process_account
+from payment_ingest.read_documents import DocumentReader
 from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import ring_doorbells
@@ -283,6 +284,7 @@ def make_service(pool, xero, client, url="http://gateway.test") -> Service:
         times,
         clock,
         on_told=lambda: None,
+        documents=DocumentReader(gateway),
     )
     return Service(pool, xero, deps)
 

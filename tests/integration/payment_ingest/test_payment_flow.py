@@ -1,6 +1,7 @@
 """From doorbell to payment, on real Postgres."""
 
 import asyncio
+import hashlib
 import json
 import uuid
 from datetime import UTC, datetime
@@ -408,11 +409,13 @@ async def test_the_same_read_is_also_told_as_a_snapshot(service):
     assert second.id != first.id
 
 
-async def test_a_credit_note_event_brings_the_sweep_forward(service):
+async def test_a_document_that_cannot_be_read_brings_the_sweep_forward(service):
     invoice = service.xero.add()
     await service.link(invoice, "inv-1")
-    service.xero.allocate(invoice, "10.00")
-    await service.hear(rung_for_credit_note(service.xero.tenant_id))
+    credit = service.xero.allocate(invoice, "10.00")
+    service.xero.answers.append((400, {"content-type": "application/json"}, b'{"ErrorNumber":16}'))
+    await service.hear(rung_for("CREDITNOTE", service.xero.tenant_id, credit))
+    await service.turn()
     pause = await service.pool.fetchval(
         "SELECT extract(epoch FROM next_at - now()) FROM tenant_sweeps WHERE kind = 'recent'"
     )
@@ -422,9 +425,59 @@ async def test_a_credit_note_event_brings_the_sweep_forward(service):
     assert (envelope.event.kind, envelope.event.found_by) == ("credit_note", "sweep")
 
 
-def rung_for_credit_note(tenant_id):
-    event = {"resourceId": str(uuid.uuid4()), "tenantId": tenant_id, "eventCategory": "CREDITNOTE"}
-    return json.dumps({"events": [event]}).encode()
+@pytest.mark.parametrize("kind", ["CreditNote", "Prepayment", "Overpayment", "Payment"])
+async def test_a_document_rings_exactly_the_invoices_to_which_it_is_applied_otherwise(
+    service, kind
+):
+    """Applied, and taken back: the event about the document alone is enough, and the others are not asked for."""
+    invoice, other = service.xero.add(), service.xero.add()
+    await service.link(invoice, "inv-1")
+    await service.link(other, "inv-2")
+    if kind == "Payment":
+        document = service.xero.pay(invoice, "10.00")
+    else:
+        document = service.xero.allocate(invoice, "10.00", kind)
+    service.xero.calls.clear()
+    body = rung_for(kind.upper(), service.xero.tenant_id, document)
+    await service.hear(body)
+    await service.turn()
+    await service.turn()
+    (recorded,) = await service.told()
+    assert (recorded.event.xero_payment_id, recorded.event.found_by) == (document, "webhook")
+    assert [call.get("IDs") for call in service.xero.calls] == [None, [invoice]]
+    delivery = await service.pool.fetchval("SELECT delivery FROM payment_movements")
+    assert delivery == hashlib.sha256(body).digest()
+
+    # Said again, nothing differs: the document is read, and no invoice.
+    await service.hear(rung_for(kind.upper(), service.xero.tenant_id, document, again=1))
+    await service.turn()
+    assert [call.get("IDs") for call in service.xero.calls[2:]] == [None]
+
+    service.xero.invoices[invoice][f"{kind}s"].clear()
+    service.xero._touch(invoice)
+    await service.hear(rung_for(kind.upper(), service.xero.tenant_id, document, again=2))
+    await service.turn()
+    await service.turn()
+    assert isinstance((await service.told())[-1].event, PaymentReversed)
+    assert await service.pool.fetchval("SELECT count(*) FROM document_doorbells") == 0
+    assert await service.doorbells() == 0
+
+
+async def test_a_document_xero_has_no_more_and_many_at_once_are_answered(service):
+    gone = [str(uuid.uuid4()) for _ in range(7)]
+    for each in gone:
+        await service.hear(rung_for("OVERPAYMENT", service.xero.tenant_id, each))
+    service.xero.calls.clear()
+    for waiting in (2, 0):
+        await service.turn()
+        assert await service.pool.fetchval("SELECT count(*) FROM document_doorbells") == waiting
+    assert len(service.xero.calls) == 7
+    assert await service.doorbells() == 0
+
+
+def rung_for(category, tenant_id, document, again=0):
+    event = {"resourceId": document, "tenantId": tenant_id, "eventCategory": category}
+    return json.dumps({"events": [event], "entropy": str(again)}).encode()
 
 
 async def test_the_address_in_a_webhook_is_never_followed(service):

@@ -38,6 +38,9 @@ READING_XERO = [
     "payment:after_fetch",
     "payment:before_commit",
     "payment:after_commit",
+    "document:after_fetch",
+    "document:before_commit",
+    "document:after_commit",
     "worker:after_process",
     "worker:after_release",
     "sweep:after_fetch",
@@ -50,7 +53,7 @@ READING_XERO = [
     "reconcile:after_complete",
 ]
 STEPS = {"webhooks_and_events": FROM_XERO_AND_TO_KAFKA, "reading_xero": READING_XERO}
-FLOWS = ("delivery", "doorbell", "payment", "sweep", "reconcile", "retention")
+FLOWS = ("delivery", "doorbell", "payment", "document", "sweep", "reconcile", "retention")
 KILLED_ELSEWHERE = {"retention:before_commit"}
 """In `test_delivery_retention.py`: only a database of a former release passes it."""
 OFTEN = {"SWEEP_INTERVAL_SECONDS": "1", "SWEEP_PAUSE_SECONDS": "1", "WORKER_LEASE_SECONDS": "1"}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payment_ingest.domain.delivery import Outcome, Ring, read
+from payment_ingest.domain.delivery import DocumentRing, Outcome, Ring, read
+from payment_ingest.domain.ledger import Kind
 
 TENANT = "c2cc9b6e-9458-4c7d-93cc-f02b81b0594f"
 INVOICE = "44aa0707-f718-4f1c-8d53-f2da9ca59533"
@@ -88,10 +89,24 @@ def test_whatever_else_is_said_may_be_a_payment(other, first):
 @pytest.mark.parametrize(
     "category", ["CREDITNOTE", "PREPAYMENT", "OVERPAYMENT", "PAYMENT", "payment"]
 )
-def test_a_change_that_can_move_a_balance_without_naming_the_invoice_asks_to_look_around(category):
-    reading = read(body(event(eventCategory=category)))
+def test_a_document_that_can_move_a_balance_rings_by_itself_and_without_its_id_asks_to_look_around(
+    category,
+):
+    named = event(eventCategory=category)
+    reading = read(body(named, named))
+    kinds = {
+        "CREDITNOTE": Kind.CREDIT_NOTE,
+        "PREPAYMENT": Kind.PREPAYMENT,
+        "OVERPAYMENT": Kind.OVERPAYMENT,
+    }
+    kind = kinds.get(category, Kind.PAYMENT)
     assert reading.outcome is Outcome.RUNG
-    assert (reading.rings, reading.look_around) == ((), frozenset({TENANT}))
+    assert (reading.rings, reading.look_around) == ((), frozenset())
+    assert reading.documents == (DocumentRing(TENANT, kind, INVOICE),)
+    for nameless in ("42", None, "../Users", INVOICE + "\n"):
+        reading = read(body(event(eventCategory=category, resourceId=nameless)))
+        assert (reading.documents, reading.look_around) == ((), frozenset({TENANT}))
+        assert reading.outcome is Outcome.RUNG
 
 
 @pytest.mark.parametrize("category", ["CONTACT", "SUBSCRIPTION"])

@@ -100,6 +100,27 @@ async def test_credit_notes_say_type_and_status(drive):
     assert event["data"] == {"Type": "ACCRECCREDIT", "Status": "PAID"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "category", "plural"),
+    [("prepayment", "PREPAYMENT", "Prepayments"), ("overpayment", "OVERPAYMENT", "Overpayments")],
+)
+async def test_prepayments_and_overpayments_ring_and_show_what_they_are_applied_to(
+    drive, kind, category, plural
+):
+    endpoint = Endpoint()
+    async with hooked(drive, endpoint) as sim:
+        made = await sim.created()
+        await sim.admin("POST", f"/tenants/{sim.tenant}/credits", {"invoice": "P-1", "kind": kind})
+        await settled(sim)
+        event = next(each for each in endpoint.events if each["eventCategory"] == category)
+        assert event["resourceUrl"].endswith(f"/{plural}/{event['resourceId']}")
+        assert ("UpdatedDateUTCString" in event.get("data", {})) == (kind == "prepayment")
+        shown = (await sim.get(f"{plural}/{event['resourceId']}"))[plural][0]
+        assert [each["Invoice"]["InvoiceID"] for each in shown["Allocations"]] == [
+            made["InvoiceID"]
+        ]
+
+
 async def test_only_connected_tenants_and_wanted_categories_ring(drive):
     endpoint = Endpoint()
     async with hooked(drive, endpoint) as sim:

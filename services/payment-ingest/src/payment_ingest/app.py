@@ -26,6 +26,7 @@ from payment_ingest.link_invoices import link_invoices
 from payment_ingest.notice_gaps import sweep_everybody, watch_for_gaps
 from payment_ingest.process_account import process_account
 from payment_ingest.publish_movements import SOURCE
+from payment_ingest.read_documents import DocumentReader
 from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import DoorbellRinger
@@ -127,6 +128,7 @@ async def _start(
         times,
         _clock,
         on_told=relay.wake,
+        documents=DocumentReader(xero),
     )
     await sweep_everybody(pool, times)
     worker = AccountWorker(

@@ -7,6 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from payment_ingest.domain.sweeping import SweepTimes
+from payment_ingest.read_documents import DocumentReader
 from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.read_payments import PaymentReader
 
@@ -21,3 +22,4 @@ class Deps:
     sweep: SweepTimes
     clock: Callable[[], datetime]
     on_told: Callable[[], None]
+    documents: DocumentReader

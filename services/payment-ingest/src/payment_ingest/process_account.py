@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 import structlog
 
 from payment_ingest import metrics
+from payment_ingest.answer_documents import answer_documents
 from payment_ingest.answer_doorbells import answer_doorbells
 from payment_ingest.deps import Deps
 from payment_ingest.domain.pace import UNSTATED_LIMIT, pace
 from payment_ingest.follow_connections import BEFORE_CONNECTING
-from payment_ingest.store import connections, doorbells, sweeps
+from payment_ingest.store import connections, document_doorbells, doorbells, sweeps
 from payment_ingest.store.connections import AccountConnection
 from payment_ingest.sweep_account import sweep_account
 from pipeline_messaging.connection import Connection
@@ -55,6 +56,7 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
         left = await answer_doorbells(
             deps.pool, deps.reader, lease, tenant_id, deps.clock, deps.on_told
         )
+        await answer_documents(deps, lease, tenant_id)
         await sweep_account(deps, lease, tenant_id)
     except XeroError as error:
         metrics.FETCHES.labels("account", type(error).__name__).inc()
@@ -99,5 +101,9 @@ async def _next_time(
         # A replica of the former release heard of the connection, and knows nothing of these sweeps.
         await sweeps.begin(conn, tenant_id, connection.since - BEFORE_CONNECTING)
         at = await sweeps.next_time(conn, tenant_id)
-    times = [await doorbells.next_time(conn, tenant_id), at]
+    times = [
+        await doorbells.next_time(conn, tenant_id),
+        await document_doorbells.oldest(conn, tenant_id),
+        at,
+    ]
     return min((at for at in times if at is not None), default=None)

@@ -9,9 +9,16 @@ import asyncpg
 import structlog
 
 from payment_ingest import metrics
-from payment_ingest.domain.delivery import Reading, read, together
+from payment_ingest.domain.delivery import DocumentRing, Reading, read, together
 from payment_ingest.domain.ledger import FoundBy
-from payment_ingest.store import connections, deliveries, doorbells, sequences, sweeps
+from payment_ingest.store import (
+    connections,
+    deliveries,
+    document_doorbells,
+    doorbells,
+    sequences,
+    sweeps,
+)
 from payment_ingest.store.deliveries import StoredDelivery
 from pipeline_messaging import worker
 from pipeline_messaging.connection import Connection
@@ -57,9 +64,12 @@ async def ring_doorbells(
         dismissed = await doorbells.dismiss_own(
             conn, [(ring.tenant_id, ring.xero_invoice_id) for ring in created]
         )
+        documents = _first_documents(readings)
+        await document_doorbells.ring(conn, [(one, *heard) for one, heard in documents.items()])
         await sweeps.hurry(conn, look_around, _PAUSE_BETWEEN_SWEEPS)
         # Doorbells of a tenant nobody is known for stay until its account connects.
         tenants = {ring.tenant_id for ring in rings if ring.created_at is None} | look_around
+        tenants |= {one.tenant_id for one in documents}
         await worker.mark_due(conn, await connections.accounts_of(conn, tenants))
         later = {ring.tenant_id for ring in created} - tenants
         at = datetime.now(UTC) + doorbells.CREATED_WAITS
@@ -109,6 +119,17 @@ def _first_heard(
             kept = first if ring.created_at is None else created
             kept.setdefault((ring.tenant_id, ring.xero_invoice_id), heard)
     return created | first
+
+
+def _first_documents(
+    readings: Sequence[tuple[StoredDelivery, Reading]],
+) -> dict[DocumentRing, tuple[datetime, bytes]]:
+    """When each document was first told of, and by which delivery."""
+    first: dict[DocumentRing, tuple[datetime, bytes]] = {}
+    for delivery, reading in readings:
+        for one in reading.documents:
+            first.setdefault(one, (delivery.received_at, delivery.body_hash))
+    return first
 
 
 class DoorbellRinger:

@@ -14,13 +14,20 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from payment_ingest.domain.ledger import Kind
+
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
 )
 
-# Categories whose resource is not an invoice but whose change can move an invoice's balance. The
-# invoice is not named in them, so they ask for an early look at everything changed in the tenant.
-_BALANCE_CATEGORIES = frozenset({"CREDITNOTE", "PREPAYMENT", "OVERPAYMENT", "PAYMENT"})
+# Categories whose resource is not an invoice but whose change can move an invoice's balance. The invoice is not named in
+# them, so the resource is read; without its id they ask for an early look at everything changed in the tenant.
+_DOCUMENTS = {
+    "CREDITNOTE": Kind.CREDIT_NOTE,
+    "PREPAYMENT": Kind.PREPAYMENT,
+    "OVERPAYMENT": Kind.OVERPAYMENT,
+    "PAYMENT": Kind.PAYMENT,
+}
 
 _MOST_EVENTS = 10_000
 """More do not fit into a body: a longer range of numbers would hide every hole to come."""
@@ -50,15 +57,25 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentRing:
+    """Something may have changed about what this document of this tenant pays."""
+
+    tenant_id: str
+    kind: Kind
+    document_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one delivery asks for.
 
-    `rings` is without duplicates, in the body's order; `look_around` names tenants in which something
+    `rings` and `documents` are without duplicates, in the body's order; `look_around` names tenants in which something
     other than an invoice changed; `tenants` is everyone the body speaks of.
     """
 
     outcome: Outcome
     rings: tuple[Ring, ...] = ()
+    documents: tuple[DocumentRing, ...] = ()
     look_around: frozenset[str] = frozenset()
     tenants: frozenset[str] = frozenset()
     events: int = 0
@@ -94,7 +111,7 @@ def read(body: bytes) -> Reading:
     if not events:
         return Reading(Outcome.INTENT, first_sequence=sequences[0], last_sequence=sequences[1])
     rings: list[Ring] = []
-    look_around: set[str] = set()
+    documents: list[tuple[str, DocumentRing | None]] = []
     tenants: set[str] = set()
     not_understood = 0
     for event in events:
@@ -111,22 +128,29 @@ def read(body: bytes) -> Reading:
                     not_understood += 1
                 else:
                     rings.append(Ring(tenant_id, resource_id, _created_at(event)))
-            case name if name in _BALANCE_CATEGORIES:
-                look_around.add(tenant_id)
+            case name if name in _DOCUMENTS:
+                documents.append((tenant_id, _document(event, tenant_id, _DOCUMENTS[name])))
             case "CONTACT" | "SUBSCRIPTION":
                 pass
             case _:
                 not_understood += 1
     return Reading(
-        outcome=Outcome.RUNG if rings or look_around else Outcome.NOTHING,
+        outcome=Outcome.RUNG if rings or documents else Outcome.NOTHING,
         rings=together(rings),
-        look_around=frozenset(look_around),
+        documents=tuple(dict.fromkeys(one for _, one in documents if one is not None)),
+        look_around=frozenset(tenant_id for tenant_id, one in documents if one is None),
         tenants=frozenset(tenants),
         events=len(events),
         not_understood=not_understood,
         first_sequence=sequences[0],
         last_sequence=sequences[1],
     )
+
+
+def _document(event: Any, tenant_id: str, kind: Kind) -> DocumentRing | None:
+    """The document an event names; None where that is no id."""
+    document_id = _uuid(event, "resourceId")
+    return None if document_id is None else DocumentRing(tenant_id, kind, document_id)
 
 
 def together(rings: Iterable[Ring]) -> tuple[Ring, ...]:

@@ -217,7 +217,9 @@ async def oldest_ring_age(conn: Connection) -> float:
     """Seconds since the longest-waiting doorbell of a connected tenant rang; 0 when none is ringing."""
     age: float = await conn.fetchval(
         """
-        SELECT coalesce(extract(epoch FROM now() - min(rung_at)), 0)::float8 FROM doorbells
+        SELECT coalesce(extract(epoch FROM now() - min(rung_at)), 0)::float8
+        FROM (SELECT tenant_id, rung_at FROM doorbells
+              UNION ALL SELECT tenant_id, rung_at FROM document_doorbells) AS ringing
         WHERE tenant_id IN (SELECT tenant_id FROM connections WHERE status = 'CONNECTED')
         """
     )

@@ -25,8 +25,15 @@ from xero_simulator.wire import Json, dumps
 ANSWER_WITHIN = 5.0
 KEEP_FAILED = timedelta(days=31)
 GIVE_UP_AFTER = timedelta(hours=24)
-CATEGORIES = frozenset({"CONTACT", "INVOICE", "CREDITNOTE"})
-_PLURALS = {"CONTACT": "Contacts", "INVOICE": "Invoices", "CREDITNOTE": "CreditNotes"}
+_PLURALS = {
+    "CONTACT": "Contacts",
+    "INVOICE": "Invoices",
+    "CREDITNOTE": "CreditNotes",
+    "PREPAYMENT": "Prepayments",
+    "OVERPAYMENT": "Overpayments",
+}
+CATEGORIES = frozenset(_PLURALS)
+"""PREPAYMENT came in August 2026, OVERPAYMENT in September (Xero's change log); PAYMENT is not known to be sent."""
 _KEEP_LOG = 50_000
 
 

@@ -18,9 +18,15 @@ from xero_simulator.records import Organisation
 from xero_simulator.seed import User, people
 from xero_simulator.state import Books
 from xero_simulator.webhooks import Subscription, WebhookSender
-from xero_simulator.wire import Json
+from xero_simulator.wire import Json, stamp_string
 
-_CATEGORIES = {"invoice": "INVOICE", "contact": "CONTACT", "credit_note": "CREDITNOTE"}
+_CATEGORIES = {
+    "invoice": "INVOICE",
+    "contact": "CONTACT",
+    "credit_note": "CREDITNOTE",
+    "prepayment": "PREPAYMENT",
+    "overpayment": "OVERPAYMENT",
+}
 
 
 @dataclass(slots=True)
@@ -113,9 +119,11 @@ class World:
             if category is None or not connected:
                 continue
             data: Json | None = None
-            if change.kind == "credit_note":
+            if change.kind in {"credit_note", "prepayment"}:
                 document = books.documents[change.record_id]
                 data = {"Type": document.type, "Status": document.status}
+                if change.kind == "prepayment":
+                    data["UpdatedDateUTCString"] = stamp_string(document.updated)
             self.webhooks.emit(
                 tenant_id, category, change.record_id, created=change.created, data=data
             )

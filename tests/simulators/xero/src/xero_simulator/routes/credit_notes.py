@@ -44,6 +44,24 @@ def single(request: ApiRequest) -> Answer:
     return request.reply({"CreditNotes": [shapes.credit_note(request.books, found, view)]})
 
 
+def prepayment(request: ApiRequest) -> Answer:
+    """GET /Prepayments/{id}."""
+    return _other(request, "prepayment", "Prepayments")
+
+
+def overpayment(request: ApiRequest) -> Answer:
+    """GET /Overpayments/{id}."""
+    return _other(request, "overpayment", "Overpayments")
+
+
+def _other(request: ApiRequest, kind: str, collection_name: str) -> Answer:
+    found = request.books.documents.get(request.path[1].lower())
+    if found is None or found.kind != kind:
+        return not_found()
+    view = View(full=True, unit_places=request.unit_places)
+    return request.reply({collection_name: [shapes.credit_note(request.books, found, view)]})
+
+
 def allocations(request: ApiRequest) -> Answer:
     """PUT /CreditNotes/{id}/Allocations."""
     found = _find(request)
