@@ -87,10 +87,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield given
     elif docker_answers():
-        from testcontainers.community.kafka import KafkaContainer
+        from kafka_container import kafka_container
 
-        with KafkaContainer("confluentinc/cp-kafka:8.1.0").with_kraft() as container:
-            yield container.get_bootstrap_server()
+        from pipeline_local_stack.processes import free_port
+
+        port = free_port()
+        with kafka_container(port):
+            yield f"127.0.0.1:{port}"
     else:
         from pipeline_local_stack.kafka import start_kafka
 
