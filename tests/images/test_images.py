@@ -26,7 +26,6 @@ from pipeline_local_stack.processes import free_port
 from pipeline_local_stack.token_keys import new_key
 
 PACKAGES = building.packages()
-SIMULATOR = "xero-simulator"
 IMAGE_NAMES = [package.name for package in PACKAGES]
 LARGEST_ADDED_BYTES = 180 * 1024 * 1024
 """What an image may add to its base: 125 MB when this was written; a compiler or a browser is more."""
@@ -200,16 +199,6 @@ print(os.getuid(), os.getgid(), os.getgroups())
 async def test_an_image_serves_as_nobody(built, kafka, make_database, own_tmp, files, tmp_path):
     package, image = built
     port, log = free_port(), tmp_path / "log"
-    if package.name == SIMULATOR:
-        environment = {
-            "SIM_HOST": "127.0.0.1",
-            "SIM_PORT": str(port),
-            "SIM_CLIENT_ID": "client",
-            "SIM_CLIENT_SECRET": secrets.token_urlsafe(),
-            "SIM_REDIRECT_URIS": "http://localhost:1/callback",
-        }
-        await _serves(image, environment, files, own_tmp, log, ["/admin/health"], port)
-        return
     await create_topics(kafka)
     dsn = await make_database()
     environment = environment_of(package, kafka, dsn, port)

@@ -43,8 +43,8 @@ class Image:
 
 
 def packages() -> list[Package]:
-    """Every service, and the simulator, which `deploy/compose.yaml` runs."""
-    folders = [*sorted((REPOSITORY / "services").glob("*/")), REPOSITORY / "tests/simulators/xero"]
+    """Every service."""
+    folders = sorted((REPOSITORY / "services").glob("*/"))
     found = []
     for folder in folders:
         described = tomllib.loads((folder / "pyproject.toml").read_text())
