@@ -32,7 +32,7 @@ from pipeline_contracts.sync import Difference, InvoiceSynced, OutOfSync, SyncFa
 from pipeline_contracts.topics import Topic
 from pipeline_service_defaults.keys import new_private_key, public_jwk, sign
 
-START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
 STAFF = "pipeline-staff"
 TENANT = "9b8f2f6e-4d0c-4a5a-9d55-2f5d2f4cb9c1"
 
@@ -184,7 +184,7 @@ class Telling:
         event = (PaymentReversed if reverse else PaymentRecorded)(
             account_id=self.account_id,
             payment_id=payment_id,
-            xero_payment_id=f"xero-{payment_id}",
+            xero_payment_id=f"xero-{payment_id}"[:255],
             invoice_id=invoice_id,
             kind="payment",
             amount=Decimal("100.00"),

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from dashboard_world import Telling, snapshot
 
+from ops_dashboard import project_records
 from ops_dashboard.project_records import Batch, project
 from pipeline_contracts.envelope import decode
 from pipeline_service_defaults.migrate import directories_of
@@ -78,3 +79,52 @@ async def test_searches_and_pages_use_their_indexes(dsn):
         assert index in plan, plan
         assert "Seq Scan" not in plan, plan
     await conn.close()
+
+
+def read_at(offset: int, record):
+    return SimpleNamespace(
+        topic="pipeline.invoices.v1", partition=0, offset=offset, timestamp=offset,
+        key=record.key, value=record.value, headers=record.headers,
+    )  # fmt: skip
+
+
+async def test_what_cannot_be_stored_stops_nothing_and_is_shown(make_database, monkeypatch):
+    told = Telling("acc-1")
+    records = [read_at(at, told.issued(one)) for at, one in enumerate(("a", "guilty", "b"))]
+
+    def fact_of(envelope):
+        if envelope.event.invoice_id == "guilty":
+            raise ValueError("nobody expected this")
+        return told_of(envelope)
+
+    told_of = project_records.fact_of
+    monkeypatch.setattr(project_records, "fact_of", fact_of)
+    dsn = await make_database(*directories_of("ops_dashboard"))
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=2) as pool:
+        stored = await project_records.project_records(pool, records)
+        assert stored.accepted == 2
+        found = await pool.fetch("SELECT invoice_id FROM invoices ORDER BY 1")
+        assert [row["invoice_id"] for row in found] == ["a", "b"]
+        odd = await pool.fetchrow("SELECT record_offset, code, account_id FROM odd_records")
+        assert tuple(odd) == (1, "NOT_PROJECTED", "acc-1")
+        assert await pool.fetchval("SELECT next_offset FROM positions") == 3
+
+
+async def test_the_longest_ids_of_the_strangest_characters_are_stored(make_database):
+    dice = random.Random(7)
+
+    def longest() -> str:
+        return "".join(chr(dice.randint(0x10000, 0x1FFFF)) for _ in range(255))
+
+    told = Telling(longest())
+    invoice = longest()
+    records = [
+        told.customer(longest(), name=longest() * 3), told.issued(invoice, number=longest() * 3),
+        told.failed(invoice), told.paid(invoice, longest()), told.connected(),
+    ]  # fmt: skip
+    dsn = await make_database(*directories_of("ops_dashboard"))
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=2) as pool:
+        for at, record in enumerate(records):
+            stored = await project_records.project_records(pool, [read_at(at, record)])
+            assert stored.accepted == 1, at
+        assert await pool.fetchval("SELECT count(*) FROM odd_records") == 0

@@ -209,7 +209,7 @@ async def page(
     if wanted.state:
         sought += f" AND i.state = {value(wanted.state)}"
     if wanted.code:
-        sought += f" AND i.code = {value(wanted.code)}"
+        sought += f" AND i.state IN ('failed', 'retrying') AND i.code = {value(wanted.code)}"
     if wanted.text:
         ids = await _matching(conn, generation, account_id, wanted.text)
         sought += f" AND i.invoice_id = ANY({value(ids)}::text[])"
