@@ -3,6 +3,8 @@
 import pytest
 from dashboard_world import STAFF, tell_everything
 
+from ops_dashboard.app import create_app
+
 PAGES = ("", "/connection", "/invoices", "/failures", "/out-of-sync", "/payments", "/dead-letters")
 
 
@@ -108,3 +110,40 @@ async def test_who_may_see_what(world):
                     answer = await client.get(path)
                     assert answer.status_code == expected, (path, answer.text[:200])
                     assert "INV-stuck" not in answer.text or expected == 200
+
+
+async def test_every_route_refuses_whoever_has_no_business_there(world):
+    app = create_app(world.settings(), read=world.topics)
+    public = ("/health/", "/metrics", "/docs", "/openapi.json", "/static/")
+    routes = [
+        (method, inner.path)
+        for route in app.routes
+        for inner in getattr(getattr(route, "original_router", None), "routes", [route])
+        for method in sorted(getattr(inner, "methods", None) or ())
+        if method != "HEAD" and not inner.path.startswith(public)
+    ]
+    assert len(routes) >= 18, routes
+    filled = {"account_id": "acc-1", "topic": "t", "partition": "0", "offset": "0"}
+    async with world.running() as url:
+        for token, expected in ((None, {401}), (world.keys.token("acc-2", "admin"), {404})):
+            async with world.client(url, token) as client:
+                for method, path in routes:
+                    if token and path in {"/", "/reading", "/reading/banner"}:
+                        continue
+                    form = {"id": "x", "code": "x", "keep": "xero", "fingerprint": "x"}
+                    answer = await client.request(
+                        method, path.format(**filled), params={"id": "x"}, data=form
+                    )
+                    assert answer.status_code in expected, (method, path, answer.status_code)
+
+
+async def test_without_kafka_pages_are_there_and_say_so(world):
+    world.bootstrap = "127.0.0.1:1"
+    token = world.keys.token("acc-1")
+    async with world.running() as url, world.client(url, token) as person:
+        page = await person.get("/accounts/acc-1")
+        assert page.status_code == 200
+        assert "This view has only begun to read the topics." in page.text
+        assert "No payment yet." in page.text
+        for health in ("/health/ready", "/health/live"):
+            assert (await person.get(health)).status_code == 200

@@ -1,5 +1,6 @@
 """The dashboard as one ASGI application: what starts, and in which order it stops."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -43,13 +44,18 @@ def create_app(settings: Settings, *, read: Sequence[Topic] = READ) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         async with AsyncExitStack() as stack:
-            app.state.deps = await _start(settings, read, stack)
+            app.state.deps, app.state.tasks = await _start(settings, read, stack)
             yield {}
 
     def checks() -> Mapping[str, Check]:
         # Kafka is no part of being ready: what was read before is shown, and that it is old is said.
         deps: Deps = app.state.deps
         return {"database": lambda: check_database(deps.pool)}
+
+    async def check_tasks() -> None:
+        tasks: Sequence[asyncio.Task[None]] = app.state.tasks
+        if any(task.done() for task in tasks):
+            raise RuntimeError("a background task has ended")
 
     app = create_api(
         title="Ops dashboard",
@@ -61,14 +67,20 @@ def create_app(settings: Settings, *, read: Sequence[Topic] = READ) -> FastAPI:
         ),
         lifespan=lifespan,
         checks=checks,
+        alive={"tasks": check_tasks},
     )
     for router in (assets.router, *routers()):
         app.include_router(router)
     return app
 
 
-async def _start(settings: Settings, read: Sequence[Topic], stack: AsyncExitStack) -> Deps:
-    """Start everything; the stack stops it in the opposite order: intake first, the database last."""
+async def _start(
+    settings: Settings, read: Sequence[Topic], stack: AsyncExitStack
+) -> tuple[Deps, Sequence[asyncio.Task[None]]]:
+    """Start everything; give back what the pages need, and the tasks that never end.
+
+    The stack stops it in the opposite order: intake first, the database last.
+    """
     pool = await create_pool(settings)
     stack.push_async_callback(pool.close)
     await require_schema(pool, versions("ops_dashboard"))
@@ -76,9 +88,9 @@ async def _start(settings: Settings, read: Sequence[Topic], stack: AsyncExitStac
         httpx.AsyncClient(trust_env=False, follow_redirects=False)
     )
     watch = AccountWatch(pool, most=settings.most_streams)
-    await run_beside(stack, watch.run(), None)
+    watching = await run_beside(stack, watch.run(), None)
     kafka = KafkaSettings.of(SERVICE, settings)
-    await run_beside(stack, keep_measuring(pool, kafka, read), None)
+    measuring = await run_beside(stack, keep_measuring(pool, kafka, read), None)
     broker = make_broker(kafka)
     for topic in read:
         subscribe_raw(
@@ -91,7 +103,8 @@ async def _start(settings: Settings, read: Sequence[Topic], stack: AsyncExitStac
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
     await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
-    return Deps(settings, pool, InvoiceSync(http, settings.invoice_sync_url), watch, _clock)
+    deps = Deps(settings, pool, InvoiceSync(http, settings.invoice_sync_url), watch, _clock)
+    return deps, (watching, measuring)
 
 
 def _clock() -> datetime:
