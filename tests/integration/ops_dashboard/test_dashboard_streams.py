@@ -27,11 +27,18 @@ class Stream:
         raise AssertionError("the stream ended")
 
 
+async def until_said(lines, last: str):
+    async for line in lines:
+        yield line
+        if line == last:
+            return
+
+
 def opened(client: httpx.AsyncClient, account: str, **headers: str):
     return client.stream("GET", f"/accounts/{account}/events", headers=headers)
 
 
-async def test_every_replica_tells_and_resumes(world):
+async def test_every_replica_tells_and_resumes(world, monkeypatch):
     told = Telling("acc-1")
     token = world.keys.token("acc-1")
     async with (
@@ -54,6 +61,15 @@ async def test_every_replica_tells_and_resumes(world):
         headers = {"Last-Event-ID": str(seen[0] + 1)}
         async with opened(second, "acc-1", **headers) as c:
             assert await Stream(c.aiter_lines()).next_id() == seen[0] + 2
+        # Whoever has seen it all hears a heartbeat first, and only then of what is new.
+        monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 3.0)
+        headers = {"Last-Event-ID": str(seen[0] + 2)}
+        async with opened(first, "acc-1", **headers) as d:
+            lines = d.aiter_lines()
+            heard = [line async for line in until_said(lines, ": still here")]
+            assert "event: news" not in heard
+            await world.send(told.voided("a"))
+            assert await Stream(lines).next_id() == seen[0] + 3
 
 
 async def test_streams_are_bounded_and_need_a_session(world):
