@@ -9,7 +9,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from axe_playwright_python.async_playwright import Axe
 from pages import Save, steps_of
+from playwright.async_api import async_playwright
 
 from pipeline_contracts import EVENT_TYPES, topics
 from pipeline_local_stack.contract_docs.__main__ import (
@@ -153,6 +155,21 @@ def test_the_page_loads_nothing_and_names_everything():
     assert anchors <= set(re.findall(r'id="([^"]+)"', page))
     for link in re.findall(r'href="([^#"][^"]*)"', page):
         assert (FOLDER / link).exists(), link
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("colours", ["light", "dark"])
+async def test_anybody_can_read_the_page_on_a_phone(chromium, colours):
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = await browser.new_page(color_scheme=colours, viewport={"width": 360, "height": 800})
+        await page.goto((FOLDER / "index.html").as_uri())
+        judged = await Axe().run(page)
+        assert judged.violations_count == 0, judged.generate_report()
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await browser.close()
 
 
 def test_the_catalogue_names_every_service_and_the_document():
