@@ -5,9 +5,12 @@ nothing but TLS: one invoice and one payment go through; whatever is not as it s
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import ssl
+import sys
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import asyncpg
@@ -276,3 +279,39 @@ async def test_calls_between_services_are_owned_and_verified_over_tls(world, tmp
             with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
                 await client.get(address)
         assert len(accepted) == 1
+
+
+async def test_the_operators_command_line_needs_no_more_than_the_operators_rights(stack, world):
+    """Lag of groups that it is in none of, a dead letter found, sent back and noted."""
+    async with AIOKafkaProducer(
+        bootstrap_servers=stack.broker.bootstrap_servers, **world.client("operator")
+    ) as producer:
+        await producer.send_and_wait(topics.INVOICES.name, b"{}", key=b"of-the-operator")
+    tokens = {name: stack.identities.service_token("pipeline-backend", name) for name in SERVICES}
+    urls = {
+        f"PIPELINE_XERO_{name.upper().replace('-', '_')}_URL": stack.urls[name] for name in SERVICES
+    }
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KAFKA_BOOTSTRAP_SERVERS": stack.broker.bootstrap_servers,
+        "PIPELINE_XERO_OPERATOR": "ann",
+        "PIPELINE_XERO_TOKEN": json.dumps(tokens),
+        **world.kafka_environment("operator"),
+        **urls,
+    }
+
+    async def run(*arguments):
+        done = await asyncio.create_subprocess_exec(
+            Path(sys.executable).parent / "pipeline-xero", *arguments, "--json",
+            env=environment, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        return json.loads((await done.communicate())[0])
+
+    assert (await run("status"))["kafka"]["trouble"] is None
+    deadline = asyncio.get_running_loop().time() + 60
+    found = []
+    while not found and asyncio.get_running_loop().time() < deadline:
+        found = (await run("dead-letters", "list", "--key", "of-the-operator"))["dead_letters"]
+    (letter,) = found
+    replayed = await run("dead-letters", "replay", letter["place"], "--force", "--yes")
+    assert [one["step"] for one in replayed["replayed"]] == ["published"]

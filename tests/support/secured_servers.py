@@ -25,7 +25,7 @@ ADMIN = "admin"
 # Numbers of Kafka's protocol: clients' ResourceType, PatternType and AclOperation.
 _RESOURCES = {"topic": 2, "group": 3}
 _PATTERNS = {"literal": 3, "prefix": 4}
-_OPERATIONS = {"Read": 3, "Write": 4}
+_OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8}
 _ALLOW = 3
 
 
