@@ -8,6 +8,7 @@ import httpx
 import pytest
 from acceptance_support import announce_customer
 from company import Company
+from otlp_receiver import OtlpReceiver, receiving
 
 from pipeline_local_stack.connect import connect_to_xero
 from pipeline_local_stack.stack import Stack, running_stack
@@ -18,14 +19,26 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="package")
-def stack() -> Iterator[Stack]:
+def collector() -> Iterator[OtlpReceiver]:
+    """Where the services' traces go."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="package")
+def stack(collector: OtlpReceiver) -> Iterator[Stack]:
     """The whole system, empty, with the demo account connected to Xero, whose limits are lifted."""
     # With Xero's limits, what guards them: an organisation need not rest a minute between two looks at it.
     lifted_here = {
         "connector": {"XERO_MINUTE_LIMIT": "6000"},
         "payment-ingest": {"SWEEP_PAUSE_SECONDS": "1"},
     }
-    with running_stack(environment=lifted_here) as running:
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    environment = {
+        name: {**traced, **lifted_here.get(name, {})}
+        for name in ("connector", "invoice-sync", "payment-ingest")
+    }
+    with running_stack(environment=environment) as running:
         lifted = {"unlimited": True}
         httpx.put(f"{running.urls['simulator']}/admin/limits", json=lifted).raise_for_status()
         connect_to_xero(running.urls["portal"])

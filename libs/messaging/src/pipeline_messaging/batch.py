@@ -10,7 +10,7 @@ import structlog
 
 from pipeline_contracts.envelope import Envelope, decode
 from pipeline_contracts.errors import UndecodableRecord
-from pipeline_messaging import inbox, metrics, outbox
+from pipeline_messaging import inbox, metrics, outbox, traces
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.dead_letter import HANDLER_FAILED, ConsumedRecord, DeadLetter
 from pipeline_messaging.failpoints import failpoint
@@ -146,7 +146,8 @@ async def _handle_together(conn: Connection, readable: Sequence[Decoded], handle
             new.remove(event.inbox_id)  # a second copy in this batch is one too many
             envelopes.append(event.envelope)
     if envelopes:
-        await _call(handle, conn, envelopes)
+        with traces.taking_in(envelopes) as traced:
+            await _call(handle, conn, traced)
     return len(envelopes)
 
 

@@ -58,6 +58,8 @@ def create_api(
         openapi_url=None,
         # Starlette would redirect to the host that the request names, which anybody may choose.
         redirect_slashes=False,
+        # FastAPI's own spans hold whole addresses (the code of a consent among them) and follow any stranger's trace.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     auth.install(app, authenticator)
     problems.install(app)

@@ -51,6 +51,13 @@ def _bootstrap_servers(value: str) -> str:
     return ",".join(server.strip() for server in value.split(","))
 
 
+def _http_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not an address that begins with http:// or https://")
+    return value
+
+
 def _readable_file(value: Path) -> Path:
     if not value.is_file():
         raise ValueError("there is no such file")
@@ -129,6 +136,9 @@ class ServiceSettings(StorageSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_address)] | None = Field(
+        None, description="where traces go by OTLP over HTTP, such as http://collector:4318"
     )
 
 

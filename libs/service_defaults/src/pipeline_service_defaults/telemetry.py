@@ -15,6 +15,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from pipeline_service_defaults.redaction import redact
+from pipeline_service_defaults.tracing import ids_of_current_span
 
 _FIELD_NAMES = """
 account_id actor age_seconds alg app attempt attempts batch bytes caller cause check checks code
@@ -76,6 +77,7 @@ def configure_logging(
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        _add_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _ServiceName(service),
     ]
@@ -127,6 +129,12 @@ class _ServiceName:
     def __call__(self, _: Any, __: str, event: EventDict) -> EventDict:
         event["service"] = self._service
         return event
+
+
+def _add_trace(_: Any, __: str, event: EventDict) -> EventDict:
+    """The trace that this line belongs to, so that a line leads to its trace and back."""
+    event.update(ids_of_current_span())
+    return event
 
 
 class _Allowlist:

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import quote
 
 import httpx
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from pipeline_xero.answers import Reply, classify_answer, classify_failure
 from pipeline_xero.errors import OutcomeUnknown, UnexpectedAnswer, XeroError
@@ -19,6 +20,8 @@ from pipeline_xero.json_forms import format_datetime, mapping
 __all__ = ["MAX_IDEMPOTENCY_KEY", "CallLimits", "GatewayClient", "Lane", "Reply"]
 
 MAX_IDEMPOTENCY_KEY = 128
+
+_W3C = TraceContextTextMapPropagator()
 
 Lane = Literal["people", "payments", "invoices", "sweeps"]
 """Whose turn a call is, when Xero's limits are short: in this order."""
@@ -238,6 +241,7 @@ class GatewayClient:
         headers["Accept"] = "application/json"
         headers["Authorization"] = f"Bearer {self._token()}"
         headers["X-Request-Id"] = request_id = uuid.uuid4().hex
+        _W3C.inject(headers)
         request = self._http.build_request(
             method,
             url,

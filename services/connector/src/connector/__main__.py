@@ -16,6 +16,7 @@ from connector.verify_audit import verify_audit
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
+from pipeline_service_defaults.tracing import configure_tracing
 
 SERVICE = "connector"
 
@@ -57,6 +58,7 @@ def serve() -> None:
 
     settings = load(Settings)
     configure_logging(SERVICE, settings.log_level)
+    configure_tracing(SERVICE, settings.otel_exporter_otlp_endpoint)
     run(create_app, settings)
 
 

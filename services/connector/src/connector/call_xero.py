@@ -23,6 +23,7 @@ from connector.refresh_tokens import (
 from connector.store import connected_tokens, connections
 from connector.store.token_sets import TokenSet
 from connector.take_slot import Fenced, returning, slot_in_time, still_allowed
+from connector.trace_calls import asking_xero
 
 log = structlog.get_logger(__name__)
 
@@ -184,7 +185,7 @@ async def send(
     tenant_id = connection.tenant_id or ""
     try:
         # Whether Xero is there comes first: a call that is not made takes no slot.
-        with deps.watch.call(tenant_id) as watched:
+        with deps.watch.call(tenant_id) as watched, asking_xero(call.method, call.path) as span:
             slot = await slot_in_time(
                 deps,
                 tenant_id=tenant_id,
@@ -205,6 +206,7 @@ async def send(
                     before_sending=lambda: still_allowed(deps, call.account_id, tenant_id, slot),
                 ) as answer,
             ):
+                span.set_attribute("http.response.status_code", answer.status)
                 watched.answered(answer.status)
                 ended.append(answer)
                 note(call, answer)

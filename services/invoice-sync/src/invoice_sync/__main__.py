@@ -14,6 +14,7 @@ from invoice_sync.settings import InvoiceSyncSettings, UpkeepSettings
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
+from pipeline_service_defaults.tracing import configure_tracing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,6 +59,7 @@ def serve() -> None:
     configure_logging(
         "invoice-sync", settings.log_level, extra_fields=("kind", "effect", "failures")
     )
+    configure_tracing("invoice-sync", settings.otel_exporter_otlp_endpoint)
     run(create_app, settings)
 
 

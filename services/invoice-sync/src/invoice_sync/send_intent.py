@@ -34,6 +34,7 @@ from invoice_sync.store import (
     invoices,
     steps,
 )
+from invoice_sync.trace_sends import traced
 from pipeline_contracts.problems import ProblemCode
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
@@ -81,6 +82,13 @@ async def send_intent(
         # This process stood still. Another may have taken over and gone on: our bytes could undo its work.
         log.warning("not_sent_after_standstill", account_id=intent.account_id, kind=intent.kind)
         return
+    async with traced(deps.pool, intent):
+        await _send_and_record(deps, lease, account, intent, is_first=is_first)
+
+
+async def _send_and_record(
+    deps: Deps, lease: Lease, account: Account, intent: Intent, *, is_first: bool
+) -> None:
     try:
         reply = await _call(deps, intent)
         results = _results(intent, reply)

@@ -14,6 +14,7 @@ from pipeline_messaging.broker import KafkaSettings
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
+from pipeline_service_defaults.tracing import configure_tracing
 
 SERVICE = "ops-dashboard"
 
@@ -46,6 +47,7 @@ def serve() -> None:
 
     settings = load(Settings)
     configure_logging(SERVICE, settings.log_level)
+    configure_tracing(SERVICE, settings.otel_exporter_otlp_endpoint)
     run(create_app, settings)
 
 

@@ -29,6 +29,7 @@ from pipeline_service_defaults.database import Pool
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
+from pipeline_service_defaults.tracing import configure_tracing
 
 SERVICE = "payment-ingest"
 _STANDS_STILL_MS = "120000"
@@ -57,6 +58,7 @@ def serve() -> None:
 
     settings = load(Settings)
     configure_logging(SERVICE, settings.log_level)
+    configure_tracing(SERVICE, settings.otel_exporter_otlp_endpoint)
     run(create_app, settings)
 
 

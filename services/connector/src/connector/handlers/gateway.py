@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -25,6 +26,7 @@ from connector.domain.lanes import lane_of
 from connector.handlers.browser import AccountId, deps_of
 from connector.refresh_tokens import Unavailable
 from connector.take_slot import OutOfBudget
+from connector.trace_calls import carrying
 from connector.watch_xero import XeroDown
 from pipeline_service_defaults.auth import Service, require_service
 from pipeline_service_defaults.docs import PROBLEM_CONTENT
@@ -205,6 +207,15 @@ class Carried(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        call = self._carried
+        told = {"account_id": call.account_id, "caller": call.caller, "lane": call.lane}
+        traceparent = Headers(scope=scope).get("traceparent")
+        with carrying(call.method, call.path, traceparent, told) as span:
+            outcome = await self._answer(scope, receive, send)
+            span.set_attribute("outcome", outcome)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str:
+        """Answer one request; how it ended."""
         call, started, outcome = self._carried, time.monotonic(), "CALLER_GONE"
         begun = False
 
@@ -231,6 +242,7 @@ class Carried(Response):
         finally:
             count(call.caller, call.method, outcome)
             metrics.CALL_SECONDS.labels(caller=call.caller).observe(time.monotonic() - started)
+        return outcome
 
 
 async def pass_back(answer: Answer, receive: Receive, send: Send) -> None:

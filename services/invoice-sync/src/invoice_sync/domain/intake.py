@@ -29,6 +29,7 @@ class DesiredState(NamedTuple):
     currency: str | None
     total: Decimal | None
     void_version: int | None
+    traceparent: str | None = None
 
 
 class Arrival(NamedTuple):
@@ -72,7 +73,7 @@ def reduce_batch(envelopes: Iterable[Envelope]) -> Batch:
         event = envelope.event
         if not isinstance(event, _OF_INVOICES):
             continue
-        state = _desired(event)
+        state = _desired(event, envelope.traceparent)
         key = (state.account_id, state.invoice_id)
         found.setdefault(key, []).append(state)
         arrivals.append(Arrival(*key, event.version, type(event).__name__, envelope.time))
@@ -81,11 +82,11 @@ def reduce_batch(envelopes: Iterable[Envelope]) -> Batch:
     return Batch(states, tuple(arrivals), accounts)
 
 
-def _desired(event: Invoice | InvoiceVoided) -> DesiredState:
+def _desired(event: Invoice | InvoiceVoided, traceparent: str | None) -> DesiredState:
     if isinstance(event, InvoiceVoided):
         return DesiredState(
             event.account_id, event.invoice_id, event.version, Operation.VOID,
-            None, None, None, None, None, event.version,
+            None, None, None, None, None, event.version, traceparent,
         )  # fmt: skip
     return DesiredState(
         event.account_id,
@@ -98,6 +99,7 @@ def _desired(event: Invoice | InvoiceVoided) -> DesiredState:
         event.currency,
         event.total,
         None,
+        traceparent,
     )
 
 
@@ -113,4 +115,5 @@ def _merge(states: Sequence[DesiredState]) -> DesiredState:
         version=high.version,
         operation=high.operation,
         void_version=min(voids, default=None),
+        traceparent=high.traceparent,
     )

@@ -97,6 +97,8 @@ class Invoice:
     """What its number in Xero begins with, since it was sent; None before that, and once Xero refused it."""
     waiting_since: datetime | None = None
     """Since when Xero is not as Pipeline wishes it."""
+    traceparent: str | None = None
+    """The W3C trace context under which the newest version was taken in."""
 
     @property
     def told_code(self) -> str | None:

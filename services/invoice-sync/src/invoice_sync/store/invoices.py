@@ -17,7 +17,7 @@ _COLUMNS = """
     account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, void_version,
     tenant_id, generation, attempts, due_at, block_code, block_message, block_hint, block_retryable, xero_errors,
     sequence, intent_id, intent_position, intent_version, synced_version, sent,
-    send_alone, told, waits_for, number_prefix, waiting_since
+    send_alone, told, waits_for, number_prefix, waiting_since, traceparent
 """
 
 # Whoever locks several goes by this order, or two who meet would wait for each other. It is Python's of texts, too.
@@ -49,13 +49,13 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
         """
         INSERT INTO invoices AS i (
                account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, currency,
-               total, void_version, tenant_id, due_at)
+               total, void_version, traceparent, tenant_id, due_at)
         SELECT d.account_id, d.invoice_id, 'pending', d.version, d.operation, d.desired, d.invoice_number,
-               d.customer_id, d.currency, d.total, d.void_version, a.tenant_id, now()
+               d.customer_id, d.currency, d.total, d.void_version, d.traceparent, a.tenant_id, now()
           FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                      $9::numeric[], $10::int[])
+                      $9::numeric[], $10::int[], $11::text[])
                AS d (account_id, invoice_id, version, operation, desired, invoice_number, customer_id, currency,
-                     total, void_version)
+                     total, void_version, traceparent)
           LEFT JOIN accounts a USING (account_id)
          ORDER BY d.account_id COLLATE "C", d.invoice_id COLLATE "C"
         ON CONFLICT (account_id, invoice_id) DO UPDATE
@@ -67,6 +67,7 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
                currency = coalesce(excluded.currency, i.currency),
                total = coalesce(excluded.total, i.total),
                void_version = least(excluded.void_version, i.void_version),
+               traceparent = excluded.traceparent,
                state = CASE WHEN i.state IN ('syncing', 'out_of_sync') THEN i.state ELSE 'pending' END,
                due_at = CASE WHEN i.state = 'syncing' THEN i.due_at ELSE now() END,
                block_code = CASE WHEN i.state IN ('syncing', 'out_of_sync') THEN i.block_code END,
@@ -86,6 +87,7 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
         [state.currency for state in states],
         [state.total for state in states],
         [state.void_version for state in states],
+        [state.traceparent for state in states],
     )
 
 
@@ -185,6 +187,15 @@ async def lock_of_intent(conn: Connection, intent_id: int) -> list[Invoice]:
         intent_id,
     )
     return [_invoice(row) for row in sorted(rows, key=itemgetter("intent_position"))]
+
+
+async def traceparents_of_intent(conn: Connection, intent_id: int) -> list[tuple[str, str | None]]:
+    """The ids of the invoices that go out with this intent, in the order of its body, with the traces they are of."""
+    rows = await conn.fetch(
+        "SELECT invoice_id, traceparent FROM invoices WHERE intent_id = $1 ORDER BY intent_position",
+        intent_id,
+    )
+    return [(row["invoice_id"], row["traceparent"]) for row in rows]
 
 
 async def lock_invoice(conn: Connection, account_id: str, invoice_id: str) -> Invoice | None:
@@ -452,4 +463,5 @@ def _invoice(row: asyncpg.Record) -> Invoice:
         told=row["told"],
         number_prefix=row["number_prefix"],
         waiting_since=row["waiting_since"],
+        traceparent=row["traceparent"],
     )

@@ -25,12 +25,27 @@ async def save(conn: Connection, steps: Sequence[Step], now: datetime) -> None:
         (step.row.account_id, step.row.invoice_id, note) for step in steps for note in step.notes
     ]
     await timeline.add(conn, notes, now)
-    await outbox.add(conn, *(record_of(event, now) for step in steps for event in step.events))
+    await outbox.add(
+        conn,
+        *(
+            record_of(event, now, traceparent=step.row.traceparent)
+            for step in steps
+            for event in step.events
+        ),
+    )
 
 
-def record_of(event: Event, now: datetime, *, id: str | None = None) -> Record:  # noqa: A002 - CloudEvents' word
+def record_of(
+    event: Event,
+    now: datetime,
+    *,
+    id: str | None = None,  # noqa: A002 - CloudEvents' word
+    traceparent: str | None = None,
+) -> Record:
     """The record of one of our events, its id derived from its sequence unless given."""
-    return encode(event, id=id or stable_id(event), source=SOURCE, time=now)
+    return encode(
+        event, id=id or stable_id(event), source=SOURCE, time=now, traceparent=traceparent
+    )
 
 
 async def _save_rows(conn: Connection, steps: Sequence[Step]) -> None:
