@@ -97,6 +97,10 @@ VALUES: dict[str, tuple[Values, str]] = {
         "terminationGracePeriodSeconds",
     ),
     "a version that YAML reads as a number": ({"image": {"tag": 1.4}}, "tag"),
+    "a collector without an address": (
+        {"tracing": {"otlpEndpoint": "collector:4318"}},
+        "otlpEndpoint",
+    ),
     "no resources": (
         {"services": {"connector": {"resources": {"limits": {"memory": "lots"}}}}},
         "memory",

@@ -59,6 +59,7 @@ OWN_AUTHORITIES: Values = {
 }
 OPEN_KAFKA: Values = {"kafka": {"securityProtocol": "PLAINTEXT"}}
 TIGHT: Values = {
+    "tracing": {"otlpEndpoint": "http://collector.monitoring:4318"},
     "image": {"tag": "1.4.1", "pullPolicy": "Always", "pullSecrets": [{"name": "registry"}]},
     "staffAccountId": "acc-staff",
     "migrations": {"phase": "all"},

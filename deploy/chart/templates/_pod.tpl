@@ -119,6 +119,9 @@ ca: {{ toJson .root.Values.kafka.caSecret }}
 - {name: STAFF_ACCOUNT_ID, value: {{ . | quote }}}
 {{- end }}
 {{- end }}
+{{- with $values.tracing.otlpEndpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
 {{- range $name, $value := $service.settings }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
