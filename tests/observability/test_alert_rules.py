@@ -10,7 +10,7 @@ import yaml
 from pipeline_local_stack.paths import ROOT
 
 RULES = sorted((ROOT / "deploy" / "prometheus").glob("*.yaml"))
-TESTS = Path(__file__).with_name("alerts.test.yaml")
+TESTS = sorted(Path(__file__).parent.glob("*.test.yaml"))
 
 
 def alerts_of(document) -> list[dict]:
@@ -20,13 +20,13 @@ def alerts_of(document) -> list[dict]:
 ALERTS = [alert for file in RULES for alert in alerts_of(yaml.safe_load(file.read_text()))]
 
 
-def run_promtool(promtool, tests: Path) -> subprocess.CompletedProcess[str]:
+def run_promtool(promtool, tests: list[Path]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [promtool, "test", "rules", tests.name], cwd=tests.parent, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [promtool, "test", "rules", *tests], capture_output=True, text=True, check=False
+    )
 
 
-def planted(tmp_path: Path, expression: str) -> Path:
+def planted(tmp_path: Path, expression: str) -> list[Path]:
     """The same tests against the same alerts, each with this expression in place of its own."""
     for file in RULES:
         document = yaml.safe_load(file.read_text())
@@ -34,9 +34,10 @@ def planted(tmp_path: Path, expression: str) -> Path:
             alert["expr"] = expression
             alert.pop("for", None)
         (tmp_path / file.name).write_text(yaml.safe_dump(document))
-    copy = tmp_path / TESTS.name
-    copy.write_text(TESTS.read_text().replace("../../deploy/prometheus/", ""))
-    return copy
+    copies = [tmp_path / tests.name for tests in TESTS]
+    for tests, copy in zip(TESTS, copies, strict=True):
+        copy.write_text(tests.read_text().replace("../../deploy/prometheus/", ""))
+    return copies
 
 
 def test_each_alert_is_silent_when_all_is_well_and_fires_when_it_is_not(promtool):
