@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline_operator.commands.keys import next_step as next_key_step
 from pipeline_operator.commands.keys import sealed_under
 from pipeline_operator.failure import Failure
-from pipeline_operator.screen import ago, clean, shown
+from pipeline_operator.screen import Screen, ago, clean, shown
 from pipeline_operator.session import since
 from pipeline_operator.timeline import next_step, story
 
@@ -135,3 +135,8 @@ def under(**keys):
 )
 def test_a_rotation_says_what_comes_next(keys, step):
     assert step in next_key_step(under(**keys))
+
+
+def test_a_table_without_rows_says_so(capsys):
+    Screen(as_json=False).table(("name", "amount"), [])
+    assert capsys.readouterr().out == "None.\n"

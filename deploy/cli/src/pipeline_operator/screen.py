@@ -41,12 +41,15 @@ class Screen:
         self._err.print(Text(clean(sentence), "dim"))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print rows; nothing is cut off, long cells go on in the next line."""
+        """Print rows, or that there are none; nothing is cut off, long cells go on in the next line."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(clean(shown(cell))) for cell in row))
+        if table.row_count == 0:
+            self.say("None.")
+            return
         self._out.print(table)
 
     def failure(self, failure: Failure) -> None:

@@ -88,6 +88,7 @@ def _is_whole(path: Path, sha256: str) -> bool:
 def _download(http: httpx.Client, repository: str, jar: Jar, directory: Path) -> None:
     part = directory / f"{jar.filename}.part"
     url = f"{repository}/{jar.repository_path}"
+    why = ""
     for _attempt in range(3):
         have = part.stat().st_size if part.exists() else 0
         try:
@@ -107,14 +108,16 @@ def _download(http: httpx.Client, repository: str, jar: Jar, directory: Path) ->
                 f"Could not download {jar.filename}: {repository} answered {error.response.status_code}. "
                 "Set MAVEN_REPOSITORY_URL to a mirror of Maven Central that has it."
             ) from error
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            why = str(error) or type(error).__name__
             continue  # the next attempt resumes
         if _is_whole(part, jar.sha256):
             part.replace(directory / jar.filename)
             return
         part.unlink()
+        why = "what came has another checksum than the pinned one"
     raise StackError(
-        f"Could not download {jar.filename} with its pinned checksum from {repository}: check the network, "
+        f"Could not download {jar.filename} from {repository} ({why}): check the network, "
         "or set MAVEN_REPOSITORY_URL to a mirror of Maven Central. "
         "Without any, `make up BROKER=tansu` runs a demo broker that keeps nothing."
     )
