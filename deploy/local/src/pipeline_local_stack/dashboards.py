@@ -168,7 +168,7 @@ DASHBOARDS: Mapping[str, tuple[str, Mapping[str, Sequence[Panel]]]] = {
                 Panel("Oldest record to publish", "s", {"{{job}}": "max by (job) (outbox_oldest_age_seconds)"}),
                 Panel(
                     "Set aside as dead letters, in an hour", "none",
-                    {"{{topic}} {{code}}": "sum by (topic, code) (increase(dead_letters_total[1h])) or vector(0)"},
+                    {"{{topic}} {{code}}": "sum by (topic, code) ((dead_letters_total unless dead_letters_total offset 1h) or increase(dead_letters_total[1h])) or vector(0)"},
                 ),
                 Panel(
                     "Batches put back, in ten minutes", "none",
