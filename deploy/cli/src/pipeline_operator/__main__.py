@@ -15,6 +15,7 @@ from pipeline_operator.commands import (
     mappings,
     reconcile,
     status,
+    topics,
 )
 from pipeline_operator.failure import Failure, Status
 from pipeline_operator.session import Session
@@ -35,6 +36,7 @@ app.add_typer(failures.app, name="failures")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(mappings.app, name="mappings")
+app.add_typer(topics.app, name="topics")
 
 
 @app.callback()

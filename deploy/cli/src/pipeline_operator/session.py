@@ -1,5 +1,6 @@
 """One run of the program: the installation that is meant, the screen, and the options many commands share."""
 
+import logging
 import re
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ def on_kafka(work: Coroutine[Any, Any, Result]) -> Result:
     """Do something with Kafka. Raises Failure for what Kafka does not do."""
     import asyncio  # noqa: PLC0415 - most commands need none of it
 
+    # Its own lines would stand beside the one sentence (or the one document) that says what went wrong.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         return asyncio.run(work)
     except (KafkaError, OSError) as error:

@@ -13,14 +13,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from pipeline_contracts.topics import ALL, Topic
 from pipeline_local_stack.java import find_java
 from pipeline_local_stack.kafka_jars import fetch_kafka_jars, kafka_version
 from pipeline_local_stack.paths import LOCAL, StackError
 from pipeline_local_stack.processes import Child, free_port, wait_until_listening
+from pipeline_messaging.topics import TopicTrouble, create_missing
 
 _HEAP = "512m"
 _LARGEST_RECORD = 6 * 1024 * 1024
@@ -183,28 +184,24 @@ async def create_topics(
     """Create the declared topics, leaving those that exist; `options` are the admin client's, for entering.
 
     Raises:
-        StackError: the broker did not answer within the time.
+        StackError: the broker did not make them within the time.
     """
-    wanted = [
-        NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.config) for topic in topics
-    ]
+    wanted = list(topics)
     deadline = time.monotonic() + seconds
     while True:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **options)
         try:
             await admin.start()
-            missing = {t.name for t in wanted} - set(await admin.list_topics())
-            if missing:
-                await admin.create_topics([t for t in wanted if t.name in missing])
-            return
-        except TopicAlreadyExistsError:
-            return
-        except (KafkaError, OSError) as error:
+            await create_missing(admin, wanted, replication_factor=1)
+        # A broker that just started refuses for a moment, since it does not yet count as one to place replicas on.
+        except (KafkaError, OSError, TopicTrouble) as error:
             if time.monotonic() > deadline:
                 raise StackError(
-                    f"The broker at {bootstrap_servers} does not answer: {error!r}"
+                    f"The broker at {bootstrap_servers} does not make the topics: {error!r}"
                 ) from error
             await asyncio.sleep(0.2)
+        else:
+            return
         finally:
             await admin.close()
 
