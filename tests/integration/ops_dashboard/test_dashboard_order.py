@@ -57,6 +57,29 @@ async def test_any_order_and_any_repetition_come_to_the_same(dsn):
     await conn.close()
 
 
+async def test_what_was_voided_before_it_was_in_xero_waits_for_nothing(dsn):
+    """invoice-sync withdraws it without an event: there is nothing in Xero to tell of."""
+    told = Telling("acc-voided")
+    records = [
+        told.issued("failed"), told.failed("failed"), told.voided("failed"),
+        told.issued("tried"), told.failed("tried", retryable=True), told.voided("tried"),
+        told.issued("in-xero"), told.synced("in-xero"), told.voided("in-xero"),
+        told.issued("stays"), told.synced("stays"), told.voided("stays"), told.failed("stays"),
+    ]  # fmt: skip
+    conn = await asyncpg.connect(dsn)
+    await project(conn, 1, Batch([(None, decode(key=r.key, value=r.value, headers=r.headers)) for r in records], []))  # fmt: skip
+    found = await conn.fetch(
+        "SELECT invoice_id, state FROM invoices WHERE account_id = 'acc-voided'"
+    )
+    assert dict(found) == {
+        "failed": "voided",
+        "tried": "voided",
+        "in-xero": "waiting",
+        "stays": "failed",
+    }
+    await conn.close()
+
+
 async def test_searches_and_pages_use_their_indexes(dsn):
     """With many rows; a plan that reads a whole account for one page is what makes a dashboard slow."""
     conn = await asyncpg.connect(dsn)
