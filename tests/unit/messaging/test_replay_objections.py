@@ -92,5 +92,15 @@ def test_a_letter_goes_to_no_other_topic_than_that_of_its_queue():
     assert whys(replace(a_letter(), refused=None)) == [Why.NOT_OURS]
 
 
+def test_a_letter_from_a_partition_that_its_topic_has_not_is_not_ours():
+    """Anybody who may write there can write the headers; sending to such a partition would only fail."""
+    letter = a_letter()
+    for partition in (ORIGIN.partitions, 10**17):
+        forged = replace(letter, refused=replace(letter.refused, partition=partition))
+        assert whys(forged) == [Why.NOT_OURS]
+    last = replace(letter, refused=replace(letter.refused, partition=ORIGIN.partitions - 1))
+    assert whys(last) == []
+
+
 def test_what_would_harm_cannot_be_forced():
     assert {why for why in Why if not why.can_be_forced} == {Why.NOT_OURS, Why.SUPERSEDED}

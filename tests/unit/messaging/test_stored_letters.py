@@ -48,6 +48,15 @@ def test_a_letter_gives_back_the_very_record_and_what_was_noted(sent, key, value
     assert letter.replayed_from is None
 
 
+@pytest.mark.parametrize("timestamp", [-1, 2**62, -(2**62)])
+def test_a_record_of_any_time_is_taken_apart(timestamp):
+    record = lying(DeadLetter(consumed(), "C", "why").to_record())
+    record.timestamp = timestamp
+    letter = StoredLetter.of(record)
+    assert letter.at.year < 1971
+    assert letter.original.value == record.value
+
+
 @pytest.mark.parametrize("time", [b"soon", b"9" * 30, None])
 def test_a_letter_of_an_earlier_release_has_no_time_of_its_record(time):
     record = DeadLetter(consumed(headers=()), "C", "why").to_record()

@@ -95,10 +95,14 @@ def objections(
         now: the time.
     """
     refused = letter.refused
-    if refused is None or refused.topic != origin.name or letter.place.topic != origin.dead_letters:
-        return [
-            Objection(Why.NOT_OURS, f"it does not say that it was set aside from {origin.name}")
-        ]
+    if (
+        refused is None
+        or refused.topic != origin.name
+        or refused.partition >= origin.partitions
+        or letter.place.topic != origin.dead_letters
+    ):
+        told = f"it does not say that it was set aside from a partition of {origin.name}"
+        return [Objection(Why.NOT_OURS, told)]
     found = []
     if letter.key is not None and newest.get(letter.key, -1) > refused.offset:
         found.append(

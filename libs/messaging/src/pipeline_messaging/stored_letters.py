@@ -19,6 +19,8 @@ from pipeline_messaging.dead_letter import (
 )
 from pipeline_messaging.history import consumed, record_at
 
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -86,7 +88,7 @@ class StoredLetter:
         replayed_from, headers = _replayed_from(headers) if refused else (None, headers)
         return cls(
             Place(record.topic, record.partition, record.offset),
-            datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            _moment(record.timestamp) or _LONG_AGO,
             refused,
             record.key,
             record.value,
@@ -190,10 +192,16 @@ def _published_at(headers: Headers) -> tuple[datetime | None, Headers]:
     if not headers or headers[-1][0] != PUBLISHED_AT:
         return None, headers
     text = (headers[-1][1] or b"").decode("utf-8", "replace")
+    at = _moment(text)
+    return (None, headers) if at is None else (at, headers[:-1])
+
+
+def _moment(milliseconds: int | str) -> datetime | None:
+    """The time of a record by its own word, which may be any number; None where that is none."""
     try:
-        return datetime.fromtimestamp(int(text) / 1000, UTC), headers[:-1]
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return None, headers
+        return None
 
 
 def _replayed_from(headers: Headers) -> tuple[str | None, Headers]:

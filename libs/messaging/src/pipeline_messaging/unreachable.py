@@ -5,7 +5,6 @@ import ssl
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
-    KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
@@ -22,7 +21,7 @@ async def why_unreachable(kafka: KafkaSettings) -> str | None:
     for server in kafka.bootstrap_servers.split(","):
         try:
             await _enter(server.strip(), kafka)
-        except (OSError, KafkaError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever asks is recovering, and must not be ended by the answer
             sentences.append(f"{server.strip()} {_reason(error, kafka)}")
         else:
             return None
@@ -70,6 +69,8 @@ def _reason(error: Exception, kafka: KafkaSettings) -> str:  # noqa: PLR0911 - a
             return f"does not take KAFKA_SASL_MECHANISM {kafka.sasl_mechanism} on this port"
         case ConnectionRefusedError():
             return "refuses connections: nothing listens there"
+        case ValueError() | OverflowError():
+            return "is no address: every broker is written host:port"
         case OSError() if error.errno is not None:
             return f"cannot be connected to ({error.strerror})"
         case _:
