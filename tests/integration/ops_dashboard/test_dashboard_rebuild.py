@@ -5,8 +5,10 @@ import asyncio
 import pytest
 from dashboard_world import Telling, snapshot, tell_everything
 
+from ops_dashboard import project_records
 from ops_dashboard.rebuild_projection import _LOCK, AlreadyRebuilding, rebuild
 from ops_dashboard.store import generations
+from ops_dashboard.store.generations import RebuildOvertaken
 from pipeline_messaging.broker import KafkaSettings
 
 
@@ -52,6 +54,38 @@ async def test_rebuilt_equals_the_old_while_events_come_in(world):
         await rebuild(world.pool, kafka, world.topics, said.append)
         async with world.pool.acquire() as conn:
             assert await snapshot(conn, await generations.current(conn)) == after
+
+
+async def test_what_cannot_be_stored_does_not_stop_a_rebuild(world, monkeypatch):
+    def fact_of(envelope):
+        if envelope.event.invoice_id == "guilty":
+            raise ValueError("nobody expected this")
+        return told_of(envelope)
+
+    told_of = project_records.fact_of
+    monkeypatch.setattr(project_records, "fact_of", fact_of)
+    told = Telling("acc-1")
+    await world.send(told.issued("a"), told.issued("guilty"), told.issued("b"))
+    async with world.running():
+        await world.all_stored()
+    await rebuild(world.pool, KafkaSettings(world.bootstrap), world.topics, print)
+    async with world.pool.acquire() as conn:
+        number = await generations.current(conn)
+        found = await snapshot(conn, number)
+    assert number > 1
+    assert len(found["invoices"]) == 2
+    assert len(found["odd_records"]) == 1
+
+
+async def test_whoever_lost_the_lock_does_not_switch(world):
+    """Another rebuild has begun meanwhile and forgotten ours: switching to it would leave nothing to show."""
+    async with world.pool.acquire() as conn:
+        lost = await generations.begin(conn)
+        await generations.begin(conn)
+        with pytest.raises(RebuildOvertaken):
+            async with conn.transaction():
+                await generations.switch_to(conn, lost)
+        assert await generations.current(conn) == 1
 
 
 async def test_only_one_rebuild_at_a_time(world):

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from ops_dashboard.project_records import READ
 from ops_dashboard.rebuild_projection import AlreadyRebuilding, rebuild
+from ops_dashboard.store.generations import RebuildOvertaken
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
@@ -62,7 +63,14 @@ async def rebuild_all(settings: StorageSettings) -> int:
     ) as pool:
         try:
             total = await rebuild(pool, KafkaSettings.of(SERVICE, settings), READ, say)
-        except (AlreadyRebuilding, KafkaError, OSError, asyncpg.PostgresError) as error:
+        except (
+            AlreadyRebuilding,
+            RebuildOvertaken,
+            KafkaError,
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+        ) as error:
             say(f"Not rebuilt, pages show what they showed before: {error}")
             return 1
     say(f"{total} records read again.")

@@ -96,7 +96,8 @@ async def project_records(pool: Pool, records: Sequence[ConsumerRecord]) -> Stor
                 raise
             log.exception("batch_not_projected", topic=records[0].topic)
             async with conn.transaction():
-                sorted_out = await _without_guilty(conn, batch)
+                (generation, *_) = await generations.written(conn)
+                sorted_out = await without_guilty(conn, generation, batch)
                 new = await _store(conn, sorted_out, records)
     metrics.UNREADABLE.labels(records[0].topic).inc(len(batch.odd))
     return Stored(new, len(batch.readable) - new, ())
@@ -134,9 +135,8 @@ async def _store(conn: Connection, batch: Batch, records: Sequence[ConsumerRecor
     return new
 
 
-async def _without_guilty(conn: Connection, batch: Batch) -> Batch:
+async def without_guilty(conn: Connection, generation: int, batch: Batch) -> Batch:
     """The batch with each event that cannot be stored among the unreadable: tried alone, and rolled back."""
-    (generation, *_) = await generations.written(conn)
     fine, odd = [], list(batch.odd)
     for record, envelope in batch.readable:
         attempt = conn.transaction()

@@ -11,10 +11,11 @@ from contextlib import aclosing
 import asyncpg
 from aiokafka import ConsumerRecord
 
-from ops_dashboard.project_records import project, read
+from ops_dashboard.project_records import project, read, without_guilty
 from ops_dashboard.store import generations
 from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.faults import is_infrastructure
 from pipeline_messaging.history import consumed
 from pipeline_service_defaults.database import Pool
 
@@ -34,6 +35,7 @@ async def rebuild(
 
     Raises:
         AlreadyRebuilding: somebody else is at it.
+        RebuildOvertaken: the database connection that holds the lock broke, and somebody else has begun.
         KafkaError, OSError, asyncpg.PostgresError: the old generation stays in use.
     """
     async with pool.acquire() as holder:
@@ -81,10 +83,17 @@ async def _read_again(pool: Pool, kafka: KafkaSettings, topic: Topic, generation
 
 
 async def _project(pool: Pool, generation: int, records: list[ConsumerRecord]) -> None:
+    batch, is_sorted_out = read(records), False
     while True:
         try:
             async with pool.acquire() as conn, conn.transaction():
-                await project(conn, generation, read(records))
+                if is_sorted_out:
+                    batch = await without_guilty(conn, generation, batch)
+                await project(conn, generation, batch)
             return
         except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
             continue  # the service stores the same rows at this moment
+        except Exception as error:
+            if is_sorted_out or is_infrastructure(error):
+                raise
+            is_sorted_out = True

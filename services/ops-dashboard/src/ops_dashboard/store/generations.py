@@ -7,6 +7,10 @@ PROJECTED = ("accounts", "customers", "invoices", "payments", "facts", "odd_reco
 _ROWS = 5_000
 
 
+class RebuildOvertaken(Exception):  # noqa: N818 - a fact about somebody else, told to the operator
+    """Another rebuild has begun since, and this one's rows are forgotten."""
+
+
 async def current(conn: Connection) -> int:
     """The generation that pages read."""
     found: int = await conn.fetchval("SELECT generation FROM generations WHERE is_current")
@@ -29,9 +33,17 @@ async def begin(conn: Connection) -> int:
 
 
 async def switch_to(conn: Connection, generation: int) -> None:
-    """Have pages read `generation`; the one before is written no more."""
+    """Have pages read `generation`; the one before is written no more.
+
+    Raises:
+        RebuildOvertaken: `generation` is forgotten; to be rolled back, or there would be none to read.
+    """
     await conn.execute("DELETE FROM generations WHERE is_current")
-    await conn.execute("UPDATE generations SET is_current = true WHERE generation = $1", generation)
+    done = await conn.execute(
+        "UPDATE generations SET is_current = true WHERE generation = $1", generation
+    )
+    if done != "UPDATE 1":
+        raise RebuildOvertaken("another rebuild has begun since this one lost its lock")
 
 
 async def sweep(conn: Connection, table: str) -> int:
