@@ -150,6 +150,34 @@ async def test_an_open_page_follows_without_a_reload(world, chromium):
         assert await page.evaluate("window.isStillHere") is True
 
 
+async def test_an_open_page_comes_back_after_trouble_and_ages(world, chromium):
+    told = Telling("acc-1")
+    await world.send(told.issued("a"))
+    async with chrome(world, chromium) as browser:
+        await world.all_stored()
+        page = await browser.page()
+        await page.clock.install()
+        await page.route("**/events?*", lambda route: route.fulfill(status=503), times=1)
+        await page.goto(f"{browser.url}/accounts/acc-1/invoice?id=a")
+        heading = page.get_by_role("heading", level=1)
+        await expect(heading).to_contain_text("On its way")
+        # The stream was refused when the page was opened: it is asked for again.
+        async with page.expect_response("**/events?*") as asked:
+            await page.clock.fast_forward("31")
+        assert (await asked.value).status == 200
+        await world.send(told.failed("a"))
+        await expect(heading).to_contain_text("Failed")
+        # The page was not to be had when something was new: it is asked for again, too.
+        page_itself = "**/invoice?id=a"
+        await page.route(page_itself, lambda route: route.fulfill(status=503), times=1)
+        async with page.expect_response(page_itself) as missed:
+            await world.send(told.synced("a"))
+        assert (await missed.value).status == 503
+        async with page.expect_response(page_itself):
+            await page.clock.fast_forward("01:01")
+        await expect(heading).to_contain_text("In Xero")
+
+
 async def test_without_javascript_people_can_read_search_and_decide(world, chromium):
     await tell_everything(world)
     world.invoice_sync.answers[("POST", "/v1/accounts/acc-1/invoices/stuck/sync/retry")] = (202, {"released": 1})  # fmt: skip

@@ -1,5 +1,8 @@
 """From the topics to the pages, over real Kafka, Postgres and sockets."""
 
+import base64
+from urllib.parse import quote
+
 import pytest
 from dashboard_world import STAFF, tell_everything
 
@@ -135,6 +138,22 @@ async def test_every_route_refuses_whoever_has_no_business_there(world):
                         method, path.format(**filled), params={"id": "x"}, data=form
                     )
                     assert answer.status_code in expected, (method, path, answer.status_code)
+
+
+async def test_a_page_asks_for_itself_whatever_its_accounts_id_holds(world):
+    account = "a b%41?c=1#d:é"
+    path = f"/accounts/{quote(account, safe='')}"
+    async with world.running() as url, world.client(url, world.keys.token(account)) as person:
+        for asked in (path, f"{path}/invoices?q=%25%3F"):
+            page = (await person.get(asked)).text
+            assert f'hx-get="{asked}"' in page
+            assert f'href="{asked.partition("?")[0]}" aria-current="page"' in page
+        for mark in ('["0001-01-01T00:00:00+23:59", "x"]', '["9999-12-31T23:59:59-23:59", "x"]',
+                     '["2026-03-01T00:00:00+00:00", "\\ud800"]'):  # fmt: skip
+            after = base64.urlsafe_b64encode(mark.encode()).decode()
+            for listed in ("/invoices", "/payments", "/dead-letters", "/out-of-sync"):
+                answer = await person.get(f"{path}{listed}", params={"after": after})
+                assert answer.status_code == 200, (listed, mark)
 
 
 async def test_without_kafka_pages_are_there_and_say_so(world):

@@ -21,19 +21,37 @@ def ago(seconds: float) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("behind", "seen", "samples", "is_fresh", "words"),
+    ("behind", "seen", "complete", "samples", "is_fresh", "words"),
     [
-        (None, None, [], False, "only begun"),
-        (0, ago(5), [], True, "Up to date"),
-        (1_000_000, ago(5), [], False, "1,000,000 records behind"),
-        (1_000_000, ago(5), [(60, 1_600_000), (0, 1_000_000)], False, "in about 1 minute"),
-        (1_000_000, ago(5), [(60, 900_000), (0, 1_000_000)], False, "does not get nearer"),
-        (5, ago(300), [], False, "Kafka has not answered for 5 minutes"),
+        (None, None, None, [], False, "only begun"),
+        (0, ago(5), ago(10), [], True, "Up to date"),
+        (900, ago(5), ago(10), [], True, "Up to date"),
+        (1, ago(5), None, [], True, "Up to date"),
+        (1, ago(5), ago(7300), [], False, "not taken in everything for 2 hours: 1 record waits"),
+        (900, ago(5), ago(120), [], False, "for 2 minutes: 900 records wait"),
+        (1_000_000, ago(5), ago(900), [], False, "1,000,000 records behind"),
+        (
+            1_000_000,
+            ago(5),
+            ago(900),
+            [(60, 1_600_000), (0, 1_000_000)],
+            False,
+            "in about 1 minute",
+        ),
+        (
+            1_000_000,
+            ago(5),
+            ago(900),
+            [(60, 900_000), (0, 1_000_000)],
+            False,
+            "does not get nearer",
+        ),
+        (5, ago(300), ago(310), [], False, "Kafka has not answered for 5 minutes"),
     ],
 )
-def test_freshness_is_said_in_words(behind, seen, samples, is_fresh, words):
+def test_freshness_is_said_in_words(behind, seen, complete, samples, is_fresh, words):
     told = [Sample(ago(at), number) for at, number in samples]
-    found = freshness(behind, seen, told, NOW)
+    found = freshness(behind, seen, complete, told, NOW)
     assert found.is_fresh is is_fresh
     assert words in found.words
 

@@ -7,6 +7,8 @@ from typing import Final
 BEHIND_IS_TOLD: Final = 1_000
 """Records; fewer are read within a second, and a banner that comes and goes says nothing."""
 SILENCE_IS_TOLD: Final = timedelta(seconds=30)
+STANDSTILL_IS_TOLD: Final = timedelta(minutes=1)
+"""Whoever keeps up has stored, each time that is measured, what was there the time before: seconds earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,18 @@ class Freshness:
 
 
 def freshness(
-    behind: int | None, seen_at: datetime | None, samples: list[Sample], now: datetime
+    behind: int | None,
+    seen_at: datetime | None,
+    complete_until: datetime | None,
+    samples: list[Sample],
+    now: datetime,
 ) -> Freshness:
     """What to say.
 
     Args:
         behind: records between what is stored and the ends of the topics when last seen.
         seen_at: when Kafka last told the ends of the topics.
+        complete_until: everything that was there at this moment is stored.
         samples: `behind` over the last minutes, oldest first.
         now: the present.
     """
@@ -53,8 +60,14 @@ def freshness(
             f"Kafka has not answered for {span(silence)}: what you see is how things stood then."
         )
         return Freshness(behind, is_fresh=False, words=words)
-    if behind <= BEHIND_IS_TOLD:
+    age = now - (complete_until or seen_at)
+    if behind <= BEHIND_IS_TOLD and age <= STANDSTILL_IS_TOLD:
         return Freshness(behind, is_fresh=True, words="Up to date")
+    if behind <= BEHIND_IS_TOLD:
+        words = (
+            f"This view has not taken in everything for {span(age)}: {_records(behind)} to be read."
+        )
+        return Freshness(behind, is_fresh=False, words=words)
     wait = _wait(behind, samples)
     if wait is None:
         rest = "it does not get nearer at the moment."
@@ -62,6 +75,10 @@ def freshness(
         rest = f"caught up in about {span(wait)}."
     words = f"This view is {behind:,} records behind; {rest}"
     return Freshness(behind, is_fresh=False, words=words, caught_up_in=wait)
+
+
+def _records(number: int) -> str:
+    return "1 record waits" if number == 1 else f"{number:,} records wait"
 
 
 def _wait(behind: int, samples: list[Sample]) -> timedelta | None:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 _LONGEST = 4_000
@@ -32,8 +32,16 @@ def read(mark: str | None) -> After | None:
         found: Any = json.loads(base64.urlsafe_b64decode(mark + "=" * (-len(mark) % 4)))
         at, last = found
         moment = datetime.fromisoformat(at)
-    except (binascii.Error, ValueError, TypeError, RecursionError):
+        if moment.utcoffset() is None or "\0" in last:
+            return None
+        last.encode()  # not half a character, which no database takes
+        return After(moment.astimezone(UTC), last)
+    except (
+        binascii.Error,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return None
-    if moment.utcoffset() is None or not isinstance(last, str) or "\0" in last:
-        return None
-    return After(moment, last)

@@ -77,7 +77,10 @@ async def freshness_now(conn: Connection, deps: Deps) -> Freshness:
     """How old the picture is."""
     lags, seen_at = await positions.lags(conn)
     behind = sum(lag.behind for lag in lags) if lags else None
-    return freshness(behind, seen_at, await positions.samples(conn), deps.clock())
+    known = [lag.complete_until for lag in lags if lag.complete_until is not None]
+    return freshness(
+        behind, seen_at, min(known, default=None), await positions.samples(conn), deps.clock()
+    )
 
 
 def render(
@@ -85,7 +88,8 @@ def render(
 ) -> HTMLResponse:
     """A page under a policy without anything inline; nothing is loaded from elsewhere."""
     deps = deps_of(request)
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    # Not `request.url.path`, which is not as the browser sent it: an id may hold `%`, `?` or `#`.
+    here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
     known = {"here": here, "now": deps.clock(), "settings": deps.settings, "frame": None}
     body = _TEMPLATES.get_template(template).render(**(known | values))
     headers = {

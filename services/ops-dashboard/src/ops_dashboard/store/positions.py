@@ -15,11 +15,16 @@ KEEP_SAMPLES = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """One topic: how many records are still to be read, and the time of the newest that was."""
+    """One topic: how many records are still to be read, and the time of the newest that was.
+
+    Attributes:
+        complete_until: everything that was there at this moment is stored, in every partition.
+    """
 
     topic: str
     behind: int
     read_until: datetime | None
+    complete_until: datetime | None
 
 
 async def advance(conn: Connection, places: Mapping[Place, tuple[int, datetime]]) -> None:
@@ -45,10 +50,14 @@ async def note_ends(conn: Connection, ends: Mapping[Place, tuple[int, int]], now
     rows = sorted(ends.items())
     await conn.execute(
         """
-        INSERT INTO topic_ends (topic, partition, begin_offset, end_offset, seen_at)
-        SELECT t, p, b, e, $5 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS s (t, p, b, e)
+        INSERT INTO topic_ends AS e (topic, partition, begin_offset, end_offset, seen_at, complete_until)
+        SELECT t, p, b, e, $5, $5 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS s (t, p, b, e)
         ON CONFLICT (topic, partition) DO UPDATE SET begin_offset = excluded.begin_offset,
-               end_offset = excluded.end_offset, seen_at = excluded.seen_at
+               end_offset = excluded.end_offset, seen_at = excluded.seen_at,
+               -- What was the end when last seen is stored by now, or retention has removed it.
+               complete_until = CASE WHEN e.end_offset <= greatest(excluded.begin_offset, (
+                       SELECT p.next_offset FROM positions p WHERE p.topic = e.topic AND p.partition = e.partition))
+                   THEN e.seen_at ELSE coalesce(e.complete_until, excluded.seen_at) END
         """,
         [place[0] for place, _ in rows],
         [place[1] for place, _ in rows],
@@ -70,7 +79,7 @@ async def note_ends(conn: Connection, ends: Mapping[Place, tuple[int, int]], now
 
 # Where retention has removed what was never read, reading goes on at the beginning.
 _LAGS = """
-    SELECT e.topic, e.partition, e.seen_at, p.written_at,
+    SELECT e.topic, e.partition, e.seen_at, e.complete_until, p.written_at,
            greatest(e.end_offset - greatest(coalesce(p.next_offset, 0), e.begin_offset), 0) AS behind
       FROM topic_ends e LEFT JOIN positions p USING (topic, partition)"""
 
@@ -79,10 +88,13 @@ async def lags(conn: Connection) -> tuple[Sequence[TopicLag], datetime | None]:
     """Each topic's lag, and when Kafka last answered for all of them."""
     rows = await conn.fetch(
         "SELECT topic, sum(behind)::bigint AS behind, max(written_at) AS read_until,"  # noqa: S608 - our own words
-        " min(seen_at) AS seen_at"
+        " min(seen_at) AS seen_at, min(complete_until) AS complete_until"
         f" FROM ({_LAGS}) AS lags GROUP BY topic ORDER BY topic"
     )
-    found = [TopicLag(row["topic"], row["behind"], row["read_until"]) for row in rows]
+    found = [
+        TopicLag(row["topic"], row["behind"], row["read_until"], row["complete_until"])
+        for row in rows
+    ]
     return found, min((row["seen_at"] for row in rows), default=None)
 
 
