@@ -76,6 +76,11 @@ def void(ready, kinds_of_event):
     return publish
 
 
+async def compared(service) -> None:
+    await service.pool.execute("UPDATE invoices SET due_at = now()")
+    await service.turn()
+
+
 async def theirs(service, **body) -> None:
     await service.books.act("POST", "invoices/INV-1", body)
 
@@ -310,6 +315,25 @@ async def test_gone_from_xero_can_only_be_accepted(synced, people, change):
     await people.decide("xero")
     assert await synced.state("inv-1") == "voided"
     assert (await synced.told("inv-1"))[-1].resolved_by == "person"
+
+
+async def test_whoever_was_told_of_a_failure_is_told_that_it_is_over(synced):
+    """Nothing was written meanwhile: without an event, subscribers would show the failure for ever."""
+    invoice = await in_xero(synced)
+    documents = synced.books.world.books[synced.books.tenant_id].documents
+    gone = documents.pop(invoice["document_id"])
+    await compared(synced)
+    assert (await synced.told("inv-1"))[-1].code == "INVOICE_GONE_FROM_XERO"
+    documents[invoice["document_id"]] = gone
+    await retry_invoice(synced.deps, synced.account_id, "inv-1", "user:u")
+    await synced.turn()
+    assert await synced.state("inv-1") == "synced"
+    told = await synced.told("inv-1")
+    assert [type(each).__name__ for each in told] == ["InvoiceSynced", "SyncFailed", "InvoiceSynced"]  # fmt: skip
+    assert [each.version for each in told] == [1, 1, 1]
+    # Once: the next look finds nothing to tell.
+    await compared(synced)
+    assert len(await synced.told("inv-1")) == 3
 
 
 async def test_a_paid_invoice_says_beforehand_what_xero_will_not_take(

@@ -107,6 +107,11 @@ class Invoice:
         return (second if first.isdecimal() else first) or None
 
     @property
+    def is_failure_told(self) -> bool:
+        """Whether the world last heard that it is not in Xero: that it is, must then be told, too."""
+        return self.told is not None and self.told.partition("/")[0].isdecimal()
+
+    @property
     def xero_number(self) -> str:
         """Its number as it is, or would be, in Xero."""
         return (self.number_prefix or "") + (self.invoice_number or "").strip()

@@ -282,7 +282,7 @@ def _in_sync(found: Picture, seen: confirm.Seen) -> Step:
 def _at_rest(pictured: Picture, link: Link, seen: confirm.Seen) -> Step:
     row = pictured.row
     first = _resumed(pictured, link)
-    if row.synced_version == row.version:
+    if row.synced_version == row.version and not row.is_failure_told:
         rest = replace(first.row, state=State.SYNCED, due_at=None, attempts=0, block=None)
         return Step(rest, first.events, first.notes, link)
     found = confirm.in_xero(link, seen)
@@ -298,7 +298,7 @@ def _resumed(found: Picture, link: Link) -> Step:
 
 def _kept(row: Invoice, link: Link, seen: confirm.Seen) -> Step:
     """Only Xero changed. That is remembered, not overwritten."""
-    if row.synced_version == row.version:
+    if row.synced_version == row.version and not row.is_failure_told:
         return lifecycle.noticed(
             row, link, "changed in Xero; Pipeline's version is not pushed over it"
         )
