@@ -223,3 +223,108 @@ async def test_a_transaction_left_open_never_reaches_the_next_user(make_database
             assert await connection.fetchval("SELECT count(*) FROM left_open") == 0
     finally:
         await pool.close()
+
+
+_INDEXED = "CREATE TABLE rows (i int); INSERT INTO rows SELECT generate_series(1, 100);"
+_INDEX = "CREATE INDEX CONCURRENTLY IF NOT EXISTS rows_i ON rows (i);"
+
+
+def indexing(folder: Path) -> None:
+    migration(folder, "20261122000001", _INDEXED)
+    text = f"-- migrate:up transaction:false\n{_INDEX}\n-- migrate:down\n"
+    (folder / "20261122000002_pre_index.sql").write_text(text)
+
+
+async def indexes(connection):
+    rows = await connection.fetch(
+        "SELECT indexrelid::regclass::text AS name, indisvalid FROM pg_index WHERE indrelid = 'rows'::regclass"
+    )
+    return {row["name"]: row["indisvalid"] for row in rows}
+
+
+async def building(connection):
+    while not (  # noqa: ASYNC110 - another process builds
+        pid := await connection.fetchval("SELECT pid FROM pg_stat_progress_create_index")
+    ):
+        await asyncio.sleep(0.02)
+    return pid
+
+
+async def test_an_index_that_was_cut_off_is_built_by_the_next_run(make_database, tmp_path):
+    dsn = await make_database()
+    indexing(tmp_path)
+    writer, watcher = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    try:
+        await writer.execute(_INDEXED)
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute("INSERT INTO rows VALUES (0)")
+        text = "CREATE TABLE IF NOT EXISTS rows (i int);"
+        migration(tmp_path, "20261122000001", text)
+        first = asyncio.create_task(asyncio.to_thread(migrate, dsn, tmp_path))
+        # Cut off as by a server that is stopped while the index waits for a writer.
+        await watcher.execute("SELECT pg_terminate_backend($1)", await building(watcher))
+        with pytest.raises(MigrationError):
+            await first
+        await transaction.commit()
+        assert await indexes(watcher) == {"rows_i": False}
+
+        await asyncio.to_thread(migrate, dsn, tmp_path)
+
+        assert await indexes(watcher) == {"rows_i": True}
+    finally:
+        await writer.close()
+        await watcher.close()
+
+
+async def test_an_index_left_invalid_by_a_former_release_is_built(make_database, tmp_path):
+    dsn = await make_database()
+    indexing(tmp_path)
+    await asyncio.to_thread(migrate, dsn, tmp_path)
+    connection = await asyncpg.connect(dsn)
+    try:
+        # Of a unique index over rows that were not, and of a rebuild of it that was cut off.
+        await connection.execute("INSERT INTO rows VALUES (1)")
+        for name in ("rows_unique", "rows_i_ccnew"):
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await connection.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON rows (i)")
+        with pytest.raises(MigrationError, match="rows_unique"):
+            await asyncio.to_thread(migrate, dsn, tmp_path)
+        await connection.execute("DELETE FROM rows WHERE i = 1")
+
+        await asyncio.to_thread(migrate, dsn, tmp_path)
+
+        assert await indexes(connection) == {"rows_i": True, "rows_unique": True}
+    finally:
+        await connection.close()
+
+
+async def test_an_index_that_is_still_being_built_is_waited_for(make_database, tmp_path):
+    """Its migrator died, and the server builds on."""
+    dsn = await make_database()
+    indexing(tmp_path)
+    writer, builder, watcher = [await asyncpg.connect(dsn) for _ in range(3)]
+    try:
+        await writer.execute(_INDEXED)
+        migration(tmp_path, "20261122000001", "CREATE TABLE IF NOT EXISTS rows (i int);")
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute("INSERT INTO rows VALUES (0)")
+        orphan = asyncio.create_task(builder.execute(_INDEX))
+        await building(watcher)
+        second = asyncio.create_task(asyncio.to_thread(migrate, dsn, tmp_path))
+        while not await watcher.fetchval(  # noqa: ASYNC110 - another process locks
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        ):
+            await asyncio.sleep(0.02)
+        identity = "SELECT relfilenode FROM pg_class WHERE relname = 'rows_i'"
+        begun = await watcher.fetchval(identity)
+
+        await transaction.commit()
+        await asyncio.gather(orphan, second)
+
+        assert await indexes(watcher) == {"rows_i": True}
+        assert await watcher.fetchval(identity) == begun
+    finally:
+        for each in (writer, builder, watcher):
+            await each.close()

@@ -16,7 +16,8 @@ from pipeline_service_defaults import migrate
         ("postgres://u:p@127.0.0.1/db", "postgres://u:p@127.0.0.1/db?sslmode=disable"),
         ("postgres://u@[::1]:1/db", "postgres://u@[::1]:1/db?sslmode=disable"),
         ("postgres://u@localhost/db?sslmode=require", "postgres://u@localhost/db?sslmode=require"),
-        ("postgresql://u:p%40@db.internal/db", "postgres://u:p%40@db.internal/db"),
+        # As the services' driver does: with TLS where the server has it.
+        ("postgresql://u:p%40@db.internal/db", "postgres://u:p%40@db.internal/db?sslmode=prefer"),
         (
             "postgresql://u@/db?host=/run/pg",
             "postgres://u@/db?socket=%2Frun%2Fpg&sslmode=disable",

@@ -30,6 +30,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from pipeline_service_defaults.database import refusal
+from pipeline_service_defaults.invalid_indexes import build_again
 from pipeline_service_defaults.transport_security import POSTGRES_VARIABLES
 
 MESSAGING_PACKAGE = "pipeline_messaging"
@@ -112,7 +113,7 @@ def _migrate(dsn: str, directories: Iterable[Path], wait_seconds: int) -> None:
 async def _in_turn(
     dsn: str, wait_seconds: float, run: Callable[[], subprocess.CompletedProcess[str]]
 ) -> subprocess.CompletedProcess[str]:
-    """Let one replica at a time run dbmate.
+    """Let one replica at a time run dbmate, once nothing is left of an index that somebody did not finish.
 
     dbmate's own lock is waited for inside a statement. An index built CONCURRENTLY waits for every statement that began
     before it (PostgreSQL's page on CREATE INDEX), so both would dead-lock: whoever waits has to ask again and again.
@@ -123,6 +124,10 @@ async def _in_turn(
             "SELECT pg_try_advisory_lock(hashtextextended('migrations', 0))"
         ):
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        try:
+            await build_again(connection)
+        except asyncpg.PostgresError as error:
+            raise MigrationError(f"an invalid index cannot be built again: {error}") from error
         return run()
     finally:
         await connection.close()
@@ -166,8 +171,8 @@ def find_dbmate() -> str:
 def dbmate_dsn(dsn: str) -> str:
     """The same address as dbmate's driver wants it.
 
-    It insists on TLS unless told otherwise, so a local address without ``sslmode`` gets ``disable``; a socket
-    folder is called ``socket`` there and ``host`` in libpq and asyncpg.
+    It insists on TLS unless told otherwise, where the services' driver and libpq prefer it; a socket folder is called
+    ``socket`` there and ``host`` in libpq and asyncpg, and has no TLS.
     """
     parts = urlsplit(dsn)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -175,8 +180,9 @@ def dbmate_dsn(dsn: str) -> str:
     if socket_folder.startswith("/"):
         del query["host"]
         query["socket"] = socket_folder
-    if (parts.hostname or "") in _LOCAL_HOSTS and "PGSSLMODE" not in os.environ:
-        query.setdefault("sslmode", "disable")
+    if "PGSSLMODE" not in os.environ:
+        is_local = (parts.hostname or "") in _LOCAL_HOSTS
+        query.setdefault("sslmode", "disable" if is_local else "prefer")
     return urlunsplit(("postgres", parts.netloc, parts.path, urlencode(query), ""))
 
 
