@@ -1,6 +1,7 @@
 """Every combination of values gives objects that Kubernetes takes, that keep the policies, and with which services start."""
 
 import json
+import re
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -233,6 +234,21 @@ def test_alerts_are_those_of_the_rules_files() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["PodMonitor", "ServiceMonitor"])
+def test_series_carry_the_names_by_which_the_rules_know_the_services(kind: str) -> None:
+    objects = render(laid_over(from_the_guide(), *COMBINATIONS[kind]))
+    label = find(objects, kind)["spec"]["jobLabel"]
+    labelled = (
+        [each["spec"]["template"]["metadata"]["labels"] for each in of_kind(objects, "Deployment")]
+        if kind == "PodMonitor"
+        else [each["metadata"]["labels"] for each in of_kind(objects, "Service")]
+    )
+    assert {labels[label] for labels in labelled} == SETTINGS.keys()
+    known = re.search(r'up\{job=~"([^"]*)"', (ROOT / "deploy/prometheus/causes.yaml").read_text())
+    assert known is not None
+    assert set(known[1].split("|")) == SETTINGS.keys()
+
+
 def test_dashboards_are_those_of_the_folder() -> None:
     objects = render(laid_over(from_the_guide(), MONITORING))
     shipped = {
@@ -250,6 +266,10 @@ def test_replicas_are_left_to_keda() -> None:
     scaled = render(laid_over(from_the_guide(), KEDA))
     assert "replicas" not in find(scaled, "Deployment", "invoice-sync")["spec"]
     assert find(scaled, "Deployment", "connector")["spec"]["replicas"] == 2
+    # KEDA looks names up in a namespace of its own.
+    strimzi = find(render(laid_over(from_the_guide(), KEDA, STRIMZI)), "ScaledObject")
+    asked = {each["metadata"]["bootstrapServers"] for each in strimzi["spec"]["triggers"]}
+    assert asked == {f"events-kafka-bootstrap.{NAMESPACE}.svc:9093"}
     cap = find(scaled, "ScaledObject")["spec"]["maxReplicaCount"]
     assert cap <= topics.INVOICES.partitions
 

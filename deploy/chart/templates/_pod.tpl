@@ -45,7 +45,7 @@ ca: {{ toJson .root.Values.postgres.caSecret }}
 {{- end }}
 
 {{- define "pipeline-xero.kafkaServers" -}}
-{{- with .Values.kafka.strimzi }}{{ if .enabled }}{{ .cluster }}-kafka-bootstrap:9093{{ else }}{{ $.Values.kafka.bootstrapServers }}{{ end }}{{ end }}
+{{- with .Values.kafka.strimzi }}{{ if .enabled }}{{ .cluster }}-kafka-bootstrap.{{ $.Release.Namespace }}.svc:9093{{ else }}{{ $.Values.kafka.bootstrapServers }}{{ end }}{{ end }}
 {{- end }}
 
 {{/* {root, name} -> {secret, usernameKey, passwordKey, username, ca}: how a service enters Kafka. */}}
