@@ -33,6 +33,7 @@ from pipeline_contracts.schemas import (
 )
 from pipeline_contracts.topics import FOREVER
 
+ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = DIRECTORY / "published"
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 CREATED = "pipeline.invoice.created.v1"
@@ -155,6 +156,40 @@ def test_readers_and_writers_of_the_published_version_still_work(event_type):
         writer_schema(event_type),
     )
     assert found == [], f"{event_type}: make this change under a new type, {event_type[:-1]}2"
+
+
+def breaks_since(released, current_reader=reader_schema, current_writer=writer_schema):
+    """What a change breaks for the readers and writers of a folder of published schemas, one sentence each."""
+    found = []
+    for path in sorted(released.glob("*.reader.json")):
+        event_type = path.name.removesuffix(".reader.json")
+        if event_type not in EVENT_TYPES:
+            found.append(f"{event_type}: the type is gone")
+            continue
+        old = [json.loads((released / f"{event_type}.{role}.json").read_text(encoding="utf-8")) for role in ("reader", "writer")]  # fmt: skip
+        new = current_reader(event_type), current_writer(event_type)
+        found += [f"{event_type}: {each}" for each in breaks(*old, *new)]
+    if (names := released / "catalogue.json").exists():
+        found += breaks_outside_schemas(json.loads(names.read_text(encoding="utf-8")), catalogue())
+    return found
+
+
+def test_readers_and_writers_of_the_last_release_still_work(former_release):
+    """`published/` may be renewed in the very change that breaks somebody; what was released stands in the history."""
+    released = former_release.folder / DIRECTORY.relative_to(ROOT) / "published"
+    assert (released / f"{CREATED}.reader.json").exists()
+    assert breaks_since(released) == []
+
+    def without_due_date(event_type):
+        schema = reader_schema(event_type)
+        schema["properties"].pop("due_date", None)
+        return schema
+
+    def writer(event_type):
+        return without_due_date(event_type) | {"additionalProperties": False}
+
+    told = breaks_since(released, without_due_date, writer)
+    assert f"{CREATED}: the field .due_date is gone" in told
 
 
 def test_names_topics_and_keys_are_those_of_the_published_version():

@@ -76,6 +76,17 @@ def test_a_profile_goes_before_both_and_the_environment_fills_in_secrets(
         find_access("test", environment=environment)
 
 
+def test_the_environments_kafka_does_not_stand_in_for_the_profiles(tmp_path, monkeypatch):
+    """A dead letter of one installation must not be sent back in another."""
+    config = tmp_path / "config.toml"
+    config.write_text('[prod]\nconnector_url = "https://prod.example"\n')
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "elsewhere:9092")
+    access = find_access("prod", environment={"PIPELINE_XERO_CONFIG": str(config)})
+    assert access.url("connector") == "https://prod.example"
+    with pytest.raises(Failure, match="profile prod does not name its Kafka"):
+        access.kafka()
+
+
 def test_kafka_alone_is_enough_for_dead_letters(tmp_path, monkeypatch):
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:9092")
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "k:9092"}

@@ -39,6 +39,7 @@ class Access:
         environment: the process's, for credentials.
         from_stdin: take the token from standard input.
         is_local: it is the stack of `make up`, whose Kafka is its own whatever the environment says.
+        is_profile: it is a profile, whose Kafka is its own, too.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Access:
     environment: Mapping[str, str] = field(repr=False)
     from_stdin: bool = False
     is_local: bool = False
+    is_profile: bool = False
 
     def url(self, service: str) -> str:
         """Address of a service. Raises Failure."""
@@ -119,8 +121,14 @@ class Access:
                 client_id=_CLIENT,
                 enable_idempotence=given["kafka_enable_idempotence"],
             )
+        if self.is_profile and not given.get("kafka_bootstrap_servers"):
+            raise Failure(
+                Status.USAGE,
+                f"The {self.source} does not name its Kafka, and another one must not stand in for it.",
+                "Add kafka_bootstrap_servers to the profile.",
+            )
         try:
-            # What a profile leaves out, such as the password, comes from KAFKA_* of the environment.
+            # What else a profile leaves out, such as the password, comes from KAFKA_* of the environment.
             return KafkaSettings.of(_CLIENT, KafkaAccess(**given))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
@@ -142,9 +150,8 @@ def find_access(
     """Decide which installation is meant. Raises Failure."""
     profile = profile or environment.get("PIPELINE_XERO_PROFILE")
     if profile:
-        return Access(
-            f"profile {profile}", _of_profile(profile, environment), environment, from_stdin
-        )
+        values = _of_profile(profile, environment)
+        return Access(f"profile {profile}", values, environment, from_stdin, is_profile=True)
     names = ["account", *(f"{service.replace('-', '_')}_url" for service in SERVICES)]
     named = {name: environment.get(f"PIPELINE_XERO_{name.upper()}") for name in names}
     if any(named[name] for name in names if name.endswith("_url")):
