@@ -255,6 +255,15 @@ class Service:
         sign = {"pipeline.payment.recorded.v1": 1, "pipeline.payment.reversed.v1": -1}
         return sum((sign[one.type] * one.event.amount for one in await self.told()), Decimal(0))
 
+    async def documents(self) -> int:
+        return await self.pool.fetchval("SELECT count(*) FROM document_doorbells")
+
+    async def next_sweep(self) -> datetime:
+        return await self.pool.fetchval(
+            "SELECT next_at FROM tenant_sweeps WHERE tenant_id = $1 AND kind = 'recent'",
+            self.xero.tenant_id,
+        )
+
     async def doorbells(self) -> int:
         return await self.pool.fetchval("SELECT count(*) FROM doorbells")
 

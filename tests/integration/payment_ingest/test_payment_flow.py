@@ -463,16 +463,67 @@ async def test_a_document_rings_exactly_the_invoices_to_which_it_is_applied_othe
     assert await service.doorbells() == 0
 
 
-async def test_a_document_xero_has_no_more_and_many_at_once_are_answered(service):
-    gone = [str(uuid.uuid4()) for _ in range(7)]
-    for each in gone:
-        await service.hear(rung_for("OVERPAYMENT", service.xero.tenant_id, each))
+async def test_a_document_that_xero_does_not_show_yet_brings_the_sweep_forward(service):
+    """The webhook may have outrun what Xero shows: it is not taken for news of nothing."""
+    await service.hear(rung_for("OVERPAYMENT", service.xero.tenant_id, str(uuid.uuid4())))
+    before = await service.next_sweep()
+    await service.turn()
+    assert await service.documents() == 0
+    assert await service.next_sweep() < before
+
+
+async def test_many_documents_at_once_are_left_to_a_sweep(service):
+    """It takes two calls for all of them, and the day's calls are what invoices and payments live on."""
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    for _ in range(200):
+        await service.hear(rung_for("PAYMENT", service.xero.tenant_id, str(uuid.uuid4())))
     service.xero.calls.clear()
-    for waiting in (2, 0):
+    before = await service.next_sweep()
+    await service.turn()
+    assert service.xero.calls == []
+    assert await service.documents() == 0
+    assert await service.next_sweep() < before
+    await service.sweep()
+    assert len(await service.told()) == 1
+
+
+async def test_a_document_that_xero_never_shows_holds_up_nothing(service):
+    """Neither the sweep, nor is it asked for again and again until the day's calls are spent."""
+    await service.hear(rung_for("CREDITNOTE", service.xero.tenant_id, str(uuid.uuid4())))
+    service.xero.calls.clear()
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    service.xero.pay(invoice, "10.00")
+    for looks in range(1, 12):
+        service.xero.answers.append((500, {}, b""))
         await service.turn()
-        assert await service.pool.fetchval("SELECT count(*) FROM document_doorbells") == waiting
-    assert len(service.xero.calls) == 7
-    assert await service.doorbells() == 0
+        assert len(service.xero.calls) == looks
+        # The account rests for seconds, as while Xero is down; the document for longer and longer.
+        await service.pool.execute("UPDATE connections SET not_before = NULL")
+        later = "UPDATE document_doorbells SET next_at = now() WHERE next_at > now() RETURNING true"
+        if looks == 1:
+            await service.sweep()
+            assert len(await service.told()) == 1
+            service.xero.calls = service.xero.calls[:1]
+        assert bool(await service.pool.fetchval(later)) is (looks < 11)
+    assert await service.documents() == 0
+
+
+async def test_documents_wait_for_room_in_their_lane_and_nothing_else_does(service):
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    payment = service.xero.pay(invoice, "10.00")
+    limited = (429, {"Retry-After": "3600", "X-Rate-Limit-Problem": "day"}, b"")
+    service.xero.answers.append(limited)
+    await service.hear(rung_for("PAYMENT", service.xero.tenant_id, payment))
+    await service.turn()
+    wait = "SELECT extract(epoch FROM next_at - now()) FROM document_doorbells"
+    assert 3500 < await service.pool.fetchval(wait) <= 3600
+    await service.ring(invoice)
+    await service.turn()
+    assert len(await service.told()) == 1
 
 
 def rung_for(category, tenant_id, document, again=0):

@@ -56,7 +56,7 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
         left = await answer_doorbells(
             deps.pool, deps.reader, lease, tenant_id, deps.clock, deps.on_told
         )
-        await answer_documents(deps, lease, tenant_id)
+        of_documents = await answer_documents(deps, lease, tenant_id)
         await sweep_account(deps, lease, tenant_id)
     except XeroError as error:
         metrics.FETCHES.labels("account", type(error).__name__).inc()
@@ -67,7 +67,7 @@ async def process_account(deps: Deps, lease: Lease) -> datetime | None:
             request_id=error.request_id,
         )
         return await _park(deps, lease, _pause_after(error))
-    if pause := pace(left):
+    if pause := pace(left if of_documents is None else of_documents):
         return await _park(deps, lease, pause)
     async with deps.pool.acquire() as conn:
         return await _next_time(conn, connection, tenant_id)
@@ -103,7 +103,7 @@ async def _next_time(
         at = await sweeps.next_time(conn, tenant_id)
     times = [
         await doorbells.next_time(conn, tenant_id),
-        await document_doorbells.oldest(conn, tenant_id),
+        await document_doorbells.next_time(conn, tenant_id),
         at,
     ]
     return min((at for at in times if at is not None), default=None)

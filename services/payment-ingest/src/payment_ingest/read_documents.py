@@ -1,7 +1,10 @@
 """Read from Xero what a credit note, prepayment, overpayment or payment is applied to, one at a time."""
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from payment_ingest import metrics
 from payment_ingest.domain.applied import Applied
@@ -22,40 +25,56 @@ _COLLECTIONS = {
 _SALES_INVOICE = "ACCRECPAYMENT"
 
 
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """What Xero shows of one document: how much of it goes to which invoice, and whether it is there at all."""
+
+    applied: Applied
+    is_there: bool = True
+    calls_left: int | None = None
+    """Calls Xero says are left to the tenant in this minute."""
+
+
 class DocumentReader:
-    """Reads single documents of one tenant at a time."""
+    """Reads single documents of one tenant at a time, where sweeps have room: they find the same, later."""
 
     def __init__(self, xero: GatewayClient) -> None:
         self._xero = xero
 
-    async def applied(
+    async def read(
         self, account_id: str, tenant_id: str, kind: Kind, document_id: str
-    ) -> Applied:
-        """How much of the document goes to which invoice; nothing where Xero has it no more.
+    ) -> ReadDocument:
+        """What the document is applied to; nothing where Xero has no such document.
 
         Raises:
             NotConnected, TenantChanged, RateLimited, NotSent, XeroUnavailable: As `GatewayClient.get` does.
-            RequestRejected, UnexpectedAnswer: Xero refused the question, or its answer does not say.
+            NotAllowed, RequestRejected, UnexpectedAnswer: The question is refused, or the answer does not say.
         """
         collection = _COLLECTIONS[kind]
         try:
             reply = await self._xero.get(
-                account_id, f"{collection}/{document_id}", tenant_id=tenant_id
+                account_id, f"{collection}/{document_id}", tenant_id=tenant_id, lane="sweeps"
             )
         except NotFound:
-            return {}
+            return ReadDocument({}, is_there=False)
         metrics.FETCHES.labels("document", "ok").inc()
         failpoint("document:after_fetch")
         for element in elements(reply.json(), collection):
-            if kind is Kind.PAYMENT:
-                payment = XeroPayment.from_json(element)
-                if payment.payment_id == document_id:
-                    return _of_payment(payment)
-            else:
-                document = XeroCreditDocument.from_json(kind, element)
-                if document.document_id == document_id and "Allocations" in element:
-                    return _of_credit(document)
+            applied = _applied(kind, document_id, element)
+            if applied is not None:
+                return ReadDocument(applied, calls_left=reply.calls_left)
         raise UnexpectedAnswer(f"{collection}: not what was asked for")
+
+
+def _applied(kind: Kind, document_id: str, element: Mapping[str, Any]) -> Applied | None:
+    """What the element says, if it is the document that was asked for and says it."""
+    if kind is Kind.PAYMENT:
+        payment = XeroPayment.from_json(element)
+        return _of_payment(payment) if payment.payment_id == document_id else None
+    document = XeroCreditDocument.from_json(kind, element)
+    if document.document_id != document_id or "Allocations" not in element:
+        return None
+    return _of_credit(document)
 
 
 def _of_payment(payment: XeroPayment) -> Applied:
