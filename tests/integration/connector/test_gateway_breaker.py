@@ -20,6 +20,9 @@ def figure(name):
     return REGISTRY.get_sample_value(name)
 
 
+CLOSED, OPEN = 0, 2
+
+
 def watch_of(stack):
     return stack.apps[0].state.deps.watch
 
@@ -36,7 +39,7 @@ async def open_breaker(stack, client):
         answer = await client.get(ORGANISATION)
         assert answer.status_code == 503
         assert "x-gateway-error" not in answer.headers
-    assert watch_of(stack).is_down
+    assert figure("xero_breaker_state") == OPEN
 
 
 async def test_while_xero_is_down_nothing_is_sent_and_no_slot_is_spent(stack):
@@ -115,7 +118,7 @@ async def test_a_write_of_unknown_outcome_stays_unknown_when_it_opens_the_breake
             )
             assert answer.json()["outcome"] == "unknown"
             await stack.db.execute("DELETE FROM call_slots")
-    assert watch_of(stack).is_down
+    assert figure("xero_breaker_state") == OPEN
 
 
 async def test_one_sick_organisation_does_not_stop_the_others(stack):
@@ -128,7 +131,7 @@ async def test_one_sick_organisation_does_not_stop_the_others(stack):
         fault(stack, "unavailable_503", times=0, tenant_id=sick, text="organisation")
         for _ in range(2 * FAILURES_TO_OPEN):
             assert (await client.get(ORGANISATION)).status_code == 503
-        assert not watch_of(stack).is_down
+        assert figure("xero_breaker_state") == CLOSED
         assert (await client.get(other)).status_code == 200
 
 

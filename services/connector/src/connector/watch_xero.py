@@ -50,11 +50,6 @@ class XeroWatch:
     def __init__(self) -> None:
         self._state: State = Closed()
 
-    @property
-    def is_down(self) -> bool:
-        """Whether calls are being refused."""
-        return not isinstance(self._state, Closed)
-
     @contextmanager
     def call(self, tenant_id: str) -> Iterator[Call]:
         """Make a call inside; its end is judged by the reply told, or else by the error that passes through.
