@@ -53,7 +53,10 @@ async def topic(kafka):
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     await admin.create_topics(
-        [NewTopic(each, num_partitions=3, replication_factor=1) for each in (name, f"{name}.dlq")]
+        [
+            NewTopic(each, 3, 1, topic_configs={"max.message.bytes": most})
+            for each, most in ((name, "3000000"), (f"{name}.dlq", "3500000"))
+        ]
     )
     yield topics.Topic(name, "invoice_id", partitions=3)
     await admin.delete_topics([name, f"{name}.dlq"])
@@ -73,8 +76,8 @@ async def send(kafka, topic, *records):
 
 
 @asynccontextmanager
-async def producing(kafka):
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
+async def producing(kafka, **options):
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, **options)
     await producer.start()
     try:
         yield producer
@@ -233,6 +236,24 @@ async def test_what_cannot_be_read_is_kept_byte_for_byte_and_holds_nobody_up(kaf
         assert about["x-dlq-topic"].decode() == topic.name
         assert about["x-dlq-reason"]
     assert await committed(kafka, topic) == len(broken) + 2
+
+
+async def test_the_largest_record_there_can_be_holds_nobody_up_either(kafka, topic):
+    ledger = Ledger()
+    key, _, headers = record(event(2))
+    async with producing(kafka, max_request_size=4_000_000) as producer:
+        await producer.send_and_wait(topic.name, b"x" * 2_990_000, key=key, headers=list(headers))
+    await send(kafka, topic, record(event(2)))
+    async with (
+        EventPublisher(kafka, source="test") as publisher,
+        consuming(
+            kafka,
+            topic,
+            ledger,
+            on_unreadable=to_dead_letters(publisher, f"{topic.name}.dlq"),
+        ) as running,
+    ):
+        await until(lambda: ledger.events == [("inv-2", 1)], running)
 
 
 async def test_when_a_dead_letter_cannot_be_kept_its_record_is_not_passed_over(kafka, topic):

@@ -86,7 +86,10 @@ AlreadyHandled = Callable[[Sequence[Identity]], Awaitable[Collection[Identity]]]
 
 
 def to_dead_letters(publisher: EventPublisher, topic: str) -> OnUnreadable:
-    """An `on_unreadable` that publishes to a dead letter topic of yours, and returns once Kafka has it."""
+    """An `on_unreadable` that publishes to a dead letter topic of yours, and returns once Kafka has it.
+
+    Create the topic with `max.message.bytes` of 3500000: a record may have 3 MB, and one that cannot be kept comes again.
+    """
 
     async def set_aside(unreadable: Unreadable) -> None:
         await publisher.send(unreadable.dead_letter(topic))

@@ -24,6 +24,8 @@ from pipeline_contracts.errors import NotEncodable
 from pipeline_contracts.event import Event
 
 _log = logging.getLogger(__name__)
+# The largest record a topic takes, and what a dead letter adds to it; aiokafka stops at 1 MB.
+_REQUEST_BYTES = 4 * 1024 * 1024
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
@@ -64,6 +66,7 @@ class EventPublisher:
             "bootstrap_servers": bootstrap_servers,
             "client_id": source,
             "enable_idempotence": enable_idempotence,
+            "max_request_size": _REQUEST_BYTES,
         } | kafka_options
         self._source = source
         self._timeout = timeout
