@@ -82,6 +82,12 @@ def test_each_state_has_its_colour(status, reason, can_refresh, expected):
         ("javascript:alert(1)//xero.com", False),
         ("https://xero.com.evil.example/", False),
         ("https://evilxero.com/", False),
+        # Browsers take the first backslash for the end of the host.
+        ("https://evil.example\\.xero.com/", False),
+        ("https://evil.example\\@go.xero.com/", False),
+        ("https://evil.example%2f.xero.com/", False),
+        ("https://x@go.xero.com/", False),
+        ("https://go.xero.com:8443/", False),
         ("https://[", False),
         ("", False),
     ],
