@@ -80,6 +80,7 @@ async def test_it_is_durable_idempotent_and_signed_by_its_source(wire):
             "enable_idempotence": True,
             "bootstrap_servers": "kafka:9092",
             "client_id": "billing",
+            "max_request_size": 4 * 1024 * 1024,
             "security_protocol": "SSL",
         }
     ]
