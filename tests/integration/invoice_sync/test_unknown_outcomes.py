@@ -1,6 +1,7 @@
 """A write whose answer never came: never doubled, never lost, never a stranger's invoice taken for ours."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -289,7 +290,12 @@ async def test_a_worker_that_lost_its_lease_records_nothing(ready):
     assert len(await ready.books.invoices("INV-1")) == 1
 
 
-async def test_a_worker_that_stood_still_does_not_send_as_if_nothing_had_happened(ready):
+@pytest.mark.parametrize("stood", ["before", "while the database was asked for traces"])
+async def test_a_worker_that_stood_still_does_not_send_as_if_nothing_had_happened(
+    ready, stood, monkeypatch
+):
+    from invoice_sync import send_intent as sending
+    from invoice_sync import trace_sends
     from invoice_sync.choose_work import Send, choose_work
     from invoice_sync.send_intent import send_intent
     from pipeline_messaging import leases
@@ -300,9 +306,19 @@ async def test_a_worker_that_stood_still_does_not_send_as_if_nothing_had_happene
         (claim,) = await leases.claim(conn, limit=1, seconds=60)
     work = await choose_work(ready.deps, claim.lease)
     assert isinstance(work, Send)
-    await send_intent(
-        ready.deps, claim.lease, work.account, work.intent, chosen_at=work.chosen_at - 60
-    )
+    with monkeypatch.context() as patched:
+        chosen_at = work.chosen_at
+        if stood == "before":
+            chosen_at -= 60
+        else:
+
+            async def late(*_) -> list[tuple[str, str | None]]:
+                patched.setattr(sending, "time", SimpleNamespace(monotonic=lambda: chosen_at + 60))
+                return []
+
+            patched.setattr(trace_sends.traces, "are_recorded", lambda: True)
+            patched.setattr(trace_sends.invoices, "traceparents_of_intent", late)
+        await send_intent(ready.deps, claim.lease, work.account, work.intent, chosen_at=chosen_at)
     assert ready.gateway.calls == []
     async with ready.pool.acquire() as conn:
         await leases.give_back(conn, claim.lease)

@@ -78,11 +78,12 @@ async def send_intent(
         LeaseLost: The outcome was not recorded; whoever has the lease now finds it out.
     """
     failpoint("send:before")
-    if time.monotonic() - chosen_at > _FROZEN_SECONDS:
-        # This process stood still. Another may have taken over and gone on: our bytes could undo its work.
-        log.warning("not_sent_after_standstill", account_id=intent.account_id, kind=intent.kind)
-        return
     async with traced(deps.pool, intent):
+        # Looked at last: to trace the call, the database was asked.
+        if time.monotonic() - chosen_at > _FROZEN_SECONDS:
+            # This process stood still. Another may have taken over and gone on: our bytes could undo its work.
+            log.warning("not_sent_after_standstill", account_id=intent.account_id, kind=intent.kind)
+            return
         await _send_and_record(deps, lease, account, intent, is_first=is_first)
 
 
