@@ -151,14 +151,16 @@ async def test_what_enters_postgres_wrongly_is_told_why(stack, world, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("service", "wrong", "words"),
     [
-        ({"KAFKA_SASL_PASSWORD": "wrong"}, "refuses KAFKA_SASL_USERNAME"),
-        ({"PGSSLMODE": "disable"}, "takes no connection without TLS"),
+        ("invoice-sync", {"KAFKA_SASL_PASSWORD": "wrong"}, "refuses KAFKA_SASL_USERNAME"),
+        # It has nothing to publish yet.
+        ("connector", {"KAFKA_SASL_PASSWORD": "wrong"}, "refuses KAFKA_SASL_USERNAME"),
+        ("invoice-sync", {"PGSSLMODE": "disable"}, "takes no connection without TLS"),
     ],
 )
-async def test_a_service_says_why_it_cannot_enter(stack, wrong, words):
-    child = stack.children["invoice-sync"]
+async def test_a_service_says_why_it_cannot_enter(stack, service, wrong, words):
+    child = stack.children[service]
     environment = {**child.env, "HTTP_PORT": "0", **wrong}
     process = await asyncio.create_subprocess_exec(
         *child.command,

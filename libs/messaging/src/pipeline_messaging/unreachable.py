@@ -1,7 +1,9 @@
 """Why Kafka cannot be entered, in a sentence that names the setting: aiokafka says only that it could not bootstrap."""
 
+import asyncio
 import ssl
 
+import structlog
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
@@ -11,6 +13,8 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline_messaging.broker import KafkaSettings
+
+log = structlog.get_logger(__name__)
 
 _TRY_SECONDS = 5
 
@@ -26,6 +30,13 @@ async def why_unreachable(kafka: KafkaSettings) -> str | None:
         else:
             return None
     return "; ".join(sentences)
+
+
+async def warn_until_reachable(kafka: KafkaSettings, *, every_seconds: float = 30.0) -> None:
+    """Log why Kafka cannot be entered, until it can: for whoever only publishes, and would find out by its first event."""
+    while (why := await why_unreachable(kafka)) is not None:
+        log.warning("kafka_unreachable", why=why, retry_in=every_seconds)
+        await asyncio.sleep(every_seconds)
 
 
 async def _enter(server: str, kafka: KafkaSettings) -> None:

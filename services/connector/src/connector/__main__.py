@@ -4,7 +4,6 @@ Without a command it serves. The others are for operators and may run while the 
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import asyncpg
 from connector.rotate_keys import KeyInUse, give_up_key, left_under_others, rotate_keys
 from connector.settings import Settings, UpkeepSettings
 from connector.verify_audit import verify_audit
+from pipeline_service_defaults.operator_commands import run_command
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -22,13 +22,15 @@ SERVICE = "connector"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what was asked for. Ends with status 0, 1 when something is left or broken, 2 for wrong settings or usage."""
+    """Do what was asked for. Ends with status 0, 1 when something is left or broken, 2 for wrong settings or usage,
+    3 when the database kept it from being done.
+    """
     given = parser().parse_args(arguments)
     match given.command:
         case "rotate-keys":
-            sys.exit(asyncio.run(rotate(load(UpkeepSettings), given)))
+            sys.exit(run_command(rotate(load(UpkeepSettings), given)))
         case "verify-audit":
-            sys.exit(asyncio.run(verify(load(UpkeepSettings))))
+            sys.exit(run_command(verify(load(UpkeepSettings))))
         case _:
             serve()
 

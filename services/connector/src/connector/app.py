@@ -28,6 +28,7 @@ from connector.rotate_keys import require_keys
 from connector.settings import Settings
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.relay import Relay
+from pipeline_messaging.unreachable import warn_until_reachable
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
 from pipeline_service_defaults.database import Pool, check_database, create_pool, require_schema
@@ -52,22 +53,24 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         pool = await create_pool(settings)
+        kafka = KafkaSettings.of(SERVICE, settings)
         try:
             await require_schema(pool, versions("connector"))
             async with (
                 xero_client(xero_transport) as http,
                 invoice_sync_client(settings) as invoice_sync,
-                Relay(
-                    settings.database_url.get_secret_value(), KafkaSettings.of(SERVICE, settings)
-                ) as relay,
+                Relay(settings.database_url.get_secret_value(), kafka) as relay,
             ):
                 deps = app.state.deps = build(settings, pool, http, relay, invoice_sync)
                 async with pool.acquire() as conn:
                     await require_keys(conn, deps.ring)
                 background = asyncio.create_task(keep_house(deps), name="connector-background")
+                # Nothing is consumed here, and events are rare: a wrong password would show with the first of them.
+                entering = asyncio.create_task(warn_until_reachable(kafka), name="kafka-entry")
                 try:
                     yield {}
                 finally:
+                    entering.cancel()
                     await wind_down(deps, background)
         finally:
             await pool.close()

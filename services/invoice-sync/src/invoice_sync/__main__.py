@@ -4,13 +4,13 @@ Without a command it serves. The others are for operators, need the database alo
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 
 import asyncpg
 
 from invoice_sync.settings import InvoiceSyncSettings, UpkeepSettings
+from pipeline_service_defaults.operator_commands import run_command
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -18,13 +18,15 @@ from pipeline_service_defaults.tracing import configure_tracing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what was asked for. Ends with status 0, 1 when something was found or left, 2 for wrong settings or usage."""
+    """Do what was asked for. Ends with status 0, 1 when something was found or left, 2 for wrong settings or usage,
+    3 when the database kept it from being done.
+    """
     given = parser().parse_args(arguments)
     match given.command:
         case "reconcile":
-            sys.exit(asyncio.run(_reconcile(load(UpkeepSettings), given)))
+            sys.exit(run_command(_reconcile(load(UpkeepSettings), given)))
         case "verify-audit":
-            sys.exit(asyncio.run(_verify(load(UpkeepSettings))))
+            sys.exit(run_command(_verify(load(UpkeepSettings))))
         case _:
             serve()
 

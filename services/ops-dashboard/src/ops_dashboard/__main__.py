@@ -1,7 +1,6 @@
 """Serve the dashboard, or make its projection anew: `python -m ops_dashboard`."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from ops_dashboard.project_records import READ
 from ops_dashboard.rebuild_projection import AlreadyRebuilding, rebuild
 from ops_dashboard.store.generations import RebuildOvertaken
 from pipeline_messaging.broker import KafkaSettings
+from pipeline_service_defaults.operator_commands import run_command
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -21,11 +21,13 @@ SERVICE = "ops-dashboard"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what was asked for. Ends with status 0, 1 when it fails, 2 for wrong settings or usage."""
+    """Do what was asked for. Ends with status 0, 1 when it fails, 2 for wrong settings or usage,
+    3 when the database cannot be entered.
+    """
     if parser().parse_args(arguments).command == "rebuild":
         settings = load(StorageSettings)
         configure_logging(SERVICE, "WARNING")
-        sys.exit(asyncio.run(rebuild_all(settings)))
+        sys.exit(run_command(rebuild_all(settings)))
     serve()
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import asyncpg
+from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 
 from payment_ingest.check_webhooks import check, explain
@@ -25,7 +26,9 @@ from pipeline_contracts import topics
 from pipeline_contracts.money import plain_money
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.history import history
+from pipeline_messaging.unreachable import why_unreachable
 from pipeline_service_defaults.database import Pool
+from pipeline_service_defaults.operator_commands import EXIT_NOT_DONE, run_command
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -36,7 +39,9 @@ _STANDS_STILL_MS = "120000"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what was asked for. Ends with status 0, 1 when something differs or fails, 2 for wrong settings or usage."""
+    """Do what was asked for. Ends with status 0, 1 when something differs or fails, 2 for wrong settings or usage,
+    3 when the database or Kafka kept it from being done.
+    """
     given = parser().parse_args(arguments)
     match given.command:
         case "webhook-keys":
@@ -49,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             serve()
             return
     configure_logging(SERVICE, "WARNING")
-    sys.exit(asyncio.run(work))
+    sys.exit(run_command(work))
 
 
 def serve() -> None:
@@ -109,8 +114,13 @@ def webhook_keys(url: str) -> int:
 
 async def _look_after(settings: StorageSettings, command: str) -> int:
     kafka = KafkaSettings.of(SERVICE, settings)
-    async with _pool(settings.database_url) as pool:
-        return await (reconcile if command == "reconcile" else rebuild)(pool, kafka)
+    try:
+        async with _pool(settings.database_url) as pool:
+            return await (reconcile if command == "reconcile" else rebuild)(pool, kafka)
+    except KafkaError as error:
+        why = await why_unreachable(kafka)
+        sys.stderr.write(f"Not done. Kafka: {why or error}. Put that right and run this again.\n")
+        return EXIT_NOT_DONE
 
 
 async def _sweep_deep(settings: DatabaseSettings) -> int:
