@@ -86,6 +86,19 @@ async def test_what_is_void_waits_for_nothing_and_is_no_money_in_xero(dsn):
     await conn.close()
 
 
+async def test_an_invoice_known_by_its_payments_alone_is_in_xero(dsn):
+    """Payments are kept for ever, what Pipeline and invoice-sync said for 30 days: made anew, this is all there is."""
+    told = Telling("acc-paid-long-ago")
+    records = [told.paid("old"), told.paid("early", "pay-2"), told.issued("early")]
+    conn = await asyncpg.connect(dsn)
+    await project(conn, 1, Batch([(None, decode(key=r.key, value=r.value, headers=r.headers)) for r in records], []))  # fmt: skip
+    found = await conn.fetch(
+        "SELECT invoice_id, state FROM invoices WHERE account_id = 'acc-paid-long-ago'"
+    )
+    assert dict(found) == {"old": "synced", "early": "waiting"}
+    await conn.close()
+
+
 async def test_searches_and_pages_use_their_indexes(dsn):
     """With many rows; a plan that reads a whole account for one page is what makes a dashboard slow."""
     conn = await asyncpg.connect(dsn)
