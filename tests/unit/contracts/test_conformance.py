@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -250,3 +251,18 @@ def test_replay_prints_what_check_reads(capsys):
     assert replay(["pay", "sync", "--vary", "duplicates"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [record_of(each) for each in printed] == varied([*scenario("pay"), *scenario("sync")], ["duplicates"])  # fmt: skip
+
+
+def test_a_long_stream_is_looked_at_in_little_memory():
+    """A production topic holds millions: of each event a mark is remembered, never the event."""
+    inspector = Inspector()
+    line = event().lines[0].model_copy(update={"description": "x" * 20_000})
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            told = event(invoice_id=f"inv-{number}", lines=(line,))
+            assert inspector.look(record(told), "place") == []
+        remembered, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert remembered < 300 * 5_000

@@ -86,12 +86,13 @@ def test_a_limit_is_waited_for_as_long_as_the_service_asks(run):
     assert "invoice-sync asks to wait 7 s." in ran.err
 
 
-def test_what_may_have_been_done_is_said_and_not_asked_again(run):
+@pytest.mark.parametrize("error", [httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError])
+def test_what_may_have_been_done_is_said_and_not_asked_again(run, error):
     asked = []
 
     def answer(request):
         asked.append(request.method)
-        raise httpx.ReadTimeout("no")
+        raise error("no")
 
     ran = run(answer, "failures", "retry", "inv-1", "-a", "acc-1")
     assert (ran.status, asked) == (4, ["POST"])

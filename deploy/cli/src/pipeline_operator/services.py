@@ -107,12 +107,12 @@ class Services:
     ) -> httpx.Response:
         where = f"{service} at {self._access.url(service)}"
         check = f"Check the address ({self._access.source}) and that the service runs."
+        done = "" if method == "GET" else " It may have been done all the same: look first."
         try:
             return self._http.request(method, url, headers=dict(headers), **content)
         except httpx.ConnectError:
             raise Failure(Status.UNREACHABLE, f"{where} cannot be reached.", check) from None
         except httpx.TimeoutException:
-            done = "" if method == "GET" else " It may have been done all the same: look first."
             raise Failure(
                 Status.UNREACHABLE,
                 f"{where} did not answer in time.{done}",
@@ -120,7 +120,7 @@ class Services:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failure(
-                Status.UNREACHABLE, f"{where} broke off ({type(error).__name__}).", check
+                Status.UNREACHABLE, f"{where} broke off ({type(error).__name__}).{done}", check
             ) from None
 
     def _json(self, service: str, reply: httpx.Response) -> Any:

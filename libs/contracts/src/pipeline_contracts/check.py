@@ -30,13 +30,18 @@ def inspect(placed: Placed, *, source: str | None = None) -> tuple[int, list[Fin
         source: look at the events of this `ce_source` only, and at what has none.
     """
     inspector = Inspector()
-    found: list[Finding] = []
-    for place, record in placed:
-        if isinstance(record, NotARecord):
-            found.append(Finding(place, "unreadable", "line", str(record)))
-        elif source is None or _source_of(record) in {None, source}:
-            found += inspector.look(record, place)
+    found = [each for place, record in placed for each in _look(inspector, place, record, source)]
     return inspector.looked_at, found
+
+
+def _look(
+    inspector: Inspector, place: str, record: Record | NotARecord, source: str | None
+) -> list[Finding]:
+    if isinstance(record, NotARecord):
+        return [Finding(place, "unreadable", "line", str(record))]
+    if source is None or _source_of(record) in {None, source}:
+        return inspector.look(record, place)
+    return []
 
 
 def _source_of(record: Record) -> str | None:
@@ -62,10 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
         if (options.file is None) == (options.servers is None):
             raise CheckError("name a file of JSON lines, or a Kafka with --from")  # noqa: TRY301
         if options.servers is None:
-            placed = _from_file(options.file)
+            looked_at, found = inspect(_from_file(options.file), source=options.source)
         else:
-            placed = asyncio.run(_from_kafka(options.servers, options.topic))
-        looked_at, found = inspect(placed, source=options.source)
+            looked_at, found = asyncio.run(
+                _inspect_kafka(options.servers, options.topic, options.source)
+            )
         if not looked_at and not found:
             raise CheckError("there is nothing to check: no record was found")  # noqa: TRY301
     except CheckError as error:
@@ -92,7 +98,8 @@ def _from_file(name: str) -> list[tuple[str, Record | NotARecord]]:
     return [(f"line {number}", record) for number, record in records_in(text)]
 
 
-async def _from_kafka(servers: str, topic: str) -> list[tuple[str, Record | NotARecord]]:
+async def _inspect_kafka(servers: str, topic: str, source: str | None) -> tuple[int, list[Finding]]:
+    """As `inspect`, record by record as they are read: a topic may be larger than the memory."""
     try:
         # Checking a file works without the extra `kafka`.
         from pipeline_contracts import kafka_tools  # noqa: PLC0415
@@ -101,9 +108,15 @@ async def _from_kafka(servers: str, topic: str) -> list[tuple[str, Record | NotA
             f"reading Kafka needs {error.name}: install pipeline-contracts[kafka]"
         ) from error
     try:
-        return [each async for each in kafka_tools.read_topic(servers, topic)]
+        inspector = Inspector()
+        found = [
+            each
+            async for place, record in kafka_tools.read_topic(servers, topic)
+            for each in _look(inspector, place, record, source)
+        ]
     except kafka_tools.KafkaTrouble as error:
         raise CheckError(str(error)) from error
+    return inspector.looked_at, found
 
 
 if __name__ == "__main__":
