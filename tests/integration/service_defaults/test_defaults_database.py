@@ -328,3 +328,36 @@ async def test_an_index_that_is_still_being_built_is_waited_for(make_database, t
     finally:
         for each in (writer, builder, watcher):
             await each.close()
+
+
+async def test_a_table_that_a_backup_holds_stays_usable_while_a_migration_waits_for_it(
+    make_database, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pipeline_service_defaults.migrate._LOCK_MILLISECONDS", 200)
+    monkeypatch.setattr("pipeline_service_defaults.migrate._PAUSE_SECONDS", 0.1)
+    dsn = await make_database()
+    backup, service = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    try:
+        await service.execute(_INDEXED)
+        indexing(tmp_path)
+        migration(tmp_path, "20261122000001", "ALTER TABLE rows ADD COLUMN j int;")
+        transaction = backup.transaction(isolation="repeatable_read")
+        await transaction.start()
+        await backup.execute("LOCK TABLE rows IN ACCESS SHARE MODE")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, dsn, tmp_path))
+        waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        tries = set()
+        while len(tries) < 3:
+            tries |= {await service.fetchval(waiting)} - {None}
+            # Behind the migration in the queue, and on in a moment all the same.
+            await service.execute("INSERT INTO rows VALUES (0)", timeout=5)
+        assert not migrating.done()
+
+        await transaction.commit()
+        await migrating
+
+        assert await indexes(service) == {"rows_i": True}
+        assert await service.fetchval("SELECT count(j) FROM rows") == 0
+    finally:
+        await backup.close()
+        await service.close()

@@ -38,6 +38,11 @@ _PRE = re.compile(r"(\d+)_pre_.*\.sql")
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 _ASK_AGAIN_SECONDS = 0.25
+_LOCK_MILLISECONDS = 2_000
+"""Whoever waits for a whole table stands in front of all that read and write it: no longer than their patience."""
+_PAUSE_SECONDS = 3.0
+_LONGEST_SECONDS = 600.0
+_LOCKED = re.compile(r"lock timeout|55P03")
 
 
 class MigrationError(Exception):
@@ -91,6 +96,7 @@ def _migrate(dsn: str, directories: Iterable[Path], wait_seconds: int) -> None:
         "PATH": os.environ.get("PATH", ""),
         "HOME": os.environ.get("HOME", "/"),
         "PIPELINE_MIGRATE_URL": dbmate_dsn(dsn),
+        "PGOPTIONS": f"-c lock_timeout={_LOCK_MILLISECONDS}",
     }
 
     def run() -> subprocess.CompletedProcess[str]:
@@ -106,14 +112,20 @@ def _migrate(dsn: str, directories: Iterable[Path], wait_seconds: int) -> None:
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(asyncio.run, _in_turn(dsn, wait_seconds, run)).result()
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split())
-        raise MigrationError(f"dbmate: {_USER_INFO.sub('//***@', words)}")
+        words = _USER_INFO.sub("//***@", " ".join((done.stderr or done.stdout).split()))
+        if _LOCKED.search(words):
+            words += "; a backup or a report holds a table: run this again when it is done"
+        raise MigrationError(f"dbmate: {words}")
 
 
 async def _in_turn(
     dsn: str, wait_seconds: float, run: Callable[[], subprocess.CompletedProcess[str]]
 ) -> subprocess.CompletedProcess[str]:
     """Let one replica at a time run dbmate, once nothing is left of an index that somebody did not finish.
+
+    It is run again and again while somebody holds a table that is to be altered, such as a backup: a statement that waits
+    for it keeps out everybody behind it, services included. An index that was given up for that is then built above, where
+    waiting keeps nobody out.
 
     dbmate's own lock is waited for inside a statement. An index built CONCURRENTLY waits for every statement that began
     before it (PostgreSQL's page on CREATE INDEX), so both would dead-lock: whoever waits has to ask again and again.
@@ -124,11 +136,16 @@ async def _in_turn(
             "SELECT pg_try_advisory_lock(hashtextextended('migrations', 0))"
         ):
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
-        try:
-            await build_again(connection)
-        except asyncpg.PostgresError as error:
-            raise MigrationError(f"an invalid index cannot be built again: {error}") from error
-        return run()
+        deadline = time.monotonic() + _LONGEST_SECONDS
+        while True:
+            try:
+                await build_again(connection)
+            except asyncpg.PostgresError as error:
+                raise MigrationError(f"an invalid index cannot be built again: {error}") from error
+            done = run()
+            if not _LOCKED.search(done.stderr) or time.monotonic() > deadline:
+                return done
+            await asyncio.sleep(_PAUSE_SECONDS)
     finally:
         await connection.close()
 
