@@ -149,7 +149,7 @@ def test_kafka_away_is_a_sentence(run, monkeypatch):
     async def away(*_):
         raise KafkaConnectionError("Unable to bootstrap from [('127.0.0.1', 1)]")
 
-    monkeypatch.setattr(dead_letters, "_found", away)
+    monkeypatch.setattr(dead_letters, "_newest", away)
     ran = run(lambda _: None, "dead-letters", "list")
     assert ran.status == 4
     assert "Kafka did not do it: KafkaConnectionError: Unable to bootstrap" in ran.err

@@ -1,6 +1,7 @@
 """`dead-letters`: what consumers set aside, and sending it back."""
 
 import base64
+import heapq
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -88,10 +89,9 @@ def list_(
     session = session_of(context)
     screen = session.show(as_json=as_json)
     wanted = _wanted(topic, since_, until, account, key, code)
-    found = on_kafka(_found(session.kafka, wanted))
-    listed = found[-limit:]
+    listed, found = on_kafka(_newest(session.kafka, wanted, limit))
     if as_json:
-        screen.document({"dead_letters": [_summary(each) for each in listed], "found": len(found)})
+        screen.document({"dead_letters": [_summary(each) for each in listed], "found": found})
         return
     screen.table(
         ("dead letter", "set aside", "code", "key", "account", "reason"),
@@ -101,8 +101,8 @@ def list_(
             for each in listed
         ),
     )  # fmt: skip
-    if len(found) > len(listed):
-        screen.say(f"{len(listed)} of {len(found)}, the newest; --limit shows more.")
+    if found > len(listed):
+        screen.say(f"{len(listed)} of {found}, the newest; --limit shows more.")
 
 
 @app.command()
@@ -263,13 +263,29 @@ async def _replayed(
     return done
 
 
+async def _each(kafka: KafkaSettings, wanted: Wanted) -> AsyncIterator[StoredLetter]:
+    for origin in wanted.origins:
+        async for letter in stored_letters(kafka, origin, since=wanted.first):
+            if wanted.takes(letter):
+                yield letter
+
+
+async def _newest(
+    kafka: KafkaSettings, wanted: Wanted, most: int
+) -> tuple[list[StoredLetter], int]:
+    """The newest letters, oldest first, and how many there are. A flood is never held as a whole."""
+    newest: list[tuple[datetime, Place, StoredLetter]] = []
+    count = 0
+    async for letter in _each(kafka, wanted):
+        count += 1
+        heapq.heappush(newest, (letter.at, letter.place, letter))
+        if len(newest) > most:
+            heapq.heappop(newest)
+    return [letter for *_, letter in sorted(newest)], count
+
+
 async def _found(kafka: KafkaSettings, wanted: Wanted) -> list[StoredLetter]:
-    found = [
-        letter
-        for origin in wanted.origins
-        async for letter in stored_letters(kafka, origin, since=wanted.first)
-        if wanted.takes(letter)
-    ]
+    found = [letter async for letter in _each(kafka, wanted)]
     return sorted(found, key=lambda each: (each.at, each.place))
 
 
