@@ -1,11 +1,12 @@
 """The projection made anew beside the running service."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from dashboard_world import Telling, snapshot, tell_everything
 
-from ops_dashboard import project_records
+from ops_dashboard import project_records, rebuild_projection
 from ops_dashboard.rebuild_projection import _LOCK, AlreadyRebuilding, rebuild
 from ops_dashboard.store import generations
 from ops_dashboard.store.generations import RebuildOvertaken
@@ -75,6 +76,24 @@ async def test_what_cannot_be_stored_does_not_stop_a_rebuild(world, monkeypatch)
     assert number > 1
     assert len(found["invoices"]) == 2
     assert len(found["odd_records"]) == 1
+
+
+async def test_large_records_are_taken_in_small_batches(monkeypatch):
+    """A record may have 3 MB, and a topic be full of them."""
+    batches = []
+
+    async def consumed(kafka, topic):
+        for number in range(40):
+            yield SimpleNamespace(offset=number, value=bytes(3_000_000 if number < 20 else 10))
+
+    async def project(pool, generation, records):
+        batches.append([record.offset for record in records])
+
+    monkeypatch.setattr(rebuild_projection, "consumed", consumed)
+    monkeypatch.setattr(rebuild_projection, "_project", project)
+    assert await rebuild_projection._read_again(None, None, None, 2) == 40
+    assert [one for batch in batches for one in batch] == list(range(40))
+    assert max(len([one for one in batch if one < 20]) for batch in batches) <= 6
 
 
 async def test_whoever_lost_the_lock_does_not_switch(world):

@@ -20,6 +20,7 @@ from pipeline_messaging.history import consumed
 from pipeline_service_defaults.database import Pool
 
 _BATCH = 500
+_BYTES = 16 * 1024 * 1024
 _LOCK = 7_403_001
 """Advisory lock: one rebuild of a database at a time."""
 
@@ -68,15 +69,16 @@ async def _rebuild(
 
 
 async def _read_again(pool: Pool, kafka: KafkaSettings, topic: Topic, generation: int) -> int:
-    count = 0
+    count = size = 0
     batch: list[ConsumerRecord] = []
     async with aclosing(consumed(kafka, topic)) as records:
         async for record in records:
             batch.append(record)
-            if len(batch) == _BATCH:
+            size += len(record.value or b"")
+            if len(batch) == _BATCH or size >= _BYTES:
                 await _project(pool, generation, batch)
                 count += len(batch)
-                batch = []
+                batch, size = [], 0
     if batch:
         await _project(pool, generation, batch)
     return count + len(batch)
