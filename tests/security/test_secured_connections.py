@@ -156,7 +156,11 @@ async def test_what_enters_postgres_wrongly_is_told_why(stack, world, tmp_path, 
         ("invoice-sync", {"KAFKA_SASL_PASSWORD": "wrong"}, "refuses KAFKA_SASL_USERNAME"),
         # It has nothing to publish yet.
         ("connector", {"KAFKA_SASL_PASSWORD": "wrong"}, "refuses KAFKA_SASL_USERNAME"),
-        ("invoice-sync", {"PGSSLMODE": "disable"}, "takes no connection without TLS"),
+        (
+            "invoice-sync",
+            {"PGSSLMODE": "disable", "PGSSLROOTCERT": ""},
+            "takes no connection without TLS",
+        ),
     ],
 )
 async def test_a_service_says_why_it_cannot_enter(stack, service, wrong, words):

@@ -124,6 +124,18 @@ def test_what_belongs_together_is_taken(told, given):
             "it holds no certificate (PEM)",
         ),
         (
+            {"PGSSLROOTCERT": "$/authority.crt"},
+            "sslrootcert (or PGSSLROOTCERT) is set, but sslmode is prefer, which would not use it",
+        ),
+        (
+            {
+                "DATABASE_URL": f"{ADDRESS}?sslmode=disable",
+                "PGSSLMODE": "verify-full",
+                "PGSSLROOTCERT": "$/authority.crt",
+            },
+            "but sslmode is disable",
+        ),
+        (
             {"DATABASE_URL": f"{ADDRESS}?sslmode=require&sslcert=$/client.crt"},
             "sslcert and sslkey belong together",
         ),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _POSTGRES_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _VERIFYING = frozenset({"verify-ca", "verify-full"})
+# With an authority at hand, "require" checks it, too (PostgreSQL, "SSL Support": for backwards compatibility).
+_CHECKING = _VERIFYING | {"require"}
 # libpq's own variables (PostgreSQL, "Environment Variables"), which asyncpg and dbmate's driver read too.
 POSTGRES_VARIABLES: Mapping[str, str] = {
     "sslmode": "PGSSLMODE",
@@ -59,7 +61,9 @@ def kafka_mistake(given: KafkaAccess) -> str | None:
     return _unusable_kafka_files(given)
 
 
-def database_mistake(query: str, environment: Mapping[str, str]) -> str | None:
+def database_mistake(  # noqa: PLR0911 - one return per mistake
+    query: str, environment: Mapping[str, str]
+) -> str | None:
     """What of the TLS part of a PostgreSQL address cannot be meant.
 
     Args:
@@ -76,6 +80,11 @@ def database_mistake(query: str, environment: Mapping[str, str]) -> str | None:
         return f"sslmode is {mode!r}, but must be one of {', '.join(_POSTGRES_MODES)}"
     if mode in _VERIFYING and not values["sslrootcert"]:
         return f"sslmode={mode} needs sslrootcert (or PGSSLROOTCERT), the path of the authority's certificate"
+    if mode not in _CHECKING and values["sslrootcert"]:
+        return (
+            f"sslrootcert (or PGSSLROOTCERT) is set, but sslmode is {mode}, which would not use it;"
+            " expected sslmode=verify-full"
+        )
     for name, path in values.items():
         if path and not Path(path).is_file():
             return f"{name} names {path}: there is no such file"
