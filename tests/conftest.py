@@ -45,6 +45,7 @@ LEFT_OUT: dict[str, str] = {}
 RUN_WHOLE_STACKS = (
     "tests/acceptance/",
     "tests/canaries/",
+    "tests/chaos/",
     "tests/demo/",
     "tests/load/",
     "tests/security/",

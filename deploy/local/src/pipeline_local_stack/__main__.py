@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|rotate-keys`: what the Makefile calls, and people."""
+"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|chaos|rotate-keys`: what the Makefile calls, and people."""
 
 import argparse
 import signal
@@ -39,6 +39,10 @@ def main() -> int:
     commands.add_parser("connect")
     commands.add_parser("env", help="what a shell needs to talk to the running stack")
     commands.add_parser("bench")
+    chaos = commands.add_parser("chaos", help="strike the stack with seeded faults, and judge it")
+    chaos.add_argument("--seed", type=int, default=0, help="of the first run")
+    chaos.add_argument("--runs", type=int, default=1)
+    chaos.add_argument("--seconds", type=float, default=20, help="of faults in each run")
     commands.add_parser("rotate-keys")
     arguments = parser.parse_args()
     # Whoever sends the output to a file wants to read it while it grows.
@@ -79,6 +83,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from pipeline_local_stack.demo import run_demo  # noqa: PLC0415 - `down` must not need it
 
             return run_demo(broker=arguments.broker, kill=arguments.kill)
+        case "chaos":
+            from pipeline_local_stack.chaos.campaign import run_chaos  # noqa: PLC0415 - as above
+
+            return run_chaos(seed=arguments.seed, runs=arguments.runs, seconds=arguments.seconds)
         case "rotate-keys":
             from pipeline_local_stack.rotate_keys import rotate  # noqa: PLC0415 - as above
 

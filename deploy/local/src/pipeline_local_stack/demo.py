@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import TypeVar
@@ -36,7 +36,7 @@ from pipeline_local_stack.invariants import violations
 from pipeline_local_stack.paths import LOCAL, StackError
 from pipeline_local_stack.read_ledgers import read_ledgers
 from pipeline_local_stack.sales import Sale, customer_of, invoice_of, take_sales
-from pipeline_local_stack.stack import ACCOUNT, Stack, running_stack
+from pipeline_local_stack.stack import ACCOUNT, Stack, running_stack, supervised
 from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import ORGANISATION, ApiUse, XeroAdmin
 
@@ -127,7 +127,7 @@ async def _run(stack: Stack, xero: XeroAdmin, console: Console, kill: Kill) -> t
     )
     async with (
         watching(stack.broker.bootstrap_servers) as seen,
-        _supervised(stack, say),
+        supervised(stack, say),
     ):
         with progress:
             in_xero = progress.add_task("Invoices in Xero", total=SALES)
@@ -388,23 +388,6 @@ async def _scalar(dsn: str, query: str) -> int:
         return int(await connection.fetchval(query))
     finally:
         await connection.close()
-
-
-@contextlib.asynccontextmanager
-async def _supervised(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[None]:
-    """Restart what dies, as Kubernetes would, while the demo runs."""
-
-    async def watch() -> None:
-        while True:
-            for name in stack.restart_what_died():
-                say(f"{name} was started again.")
-            await asyncio.sleep(0.2)
-
-    watching_over = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching_over.cancel()
 
 
 def _table(verdict: Verdict, calls: int, seconds: float) -> Table:

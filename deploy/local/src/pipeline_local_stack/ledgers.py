@@ -260,6 +260,31 @@ def only(ledgers: Ledgers, accounts: Collection[str]) -> Ledgers:
     )
 
 
+def without(ledgers: Ledgers, left_out: Mapping[InvoiceKey, str]) -> Ledgers:
+    """All but some invoices: the state in which each of these is answered to be."""
+
+    def others(records: Sequence[Record]) -> list[Record]:
+        return [record for record in records if not any(map(_is_left_out, readable([record])))]
+
+    def _is_left_out(envelope: Envelope) -> bool:
+        event = envelope.event
+        return InvoiceKey(event.account_id, getattr(event, "invoice_id", "")) in left_out
+
+    links = tuple(map(link_of, left_out))
+    counts = {account_id: Counter(counted) for account_id, counted in ledgers.counts.items()}
+    for key, state in left_out.items():
+        counts.get(key.account_id, Counter())[state] -= 1
+    return replace(
+        ledgers,
+        published=others(ledgers.published),
+        announced=others(ledgers.announced),
+        payments=others(ledgers.payments),
+        documents=[each for each in ledgers.documents if not (links and each.url.endswith(links))],
+        states={key: state for key, state in ledgers.states.items() if key not in left_out},
+        counts=counts,
+    )
+
+
 def link_of(key: InvoiceKey) -> str:
     """How the link of an invoice in Xero ends that leads back to Pipeline's."""
     return f"/accounts/{quote(key.account_id, safe='')}/invoices/{quote(key.invoice_id, safe='')}"

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -257,6 +257,23 @@ def _replicate(children: dict[str, Child], ports: dict[str, int], name: str, cou
             "FORWARD_TO": ",".join(str(ports[replica]) for replica in replicas),
         },
     )
+
+
+@contextlib.asynccontextmanager
+async def supervised(stack: Stack, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Restart what dies, as Kubernetes would, for as long as the block lasts."""
+
+    async def watch() -> None:
+        while True:
+            for name in stack.restart_what_died():
+                say(f"{name} was started again.")
+            await asyncio.sleep(0.2)
+
+    watching_over = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching_over.cancel()
 
 
 def wait_until_ready(child: Child, url: str, seconds: float = _READY_SECONDS) -> None:

@@ -118,17 +118,21 @@ class XeroAdmin:
         )
 
     def calls(self, since: int = 0) -> list[Call]:
-        """Every call of the Accounting API in the log, of all organisations, after the first `since` log entries."""
+        """Every call of the Accounting API in the log, of all organisations, after the first `since` log entries.
+
+        Their times are the machine's: Xero's clock may have been moved, and that of what calls it has not.
+        """
         rows = self._get("/calls", since=since, path="/api.xro/", limit=1_000_000)["calls"]
         return [
             Call(
                 row["tenant_id"],
-                row["time"],
+                row["real_time"],
                 row["seconds"],
                 row["status"],
                 row["limited"],
                 row["method"],
                 row["path"],
+                is_scripted=row["fault"].startswith("rate_limit"),
             )
             for row in rows
         ]

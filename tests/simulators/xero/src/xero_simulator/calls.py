@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from time import time as _time
 from typing import Any
 
 KEEP = 200_000
@@ -10,7 +11,12 @@ KEEP = 200_000
 
 @dataclass(slots=True)
 class Call:
-    """One call. Never holds tokens or bodies."""
+    """One call. Never holds tokens or bodies.
+
+    Attributes:
+        time: By the simulator's clock.
+        real_time: By the machine's clock, which no test moves.
+    """
 
     sequence: int
     time: float
@@ -27,6 +33,7 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: float = 0.0
+    real_time: float = field(default_factory=_time)
 
 
 @dataclass(slots=True)

@@ -335,6 +335,7 @@ def event_summary(deliveries: Iterable[Delivery]) -> list[Json]:
     return [
         {
             "delivery_id": row.delivery_id,
+            "body_sha256": hashlib.sha256(row.body).hexdigest(),
             "events": row.events,
             "first_sequence": row.first_sequence,
             "last_sequence": row.last_sequence,
