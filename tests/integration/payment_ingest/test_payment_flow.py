@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from payment_ingest.store import doorbells, sweeps
 from pipeline_contracts.payment import PaymentRecorded, PaymentReversed
 from pipeline_messaging.worker import LeaseLost
 
@@ -509,6 +510,30 @@ async def test_a_document_that_xero_never_shows_holds_up_nothing(service):
             service.xero.calls = service.xero.calls[:1]
         assert bool(await service.pool.fetchval(later)) is (looks < 11)
     assert await service.documents() == 0
+
+
+async def test_what_waits_for_being_read_is_measured(service):
+    """Of what Xero is to show now: who waits on purpose raises no alarm."""
+    organisation = service.xero.tenant_id
+    await service.hear(rung_for("CREDITNOTE", organisation, str(uuid.uuid4())))
+    await service.ring(service.xero.add())
+    long_ago = "SET rung_at = now() - interval '1 hour'"
+    assert await doorbells.oldest_ring_age(service.pool) < 60
+    await service.pool.execute(f"UPDATE document_doorbells {long_ago}")
+    assert 3600 <= await doorbells.oldest_ring_age(service.pool) < 3700
+    await service.pool.execute("UPDATE document_doorbells SET next_at = now() + interval '1 hour'")
+    assert await doorbells.oldest_ring_age(service.pool) < 60
+    await service.pool.execute(f"UPDATE doorbells {long_ago}")
+    assert 3600 <= await doorbells.oldest_ring_age(service.pool) < 3700
+
+    assert await sweeps.oldest_age(service.pool) < 60
+    await service.pool.execute(
+        "UPDATE tenant_sweeps SET completed_at = now() - interval '2 hours' WHERE kind = 'recent'"
+    )
+    await service.pool.execute("UPDATE connections SET since = now() - interval '1 hour'")
+    assert 3600 <= await sweeps.oldest_age(service.pool) < 3700
+    await service.pool.execute("UPDATE connections SET status = 'DISCONNECTED'")
+    assert await sweeps.oldest_age(service.pool) == 0
 
 
 async def test_documents_wait_for_room_in_their_lane_and_nothing_else_does(service):

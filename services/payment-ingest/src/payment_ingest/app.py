@@ -31,7 +31,7 @@ from payment_ingest.read_invoices import InvoiceReader
 from payment_ingest.read_payments import PaymentReader
 from payment_ingest.ring_doorbells import DoorbellRinger
 from payment_ingest.settings import Settings
-from payment_ingest.store import deliveries, doorbells, ledger, reconciliations
+from payment_ingest.store import deliveries, doorbells, ledger, reconciliations, sweeps
 from payment_ingest.tend_deliveries import keep_tending
 from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
@@ -195,6 +195,7 @@ async def _measure(pool: asyncpg.Pool) -> None:
                 metrics.OLDEST_UNPROCESSED.set(await deliveries.oldest_unprocessed_age(conn))
                 metrics.OLDEST_DOORBELL.set(await doorbells.oldest_ring_age(conn))
                 if time.monotonic() >= count_at:
+                    metrics.OLDEST_SWEEP.set(await sweeps.oldest_age(conn))
                     metrics.UNMATCHED.set(await ledger.count_unmatched(conn))
                     metrics.DIFFERING.set(await reconciliations.count_differing(conn))
                     count_at = time.monotonic() + _COUNT_SECONDS

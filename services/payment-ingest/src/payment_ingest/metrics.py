@@ -90,7 +90,11 @@ OLDEST_UNPROCESSED = Gauge(
 )
 OLDEST_DOORBELL = Gauge(
     "payment_ingest_oldest_doorbell_seconds",
-    "Age of the longest-waiting doorbell.",
+    "Age of the longest-waiting doorbell whose time has come.",
+)
+OLDEST_SWEEP = Gauge(
+    "payment_ingest_oldest_sweep_seconds",
+    "Time since a connected organisation was last looked through for changes, of the one that waits longest.",
 )
 UNMATCHED = Gauge(
     "payment_ingest_unmatched_invoices",

@@ -214,12 +214,15 @@ async def next_time(conn: Connection, tenant_id: str) -> datetime | None:
 
 
 async def oldest_ring_age(conn: Connection) -> float:
-    """Seconds since the longest-waiting doorbell of a connected tenant rang; 0 when none is ringing."""
+    """Seconds since the longest-waiting doorbell of a connected tenant rang; 0 when none is due.
+
+    What waits on purpose is left out: Xero did not show it yet, or has no room for it in the lane of sweeps.
+    """
     age: float = await conn.fetchval(
         """
         SELECT coalesce(extract(epoch FROM now() - min(rung_at)), 0)::float8
-        FROM (SELECT tenant_id, rung_at FROM doorbells
-              UNION ALL SELECT tenant_id, rung_at FROM document_doorbells) AS ringing
+        FROM (SELECT tenant_id, rung_at FROM doorbells WHERE next_at <= now()
+              UNION ALL SELECT tenant_id, rung_at FROM document_doorbells WHERE next_at <= now()) AS ringing
         WHERE tenant_id IN (SELECT tenant_id FROM connections WHERE status = 'CONNECTED')
         """
     )

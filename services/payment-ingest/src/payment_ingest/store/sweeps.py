@@ -53,6 +53,18 @@ async def completed(conn: Connection, account_id: str) -> dict[SweepKind, dateti
     return {SweepKind(row["kind"]): row["completed_at"] for row in rows}
 
 
+async def oldest_age(conn: Connection) -> float:
+    """Seconds since the connected tenant that waits longest was last swept, or else connected; 0 without any."""
+    age: float = await conn.fetchval(
+        """
+        SELECT coalesce(extract(epoch FROM now() - min(greatest(s.completed_at, c.since))), 0)::float8
+        FROM connections c JOIN tenant_sweeps s ON s.tenant_id = c.tenant_id AND s.kind = 'recent'
+        WHERE c.status = 'CONNECTED'
+        """
+    )
+    return max(0.0, age)
+
+
 async def request(conn: Connection, tenant_id: str) -> None:
     """Let the tenant be swept as soon as possible."""
     await conn.execute(
