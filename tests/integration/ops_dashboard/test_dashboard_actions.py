@@ -96,6 +96,20 @@ async def test_nobody_else_acts(acting, account, role, headers, keeps_proof):
         assert world.invoice_sync.asked == []
 
 
+async def test_a_form_of_a_session_that_was_renewed_says_what_to_do(acting):
+    """Session tokens live for minutes; a page may lie open for hours."""
+    world, url = acting
+    async with world.client(url, world.keys.token("acc-1")) as person:
+        form = {"csrf": await proof(person), "id": "a/b"}
+    renewed = world.keys.token("acc-1", name="Otto Operator, signed in again")
+    async with world.client(url, renewed) as person:
+        answer = await person.post("/accounts/acc-1/invoice/retry", data=form)
+    assert answer.status_code == 403
+    assert "Reload the page" in answer.text
+    assert "administrator" not in answer.text
+    assert "Look again" not in answer.text  # the answer to a form cannot be asked for
+
+
 async def test_an_invoice_sync_that_is_away_is_said(acting):
     world, _ = acting
     world.invoice_sync_url = "http://127.0.0.1:1"

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from ops_dashboard import metrics
 from ops_dashboard.clients.invoice_sync import Answer
 from ops_dashboard.handlers.access import AccountId, AccountVisitor, Visitor, deps_of
-from ops_dashboard.handlers.pages import PageRoute, account_path, render
+from ops_dashboard.handlers.pages import FORM_EXPIRED, PageRoute, account_path, render
 from pipeline_service_defaults.problems import Problem
 
 router = APIRouter(tags=["actions"], route_class=PageRoute)
@@ -72,7 +72,7 @@ async def retry_cause(
 
 def _check(visitor: Visitor, account_id: str, csrf: str) -> None:
     if not visitor.sent(csrf):
-        raise Problem(403, "FORM_EXPIRED", "Not allowed", "The form is not of this session.")
+        raise Problem(403, FORM_EXPIRED, "Not allowed", "The form is not of this session.")
     if not visitor.may_act_on(account_id):
         raise Problem(403, "NOT_ALLOWED", "Not allowed", "This needs the role operator.")
 

@@ -169,6 +169,13 @@ _WORDS: Final = {
     422: ("Not understood", "The address or form is not complete.", "Go back and try again."),
     503: ("Not at the moment", "The dashboard cannot reach its database.", "It is tried again by itself; reload in a minute."),
 }  # fmt: skip
+FORM_EXPIRED: Final = "FORM_EXPIRED"
+"""The code of a form that an earlier session made: people sign in again while a page lies open."""
+_EXPIRED: Final = (
+    "The page was too old",
+    "It was opened before you last signed in, so nothing was done.",
+    "Go back. Reload the page, and try again.",
+)
 _FAULT: Final = (
     "Something went wrong",
     "The dashboard met a fault of its own. Nothing was changed by it.",
@@ -194,7 +201,7 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Exception as error:  # noqa: BLE001 - whatever it is, a person reads the answer
-                return refusal(request, _status_of(error))
+                return _refusal(request, error)
 
         return readable
 
@@ -215,8 +222,10 @@ def _status_of(error: Exception) -> int:
             return 500
 
 
-def refusal(request: Request, status: int) -> Response:
+def _refusal(request: Request, error: Exception) -> Response:
     """A page of constant words: nothing of any account, and nothing of what was asked."""
-    title, message, hint = _WORDS.get(status, _FAULT)
+    status = _status_of(error)
+    is_expired = isinstance(error, Problem) and error.code == FORM_EXPIRED
+    title, message, hint = _EXPIRED if is_expired else _WORDS.get(status, _FAULT)
     values = {"title": title, "message": message, "hint": hint, "status": status}
     return render(request, "refusal.html", values, status=status)
