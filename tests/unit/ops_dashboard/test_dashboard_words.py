@@ -12,6 +12,7 @@ from ops_dashboard.domain.freshness import Sample, freshness
 from ops_dashboard.domain.odd_records import account_named, clean, hex_lines, readable
 from ops_dashboard.domain.paging import After
 from ops_dashboard.domain.telling import by_line, safe_link
+from ops_dashboard.handlers.overview import odd_words
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -121,6 +122,15 @@ def test_accounts_are_named_only_as_ids_may_be():
     for body in (b"", b"[]", b'{"account_id": 7}', b'{"account_id": ""}', b"[" * 100_000,
                  b'{"account_id": "a\\u0000"}', b'{"account_id": "\\ud800"}'):  # fmt: skip
         assert account_named(body) is None
+
+
+def test_what_could_not_be_used_is_counted_no_further_than_it_is_said():
+    assert [odd_words(count) for count in (0, 1, 999, 1_000)] == [
+        "",
+        "1 record could not be used",
+        "999 records could not be used",
+        "1,000 or more records could not be used",
+    ]
 
 
 def test_differences_stand_line_by_line_behind_the_invoice():

@@ -53,7 +53,9 @@ async def overview(request: Request, account_id: AccountId, visitor: AccountVisi
                 conn, generation, account_id, missed=False, after=None, limit=_LATEST
             ),
             "missed": await payments.count_missed(conn, generation, account_id),
-            "odd": await odd_records.count(conn, generation, account_id, most=_MOST_COUNTED),
+            "odd": odd_words(
+                await odd_records.count(conn, generation, account_id, most=_MOST_COUNTED)
+            ),
             "reconciled": reconciled[0] if reconciled else None,
         }
         last = await invoices.page(
@@ -76,6 +78,14 @@ def tiles(tallies: Sequence[Tally]) -> list[dict[str, object]]:
         }
         for state, words in STATES.items()
     ]
+
+
+def odd_words(count: int) -> str:
+    """How many records could not be used, as far as they were counted; dead letters are some of them."""
+    if count <= 1:
+        return "1 record could not be used" if count else ""
+    more = " or more" if count >= _MOST_COUNTED else ""
+    return f"{count:,}{more} records could not be used"
 
 
 async def _queue(
