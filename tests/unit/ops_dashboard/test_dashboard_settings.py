@@ -35,6 +35,7 @@ def test_nobody_is_staff_unless_it_is_said(environment):
         ("INVOICE_SYNC_URL", "localhost:8002"),
         ("PIPELINE_WEB_URL", "javascript:alert(1)"),
         ("MOST_STREAMS", "0"),
+        ("HISTORY_DAYS", "89"),
         ("SECURE", "perhaps"),
         ("DATABASE_URL", "hidden"),
     ],

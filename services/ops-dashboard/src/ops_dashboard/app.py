@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from ops_dashboard.clients.invoice_sync import InvoiceSync
 from ops_dashboard.deps import Deps
+from ops_dashboard.forget_history import keep_forgetting
 from ops_dashboard.handlers import assets, routers
 from ops_dashboard.measure_lag import keep_measuring
 from ops_dashboard.project_records import READ, project_records
@@ -91,6 +92,8 @@ async def _start(
     watching = await run_beside(stack, watch.run(), None)
     kafka = KafkaSettings.of(SERVICE, settings)
     measuring = await run_beside(stack, keep_measuring(pool, kafka, read), None)
+    keep = timedelta(days=settings.history_days)
+    forgetting = await run_beside(stack, keep_forgetting(pool, keep), None)
     broker = make_broker(kafka)
     for topic in read:
         subscribe_raw(
@@ -104,7 +107,7 @@ async def _start(
         )
     await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
     deps = Deps(settings, pool, InvoiceSync(http, settings.invoice_sync_url), watch, _clock)
-    return deps, (watching, measuring)
+    return deps, (watching, measuring, forgetting)
 
 
 def _clock() -> datetime:

@@ -36,6 +36,13 @@ class Settings(ServiceSettings):
     most_streams: int = Field(
         500, ge=1, le=10_000, description="open pages with live updates per process, 1 to 10000"
     )
+    # Not less: dead letters can be sent back for 90 days.
+    history_days: int = Field(
+        180,
+        ge=90,
+        le=3650,
+        description="days for which timelines, dead letters and unreadable records are kept, 90 to 3650",
+    )
     # Streams never end by themselves: a stop waits for them in vain.
     shutdown_seconds: int = Field(
         5, ge=1, le=600, description="seconds requests in flight may take after SIGTERM, 1 to 600"

@@ -75,5 +75,27 @@ async def timeline(
     return [_line(row) for row in rows]
 
 
+async def forget(conn: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` lines of before that moment; how many that were.
+
+    An account's newest comparison of its books and newest change of its connection stay: they tell how it stands.
+    """
+    status = await conn.execute(
+        """
+        DELETE FROM facts WHERE ctid = ANY(ARRAY(
+            SELECT f.ctid FROM facts f
+             WHERE f.at < $1
+               AND (f.subject_kind NOT IN ('account', 'connection') OR EXISTS (
+                    SELECT FROM facts newer
+                     WHERE newer.generation = f.generation AND newer.account_id = f.account_id
+                       AND newer.subject_kind = f.subject_kind AND newer.subject = f.subject AND newer.at > f.at))
+             ORDER BY f.at LIMIT $2 FOR UPDATE OF f SKIP LOCKED))
+        """,
+        before,
+        limit,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 def _line(row: Any) -> Line:
     return Line(**{**row, "details": Kept(json.loads(row["details"]))})

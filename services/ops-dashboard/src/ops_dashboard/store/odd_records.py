@@ -147,3 +147,17 @@ async def count(conn: Connection, generation: int, account_id: str, *, most: int
         most,
     )
     return found
+
+
+async def forget(conn: Connection, before: datetime, limit: int) -> int:
+    """Delete at most `limit` records that were written before that moment; how many that were."""
+    status = await conn.execute(
+        """
+        DELETE FROM odd_records WHERE ctid = ANY(ARRAY(
+            SELECT o.ctid FROM generations g JOIN odd_records o USING (generation)
+             WHERE o.written_at < $1 LIMIT $2 FOR UPDATE OF o SKIP LOCKED))
+        """,
+        before,
+        limit,
+    )
+    return int(status.rpartition(" ")[2])
