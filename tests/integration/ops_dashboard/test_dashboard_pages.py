@@ -1,6 +1,7 @@
 """From the topics to the pages, over real Kafka, Postgres and sockets."""
 
 import base64
+import re
 from urllib.parse import quote
 
 import pytest
@@ -43,7 +44,14 @@ async def test_every_state_reaches_its_page(world):
         story = (await person.get("/accounts/acc-1/invoice?id=in-xero")).text
         for source in ("billing", "invoice-sync", "payment-ingest", "crm"):
             assert source in story
+        assert 'id="stream"' in story
         letters = (await person.get("/accounts/acc-1/dead-letters")).text
+        letter = re.search(r'href="(/accounts/acc-1/dead-letters/[^"]+)"', letters)[1]
+        # What it shows never changes; renewed, it would close the bytes that somebody has opened.
+        shown = (await person.get(letter)).text
+        assert "As bytes" in shown
+        assert 'id="stream"' not in shown
+        assert f'hx-get="{letter}"' not in shown
         assert "HEADER_MISSING" in letters
         assert "UNKNOWN_EVENT_TYPE" in letters
 
