@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -181,6 +182,19 @@ async def test_the_figures_say_what_is_near_its_end(stack):
     await measure_tokens(ports(stack))
     assert 90 < figure("xero_access_token_nearest_expiry_seconds") <= 100
     assert 86_000 < figure("xero_refresh_token_nearest_expiry_seconds") <= 86_400
+    assert figure("xero_token_refreshes_overdue") == 1
+    # A renewal that fails again and again is tried again soon, each time.
+    await stack.db.execute(
+        "UPDATE token_sets SET refresh_after = now() + interval '1 minute', refresh_pending = true,"
+        " unavailable_since = now() - $1::interval WHERE refresh_after < now()",
+        timedelta(minutes=1),
+    )
+    await measure_tokens(ports(stack))
+    assert figure("xero_token_refreshes_overdue") == 0
+    await stack.db.execute(
+        "UPDATE token_sets SET unavailable_since = now() - interval '3 minutes' WHERE unavailable_since IS NOT NULL"
+    )
+    await measure_tokens(ports(stack))
     assert figure("xero_token_refreshes_overdue") == 1
     assert figure("xero_cleanups_pending") == 1
     assert 3600 <= figure("xero_cleanups_oldest_seconds") < 3700

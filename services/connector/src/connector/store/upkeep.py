@@ -34,7 +34,8 @@ async def figures(conn: Db) -> Figures:
             SELECT min(extract(epoch FROM access_expires_at - now)) FILTER (WHERE last_used_at >= refreshed_at) AS access,
                    min(extract(epoch FROM refreshed_at + $1 - now)) AS refresh,
                    count(*) FILTER (
-                       WHERE refresh_after < now - interval '2 minutes'
+                       -- Each failed try puts the next one off: what Xero does not answer is late since the first of them.
+                       WHERE least(refresh_after, unavailable_since) < now - interval '2 minutes'
                          AND (refresh_pending OR last_used_at >= refreshed_at OR refreshed_at < now - interval '23 hours')
                    ) AS overdue
               FROM serving, clock
