@@ -10,7 +10,7 @@ from invoice_sync.change_settings import change_settings
 from invoice_sync.domain.account_settings import AccountSettings, MappingPolicy
 from invoice_sync.map_contact import map_contact, unmap_contact
 from invoice_sync.retry_sync import retry_invoice
-from invoice_sync.store import account_settings
+from invoice_sync.store import account_settings, preview_allowances
 from invoice_sync.suggest_contacts import suggest_for, suggest_waiting
 from pipeline_contracts.sync import ContactMapped, InvoiceSynced
 from pipeline_service_defaults.problems import Problem
@@ -342,6 +342,23 @@ async def test_suggestions_name_their_reasons_in_few_calls_that_people_wait_for(
     assert waiting.customer.customer_id == "cust-1"
     assert lanes == ["people"] * 3
     assert await linked(strict) == {"cust-2": mailed}
+
+
+async def test_suggestions_spend_what_they_ask(strict):
+    """Long names do not fit into one question; each question is one of the account's calls of the day."""
+    for number in range(12):
+        await strict.know(f"cust-{number}", name=f"{number} {'Ünï & Söhne ' * 20}")
+        invoice = strict.invoice(f"inv-{number}").model_copy(
+            update={"customer_id": f"cust-{number}"}
+        )
+        await strict.want(invoice)
+    await strict.settle()
+    strict.gateway.calls.clear()
+    assert len(await suggest_waiting(strict.deps, strict.account_id, limit=20)) == 12
+    asked = len(strict.gateway.calls)
+    assert asked > 1
+    spent = await strict.pool.fetchval("SELECT spent_until - now() FROM preview_allowances")
+    assert (asked - 1) * preview_allowances.A_CALL < spent <= asked * preview_allowances.A_CALL
 
 
 async def test_no_suggestions_for_a_customer_nobody_told_of(strict):

@@ -52,6 +52,11 @@ async def contacts_by_id(
     return ContactsRead(found, frozenset(unreadable))
 
 
+def questions_about(customers: Sequence[Customer]) -> int:
+    """How many questions to Xero `contacts_like` asks about these customers, or more if an answer has several pages."""
+    return len(_conditions(customers))
+
+
 async def contacts_like(
     deps: Deps,
     account: Account,

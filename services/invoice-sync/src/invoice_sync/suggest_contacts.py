@@ -9,7 +9,7 @@ from invoice_sync.domain import matching
 from invoice_sync.domain.matching import Suggestion
 from invoice_sync.domain.state import Account, Customer
 from invoice_sync.map_contact import connected_account, problem_of
-from invoice_sync.read_contacts import contacts_like, contacts_with
+from invoice_sync.read_contacts import contacts_like, contacts_with, questions_about
 from invoice_sync.store import contact_mappings, customers
 from pipeline_service_defaults.problems import Problem
 from pipeline_xero.errors import XeroError
@@ -71,7 +71,7 @@ async def suggest_waiting(deps: Deps, account_id: str, *, limit: int) -> list[Su
 async def _suggest(
     deps: Deps, account: Account, asked: Sequence[Customer], word: str | None
 ) -> list[Suggestions]:
-    await spend_calls(deps, account.account_id, 1 if word is None else 2)
+    await spend_calls(deps, account.account_id, questions_about(asked) + (word is not None))
     try:
         found: list[XeroContact] = await contacts_like(deps, account, asked, lane="people", pages=1)
         if word is not None:
