@@ -6,7 +6,13 @@ to check, the rest the SDK reads by itself. Whether a trace is recorded is decid
 with every `parentbased_…` sampler, the flag in `traceparent` is followed.
 """
 
+import atexit
+import threading
+from collections.abc import Callable
+
 from opentelemetry import trace
+
+_LAST_SECONDS = 3.0
 
 
 def configure_tracing(service: str, endpoint: str | None) -> None:
@@ -28,9 +34,32 @@ def configure_tracing(service: str, endpoint: str | None) -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - see above
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - see above
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": service}), shutdown_on_exit=False
+    )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
+    _send_the_last_at_exit(provider.shutdown)
+
+
+def _send_the_last_at_exit(shutdown: Callable[[], None]) -> None:
+    """Send what is left when the process ends, but not for the half a minute that the SDK would try a silent collector.
+
+    By a thread that is there already: at exit none can be started any more.
+    """
+    ending, sent = threading.Event(), threading.Event()
+
+    def wait_and_send() -> None:
+        ending.wait()
+        shutdown()
+        sent.set()
+
+    def end() -> None:
+        ending.set()
+        sent.wait(_LAST_SECONDS)
+
+    threading.Thread(target=wait_and_send, name="last-spans", daemon=True).start()
+    atexit.register(end)
 
 
 def ids_of_current_span() -> dict[str, str]:
