@@ -71,6 +71,9 @@ async def keep_house(deps: Deps) -> None:
 
 async def repeat(deps: Deps, chore: Chore) -> None:
     """One chore, for ever; its failures are logged and never end it."""
+    done_at = metrics.BACKGROUND_DONE.labels(chore=chore.name)
+    # Shown from the start: of one that never succeeds, "not for two hours" must be askable, too.
+    done_at.set_to_current_time()
     while True:
         deps.heartbeats.setdefault(chore.name, time.monotonic())
         done: int | None = None
@@ -79,7 +82,7 @@ async def repeat(deps: Deps, chore: Chore) -> None:
         except Exception as error:  # noqa: BLE001 - the loop must outlive any one failure
             log.warning("background_failed", step=chore.name, error=type(error).__name__)
         else:
-            metrics.BACKGROUND_DONE.labels(chore=chore.name).set_to_current_time()
+            done_at.set_to_current_time()
         # Failed or not, it moves on: a restart would cure nothing, least of all a database that is away.
         deps.heartbeats[chore.name] = time.monotonic()
         pause = max(deps.settings.background_seconds, chore.at_least_seconds)

@@ -50,7 +50,7 @@ CLEANUPS_PENDING = Gauge("xero_cleanups_pending", "Work still to be undone at Xe
 CLEANUPS_OLDEST_SECONDS = Gauge("xero_cleanups_oldest_seconds", "Age of the oldest such work")
 BACKGROUND_DONE = Gauge(
     "connector_background_done_timestamp_seconds",
-    "When each background chore last succeeded",
+    "When each background chore last succeeded, or this process began",
     ["chore"],
 )
 WAITING = Gauge("xero_gateway_waiting", "Calls in line for a slot", ["lane"])
