@@ -309,9 +309,13 @@ class LifeCycle:
         last = events[-1] if events else None
         match row["state"]:
             case "synced":
-                assert isinstance(last, InvoiceSynced | SyncResumed | OutOfSync)
+                assert isinstance(last, InvoiceSynced | SyncResumed), f"told last: {last}"
+                assert last.version == row["version"], "subscribers wait for this version"
+            case "voided" if any(isinstance(each, InvoiceSynced) for each in events):
+                assert isinstance(last, InvoiceSynced), f"told last: {last}"
+                assert (last.version, last.xero_status) == (row["version"], "VOIDED")
             case "voided":
-                assert last is None or isinstance(last, InvoiceSynced | SyncFailed)
+                assert last is None or isinstance(last, SyncFailed)
             case "failed":
                 assert isinstance(last, SyncFailed)
                 assert last.code == row["block_code"]
