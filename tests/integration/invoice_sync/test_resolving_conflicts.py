@@ -314,7 +314,21 @@ async def test_gone_from_xero_can_only_be_accepted(synced, people, change):
     assert (await people.choose("pipeline")).json()["code"] == "CHOICE_NOT_POSSIBLE"
     await people.decide("xero")
     assert await synced.state("inv-1") == "voided"
-    assert (await synced.told("inv-1"))[-1].resolved_by == "person"
+    resumed, last = (await synced.told("inv-1"))[-2:]
+    assert resumed.resolved_by == "person"
+    assert (last.version, last.xero_status) == (2, "DELETED")
+
+
+async def test_what_is_voided_and_gone_from_xero_is_told_to_whoever_knows_it_as_synced(
+    synced, void
+):
+    invoice = await in_xero(synced)
+    del synced.books.world.books[synced.books.tenant_id].documents[invoice["document_id"]]
+    await void(2)
+    assert await synced.state("inv-1") == "voided"
+    last = (await synced.told("inv-1"))[-1]
+    assert (last.version, last.xero_status, last.deep_link) == (2, "DELETED", "")
+    assert str(last.total) == invoice["total"]
 
 
 async def test_whoever_was_told_of_a_failure_is_told_that_it_is_over(synced):

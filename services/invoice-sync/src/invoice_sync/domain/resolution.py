@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 
 from pydantic import ValidationError
 
@@ -154,6 +155,11 @@ def accepts_gone(row: Invoice, choice: Choice | None) -> bool:
 def accepted_as_gone(row: Invoice, link: Link) -> Step:
     """Xero has the invoice no more, and that is how it is to be."""
     first = lifecycle.resumed(row, link, lifecycle.PERSON)
+    return lifecycle.then(first, withdrawn_and_gone(first.row, link))
+
+
+def withdrawn_and_gone(row: Invoice, link: Link) -> Step:
+    """What is not wanted any more, Xero has no more: told as deleted to whoever heard that it was there."""
     agreed, observed = mapping.withdrawn(link.agreed), mapping.withdrawn(link.observed)
     after = replace(
         link,
@@ -163,7 +169,9 @@ def accepted_as_gone(row: Invoice, link: Link) -> Step:
         xero_status="DELETED",
         kept=frozenset(),
     )
-    return lifecycle.then(first, replace(lifecycle.never_sent(first.row), link=after))
+    total, currency = Decimal(link.observed.get(TOTAL) or 0), link.observed.get("currency")
+    found = lifecycle.InXero(after, total, currency or NO_CURRENCY, deep_link="")
+    return replace(lifecycle.voided(row, found), notes=lifecycle.never_sent(row).notes)
 
 
 def accepted(found: Picture, seen: confirm.Seen, actor: str) -> Step:

@@ -66,7 +66,7 @@ def resolve(  # noqa: PLR0911 - one return per cause, in their order
     """
     is_void = row.operation is Operation.VOID
     if seen is None and is_void:
-        return lifecycle.never_sent(row)
+        return resolution.withdrawn_and_gone(row, link)
     body = read_body(row.desired)
     if body is None:
         return lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR))
