@@ -62,7 +62,7 @@ class Stored:
             )
 
 
-class _HandlerError(Exception):
+class HandlerError(Exception):
     """The service's handler failed on this batch, and not for the infrastructure's sake."""
 
 
@@ -78,7 +78,7 @@ async def store_batch(
         try:
             async with conn.transaction():
                 return await _store(conn, readable, unreadable, handle)
-        except _HandlerError:
+        except HandlerError:
             async with conn.transaction():
                 return await _store(conn, readable, unreadable, handle, one_by_one=True)
 
@@ -151,6 +151,15 @@ async def _handle_together(conn: Connection, readable: Sequence[Decoded], handle
     return len(envelopes)
 
 
+async def take_in(conn: Connection, event: Decoded, handle: Handle) -> bool:
+    """Take in one event within the caller's transaction; whether it was new.
+
+    Raises:
+        HandlerError: the handler failed on it; to be rolled back.
+    """
+    return await _handle_together(conn, [event], handle) == 1
+
+
 async def _handle_one_by_one(
     conn: Connection, readable: Sequence[Decoded], handle: Handle
 ) -> tuple[int, list[DeadLetter]]:
@@ -164,7 +173,7 @@ async def _handle_one_by_one(
         try:
             async with conn.transaction():
                 accepted += await _handle_together(conn, [event], handle)
-        except _HandlerError as failure:
+        except HandlerError as failure:
             cause = failure.__cause__
             log.exception("handler_failed", event_type=event.envelope.type, exc_info=cause)
             reason = f"the handler failed with {type(cause).__name__}: see the service's log"
@@ -179,4 +188,4 @@ async def _call(handle: Handle, conn: Connection, envelopes: list[Envelope]) -> 
     except Exception as error:
         if conn.is_closed() or is_infrastructure(error):
             raise
-        raise _HandlerError from error
+        raise HandlerError from error

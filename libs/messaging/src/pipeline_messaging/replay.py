@@ -18,6 +18,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from pipeline_contracts import topics
+from pipeline_contracts.envelope import Record
 from pipeline_contracts.topics import Topic
 from pipeline_messaging import inbox
 from pipeline_messaging.batch import read
@@ -30,6 +31,8 @@ from pipeline_messaging.stored_letters import Place, StoredLetter
 
 SAFE_AGE = inbox.KEEP - timedelta(days=5)
 """Up to this age every consumer that took the event still knows it."""
+TAKEN_UP = "taken_up"
+_DONE = frozenset({"published", TAKEN_UP})
 _CONFIRM_SECONDS = 20.0
 
 
@@ -62,7 +65,8 @@ class Objection:
 class Replay:
     """One line of the topic of replays: what was done to which dead letter, by whom.
 
-    `step` is "begun" before the record is sent, and "published" once the brokers confirmed it.
+    `step` is "begun" before the record is sent, and "published" once the brokers confirmed it; "taken_up" where the
+    service that had set it aside took it in itself (`taking_up`), and nothing was sent.
     """
 
     place: Place
@@ -109,7 +113,7 @@ def objections(
             Objection(Why.SUPERSEDED, f"{origin.name} holds a newer record of {letter.key_text}")
         )
     for done in past:
-        if done.step == "published":
+        if done.step in _DONE:
             found.append(
                 Objection(
                     Why.REPLAYED_ALREADY,
@@ -135,6 +139,19 @@ def objections(
             )
         )
     return found
+
+
+def line_of(replay: Replay) -> Record:
+    """The record that notes a replay."""
+    value = {
+        "dead_letter": str(replay.place),
+        "step": replay.step,
+        "by": replay.by,
+        "at": replay.at.isoformat(),
+        "forced": list(replay.forced),
+        "published_to": replay.published_to,
+    }
+    return Record(topics.REPLAYS.name, str(replay.place).encode(), json.dumps(value).encode(), ())
 
 
 async def past_replays(kafka: KafkaSettings) -> dict[Place, list[Replay]]:
@@ -219,16 +236,8 @@ async def _send_back(producer: AIOKafkaProducer, letter: StoredLetter, by: str) 
 
 
 async def _note(producer: AIOKafkaProducer, replay: Replay) -> None:
-    value = {
-        "dead_letter": str(replay.place),
-        "step": replay.step,
-        "by": replay.by,
-        "at": replay.at.isoformat(),
-        "forced": list(replay.forced),
-        "published_to": replay.published_to,
-    }
-    name = str(replay.place).encode()
-    await _confirmed(producer, topics.REPLAYS.name, key=name, value=json.dumps(value).encode())
+    line = line_of(replay)
+    await _confirmed(producer, line.topic, key=line.key, value=line.value)
 
 
 async def _confirmed(producer: AIOKafkaProducer, topic: str, **record: Any) -> Any:

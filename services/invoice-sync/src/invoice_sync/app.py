@@ -20,6 +20,7 @@ from invoice_sync.handlers import (
     account_settings,
     code_mappings,
     contact_mappings,
+    dead_letters,
     failures,
     imports,
     preview,
@@ -96,6 +97,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     api.include_router(resolve.router)
     api.include_router(preview.router)
     api.include_router(failures.router)
+    api.include_router(dead_letters.router)
     api.include_router(summary.router)
     api.include_router(contact_mappings.router)
     api.include_router(account_settings.router)
@@ -140,7 +142,7 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
         lease_seconds=settings.worker_lease_seconds,
         poll_seconds=settings.worker_poll_seconds,
     )
-    app.state.deps, app.state.worker = deps, worker
+    app.state.deps, app.state.worker, app.state.kafka = deps, worker, kafka
     await run_beside(stack, worker.run(), worker.stop)
     await run_beside(stack, _measure(pool), None)
     broker = make_broker(kafka)

@@ -1,0 +1,144 @@
+"""What invoice-sync set aside, taken up again by the account's people: once, under their name, and only what is theirs."""
+
+import asyncio
+import json
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+from dashboard_world import Telling
+from invoice_sync_api import Callers, app_over
+
+from invoice_sync import take_up_dead_letter
+from invoice_sync.accept_events import accept_invoices
+from pipeline_contracts import topics
+from pipeline_contracts.topics import Topic
+from pipeline_messaging import outbox
+from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.dead_letter import DeadLetter
+from pipeline_messaging.replay import past_replays
+
+ACCOUNT = "acc-1"
+
+
+class Stage:
+    """The routes over a topic of dead letters of its own."""
+
+    def __init__(self, app, client, callers, producer, origin) -> None:
+        self.app, self.client, self.callers = app, client, callers
+        self.producer, self.origin = producer, origin
+
+    async def set_aside(self, record, code="HANDLER_FAILED") -> str:
+        """Put a record where a consumer puts it; gives the path of its replay."""
+        read = SimpleNamespace(topic=self.origin.name, partition=0, offset=7, timestamp=int(time.time() * 1000),
+                               key=record.key, value=record.value, headers=record.headers)  # fmt: skip
+        letter = DeadLetter(read, code, "it broke").to_record()
+        sent = await self.producer.send_and_wait(
+            letter.topic, letter.value, key=letter.key, headers=list(letter.headers)
+        )
+        return f"/v1/accounts/{ACCOUNT}/dead-letters/{letter.topic}/0/{sent.offset}/replay"
+
+    async def ask(self, method, path, account=ACCOUNT, role="operator"):
+        headers = self.callers.person(account, role)
+        return await self.client.request(method, path, headers=headers)
+
+
+@pytest.fixture
+async def stage(kafka, sync_dsn, sync_pool, tmp_path, monkeypatch):
+    origin = Topic(f"t{secrets.token_hex(5)}.invoices", "invoice_id", partitions=1)
+    monkeypatch.setattr(
+        take_up_dead_letter, "_OWN", {origin.dead_letters: (origin, accept_invoices)}
+    )
+    callers = Callers()
+    deps = SimpleNamespace(pool=sync_pool, on_recorded=lambda: None)
+    app = app_over(deps, sync_dsn, tmp_path, callers)
+    app.state.kafka = KafkaSettings(kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await admin.start()
+    await producer.start()
+    replays = topics.REPLAYS
+    with suppress(TopicAlreadyExistsError):
+        new = NewTopic(replays.name, replays.partitions, 1, topic_configs=replays.config)
+        await admin.create_topics([new])
+    await admin.create_topics([NewTopic(origin.dead_letters, 1, 1)])
+    try:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://sync") as client:
+            yield Stage(app, client, callers, producer, origin)
+    finally:
+        await admin.delete_topics([origin.dead_letters])
+        await producer.stop()
+        await admin.close()
+
+
+async def _notes(pool):
+    async with pool.acquire() as conn:
+        rows = await outbox.head(conn, limit=100, max_bytes=10_000_000)
+    return [row.record for row in rows if row.record.topic == topics.REPLAYS.name]
+
+
+async def test_it_is_taken_up_once_by_whoever_may(stage, sync_pool):
+    path = await stage.set_aside(Telling(ACCOUNT).issued("inv-1"))
+    shown = (await stage.ask("GET", path, role="viewer")).json()
+    assert (shown["objections"], shown["replays"], shown["code"]) == ([], [], "HANDLER_FAILED")
+    assert "as if it had just arrived" in shown["follows"]
+    for account, role, status in (
+        (ACCOUNT, "viewer", {403}),
+        ("acc-2", "admin", {403, 404}),
+    ):
+        assert (await stage.ask("POST", path, account, role)).status_code in status
+    assert await sync_pool.fetchval("SELECT count(*) FROM inbox") == 0
+
+    answers = await asyncio.gather(*(stage.ask("POST", path) for _ in range(3)))
+    assert sorted(one.json()["outcome"] for one in answers) == ["known", "known", "taken_up"]
+    assert await sync_pool.fetchval("SELECT version FROM invoices WHERE invoice_id = 'inv-1'") == 1
+    (note,) = await _notes(sync_pool)
+
+    await stage.producer.send_and_wait(note.topic, note.value, key=note.key)
+    (done,) = next(
+        said
+        for place, said in (await past_replays(stage.app.state.kafka)).items()
+        if str(place) in path
+    )
+    assert (done.step, done.by) == ("taken_up", "user:u")
+    again = await stage.ask("POST", path)
+    assert (again.status_code, again.json()["code"]) == (409, "DEAD_LETTER_NOT_REPLAYABLE")
+    assert "user:u replayed it at" in again.json()["detail"]
+
+
+async def test_what_is_no_good_changes_nothing_and_says_why(stage, sync_pool, monkeypatch):
+    good = Telling(ACCOUNT).issued("inv-1")
+    broken = await stage.set_aside(replace(good, value=b'{"account_id": "acc-1", "x": '), "BAD")
+    assert (await stage.ask("GET", broken)).status_code == 404  # it names no account
+    body = json.dumps(json.loads(good.value) | {"total": "much"}).encode()
+    refused = await stage.ask("POST", await stage.set_aside(replace(good, value=body)))
+    assert (refused.status_code, refused.json()["code"]) == (409, "DEAD_LETTER_NOT_REPLAYABLE")
+    assert "it would be refused again" in refused.json()["detail"]
+    others = await stage.set_aside(Telling("acc-2").issued("inv-2"))
+    assert (await stage.ask("POST", others)).status_code == 404
+
+    async def fails(conn, envelopes):
+        await accept_invoices(conn, envelopes)
+        raise RuntimeError("not mended yet")
+
+    own = {stage.origin.dead_letters: (stage.origin, fails)}
+    monkeypatch.setattr(take_up_dead_letter, "_OWN", own)
+    path = await stage.set_aside(good)
+    failed = await stage.ask("POST", path)
+    assert (failed.status_code, failed.json()["code"]) == (409, "FAILED_AGAIN")
+    for elsewhere in ("pipeline.xero.connections.v1.dlq/0/1", "unheard.dlq/0/1"):
+        nothing = await stage.ask("POST", f"/v1/accounts/{ACCOUNT}/dead-letters/{elsewhere}/replay")
+        assert nothing.status_code == 404
+    stage.app.state.kafka = KafkaSettings("127.0.0.1:1")
+    away = await stage.ask("POST", path)
+    assert (away.status_code, away.json()["code"]) == (503, "KAFKA_UNREACHABLE")
+    for table in ("inbox", "invoices", "outbox"):
+        assert await sync_pool.fetchval(f"SELECT count(*) FROM {table}") == 0  # noqa: S608
