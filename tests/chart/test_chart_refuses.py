@@ -56,6 +56,14 @@ VALUES: dict[str, tuple[Values, str]] = {
         laid_over(KEDA, {"autoscaling": {"minReplicas": 5, "maxReplicas": 3}}),
         "minReplicas",
     ),
+    "a broker's port that no policy opens": (
+        {"kafka": {"bootstrapServers": "a:9093,b:9092"}},
+        "kafka.egress.ports: 9093; expected 9092",
+    ),
+    "a collector's port that no policy opens": (
+        {"tracing": {"otlpEndpoint": "https://otlp.example.com/v1"}},
+        "tracing.egress.ports: 4318; expected 443",
+    ),
     "more in step than there are": (
         laid_over(STRIMZI, {"kafka": {"strimzi": {"minInsyncReplicas": 4}}}),
         "minInsyncReplicas",
