@@ -157,6 +157,12 @@ async def test_the_topic_is_compared_event_by_event(busy):
     # Copies count once; what is in the outbox still is no difference, what is nowhere is one.
     (found,) = (await reconcile_topic(busy.pool, reading([*records[1:], *records[1:]]))).values()
     assert (found.agrees, found.published - found.in_topic) == (True, found.waiting)
+    # An amount that somebody changed in the ledger is one, too: it was told otherwise.
+    await busy.pool.execute("UPDATE payments SET amount = amount + 5 WHERE NOT reversed")
+    (found,) = (await reconcile_topic(busy.pool, reading(records))).values()
+    changed = (found.published - found.in_topic) / 5
+    assert (found.agrees, len(found.unlike)) == (False, changed)
+    await busy.pool.execute("UPDATE payments SET amount = amount - 5 WHERE NOT reversed")
     await busy.pool.execute("DELETE FROM outbox")
     (found,) = (await reconcile_topic(busy.pool, reading(records[1:]))).values()
     assert (len(found.missing), len(found.strange)) == (1, 0)

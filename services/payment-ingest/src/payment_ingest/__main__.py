@@ -165,10 +165,13 @@ async def reconcile(pool: Pool, kafka: KafkaSettings) -> int:
     say("By the payments topic, now:")
     found = await reconcile_topic(pool, history(kafka, topics.PAYMENTS))
     for (tenant_id, currency), sums in sorted(found.items()):
-        differing += len(sums.missing) + len(sums.strange)
+        differing += sums.differing
         verdict = "agree"
         if not sums.agrees:
-            verdict = f"DIFFER: not in the topic {_some(sums.missing)}, only in the topic {_some(sums.strange)}"
+            verdict = (
+                f"DIFFER: not in the topic {_some(sums.missing)}, only in the topic {_some(sums.strange)},"
+                f" of another amount {_some(sums.unlike)}"
+            )
         say(
             f"  {_called(tenant_id, names.get(tenant_id))} {currency}: published {plain_money(sums.published)},"
             f" topic {plain_money(sums.in_topic)}, still to be sent {plain_money(sums.waiting)}: {verdict}"

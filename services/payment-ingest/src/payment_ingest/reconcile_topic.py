@@ -1,4 +1,7 @@
-"""Is every event that the ledger counts as published in the topic, and none besides? Per tenant and currency."""
+"""Is every event that the ledger counts as published in the topic, of the same amount, and none besides?
+
+Per tenant and currency.
+"""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -17,7 +20,7 @@ from pipeline_messaging import outbox
 
 @dataclass(slots=True)
 class TopicSums:
-    """What the ledger published, what of it the topic holds, and the events that are on one side only."""
+    """What the ledger published, what of it the topic holds, and the events that are on one side only or not alike."""
 
     published: Decimal = Decimal(0)
     in_topic: Decimal = Decimal(0)
@@ -25,11 +28,18 @@ class TopicSums:
     """Published, and not in Kafka yet: the relay has it."""
     missing: list[uuid.UUID] = field(default_factory=list)
     strange: list[uuid.UUID] = field(default_factory=list)
+    unlike: list[uuid.UUID] = field(default_factory=list)
+    """On both sides, with different amounts."""
 
     @property
     def agrees(self) -> bool:
-        """Whether both sides hold the same events."""
-        return not self.missing and not self.strange
+        """Whether both sides hold the same events of the same amounts."""
+        return not self.differing
+
+    @property
+    def differing(self) -> int:
+        """How many events are not the same on both sides."""
+        return len(self.missing) + len(self.strange) + len(self.unlike)
 
 
 async def reconcile_topic(
@@ -47,15 +57,15 @@ async def reconcile_topic(
         told = [told_by(record) for record in await outbox.waiting(conn, topics.PAYMENTS.name)]
     waiting = {one.event_id for one in told if one is not None}
     found: dict[tuple[str, str], TopicSums] = {}
-    in_topic: dict[uuid.UUID, tuple[str, str]] = {}
+    in_topic: dict[uuid.UUID, tuple[tuple[str, str], Decimal]] = {}
     async for record in records:
         one = told_by(record)
         if one is None or one.event_id in in_topic:
             continue
         key = (str(one.payment.tenant_id), one.payment.currency)
-        in_topic[one.event_id] = key
-        sign = 1 if one.change is Change.RECORDED else -1
-        found.setdefault(key, TopicSums()).in_topic += sign * one.payment.amount
+        amount = one.payment.amount if one.change is Change.RECORDED else -one.payment.amount
+        in_topic[one.event_id] = key, amount
+        found.setdefault(key, TopicSums()).in_topic += amount
     for event_id, (tenant_id, currency, amount) in published.items():
         sums = found.setdefault((tenant_id, currency), TopicSums())
         sums.published += amount
@@ -63,8 +73,10 @@ async def reconcile_topic(
             sums.waiting += amount
         elif event_id not in in_topic:
             sums.missing.append(event_id)
+        elif in_topic[event_id] != ((tenant_id, currency), amount):
+            sums.unlike.append(event_id)
     async with pool.acquire() as conn:
         since = await ledger.published(conn)
     for event_id in in_topic.keys() - since.keys():
-        found[in_topic[event_id]].strange.append(event_id)
+        found[in_topic[event_id][0]].strange.append(event_id)
     return found
