@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.errors import KafkaError
 
-from pipeline_messaging import metrics
+from pipeline_messaging import metrics, traces
 from pipeline_messaging.broker import KafkaSettings, make_producer
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.outbox import OutboxRow
@@ -112,7 +112,8 @@ class Publisher:
             if not may_go_on():
                 break
             free = [row for row in together if lane_of(row) not in blocked]
-            results = await self._send_round(producer, free)
+            with traces.publishing(row.record for row in free):
+                results = await self._send_round(producer, free)
             failpoint("relay:after_send")
             blocked |= {lane for row in free if results[row.id] and (lane := lane_of(row))}
             if not self._sort(free, results, outcome):

@@ -1,9 +1,10 @@
-"""An event's trace: from the header it came with, through the span of its being taken in, to whoever stores it.
+"""An event's trace: from the header it came with, through the span of its being taken in, to whoever stores it and
+into the headers of what is told of it, and its publishing.
 
-A span says which type of event of which source was taken in, and of what it is about the id: never what it says.
+A span says which type of event of which source it is, and of what it is about the id: never what it says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pipeline_contracts.envelope import Envelope
+from pipeline_contracts.envelope import Envelope, Record
 
 _W3C = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("pipeline_messaging")
@@ -67,3 +68,66 @@ def taking_in(envelopes: Sequence[Envelope]) -> Iterator[list[Envelope]]:
     finally:
         for span in spans:
             span.end()
+
+
+@contextmanager
+def doing(
+    name: str,
+    traceparent: str | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, str],
+) -> Iterator[str | None]:
+    """One piece of work, and the `traceparent` for whatever is told or stored because of it; None if nobody records.
+
+    It continues `traceparent`, else the span that is current, else it begins a trace; inside, it is current itself.
+    """
+    if not are_recorded():
+        yield traceparent
+        return
+    context = None if traceparent is None else context_of(traceparent)
+    # What an exception says may quote Xero, Postgres or somebody's invoice.
+    with _TRACER.start_as_current_span(
+        name,
+        context=context,
+        kind=kind,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        yield traceparent_of(span)
+
+
+@contextmanager
+def publishing(records: Iterable[Record]) -> Iterator[None]:
+    """One try to publish these records: each has a span in the trace that its headers name, if they name one.
+
+    The headers stay as they are: every copy of a record is the same, whoever publishes it and however often.
+    """
+    if not are_recorded():
+        yield
+        return
+    spans = [
+        _TRACER.start_span(
+            f"publish {_text(headers.get('ce_type'))}",
+            context=context_of(traceparent.decode("latin-1")),
+            kind=SpanKind.PRODUCER,
+            attributes={
+                "messaging.system": "kafka",
+                "messaging.operation.type": "send",
+                "messaging.destination.name": record.topic,
+                "cloudevents.event_id": _text(headers.get("ce_id")),
+            },
+        )
+        for record in records
+        if (traceparent := (headers := dict(record.headers)).get("traceparent")) is not None
+    ]
+    try:
+        yield
+    finally:
+        for span in spans:
+            span.end()
+
+
+def _text(header: bytes | None) -> str:
+    return (header or b"").decode("utf-8", "replace")

@@ -17,7 +17,7 @@ from connector.domain.connection import (
 from connector.store import connections
 from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import encode, stable_id
-from pipeline_messaging import outbox
+from pipeline_messaging import outbox, traces
 from pipeline_messaging.connection import Connection as Db
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,13 @@ async def record_change(conn: Db, old: Connection, new: Connection, actor: Actor
     previous = await connections.last_hash(conn, new.account_id)
     await connections.add_change(conn, chained(new, from_status, actor, previous))
     event = status_changed(new)
-    await outbox.add(conn, encode(event, id=stable_id(event), source=SOURCE, time=event.since))
+    # In the trace of the call that showed it, where one did; a person's click or a chore begins its own.
+    told = {"account_id": new.account_id, "reason": new.reason.value}
+    with traces.doing("change connection", attributes=told) as traceparent:
+        record = encode(
+            event, id=stable_id(event), source=SOURCE, time=event.since, traceparent=traceparent
+        )
+        await outbox.add(conn, record)
     log.info(
         "connection_changed",
         account_id=new.account_id,

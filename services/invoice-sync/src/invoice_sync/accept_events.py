@@ -33,15 +33,21 @@ async def accept_invoices(conn: Connection, envelopes: Sequence[Envelope]) -> No
 
 async def accept_customers(conn: Connection, envelopes: Sequence[Envelope]) -> None:
     """Store these customers; those without a contact in Xero are due to become one."""
-    newest: dict[tuple[str, str], Customer] = {}
-    for event in _of(Customer, envelopes):
+    newest: dict[tuple[str, str], tuple[Customer, str | None]] = {}
+    for envelope in envelopes:
+        event = envelope.event
+        if not isinstance(event, Customer):
+            continue
         key = (event.account_id, event.customer_id)
-        if key not in newest or event.version > newest[key].version:
-            newest[key] = event
+        if key not in newest or event.version > newest[key][0].version:
+            newest[key] = (event, envelope.traceparent)
     if not newest:
         return
     await mark_due(conn, sorted({account_id for account_id, _ in newest}))
-    await customers.want(conn, [newest[key] for key in sorted(newest)])
+    wanted = [newest[key] for key in sorted(newest)]
+    await customers.want(
+        conn, [event for event, _ in wanted], [traceparent for _, traceparent in wanted]
+    )
 
 
 async def track_connections(conn: Connection, envelopes: Sequence[Envelope]) -> None:

@@ -127,7 +127,8 @@ async def _record(
             conn, [contacts.settled(row) for row in open_rows if row.customer_id in linked_ids]
         )
         failpoint("match:before_commit")
-        await save_mappings(conn, made, now)
+        traceparents = {row.customer_id: row.traceparent for row in open_rows}
+        await save_mappings(conn, made, now, traceparents)
         await block_customers(conn, account.account_id, left)
         for each in made:
             await audit.add(

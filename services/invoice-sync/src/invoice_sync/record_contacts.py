@@ -1,7 +1,8 @@
 """Record what became of contacts: mappings, ContactMapped, and the release of the invoices that waited for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from invoice_sync.deps import Deps
 from invoice_sync.domain import contact_fields, contacts, retry, xero_messages
@@ -199,12 +200,17 @@ async def map_customers(
             for row, _ in made
         ],
     )
-    await save_mappings(conn, mappings, now)
+    await save_mappings(conn, mappings, now, {row.customer_id: row.traceparent for row, _ in made})
 
 
-async def save_mappings(conn: Connection, mappings: Sequence[ContactMapping], now: datetime) -> int:
+async def save_mappings(
+    conn: Connection,
+    mappings: Sequence[ContactMapping],
+    now: datetime,
+    traceparents: Mapping[str, str | None] = MappingProxyType({}),
+) -> int:
     """Save mappings of one account, publish ContactMapped for those that are new, and release exactly the invoices that
-    waited; how many those were.
+    waited; how many those were. `traceparents` are, by customer, of what had them mapped.
     """
     if not mappings:
         return 0
@@ -221,7 +227,16 @@ async def save_mappings(conn: Connection, mappings: Sequence[ContactMapping], no
         if (known := before.get(each.customer_id)) is None or known.contact_id != each.contact_id
     ]
     await outbox.add(
-        conn, *(steps.record_of(_event(each), now, id=_id(each, now)) for each in news)
+        conn,
+        *(
+            steps.record_of(
+                _event(each),
+                now,
+                id=_id(each, now),
+                traceparent=traceparents.get(each.customer_id),
+            )
+            for each in news
+        ),
     )
     ids = [each.customer_id for each in mappings]
     return await invoices.release_for_contacts(conn, mappings[0].account_id, ids)

@@ -1,6 +1,7 @@
-"""The traces of what goes to Xero in one call: a span of each invoice in its own trace, the call in the first one's.
+"""The traces of what goes to Xero in one call: a span of each invoice or customer in its own trace, the call in the
+first one's.
 
-A call has one place in one trace, and up to 50 invoices of as many traces go with it. The spans of the others name it
+A call has one place in one trace, and up to 50 of them of as many traces go with it. The spans of the others name it
 by a link, and it names them.
 """
 
@@ -12,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, use_span
 
 from invoice_sync.domain.state import Intent
-from invoice_sync.store import invoices
+from invoice_sync.store import customers, invoices
 from pipeline_messaging import traces
 
 _TRACER = trace.get_tracer("invoice_sync")
@@ -25,14 +26,17 @@ async def traced(pool: asyncpg.Pool, intent: Intent) -> AsyncIterator[None]:
         yield
         return
     async with pool.acquire() as conn:
-        parents = await invoices.traceparents_of_intent(conn, intent.id)
+        if intent.kind == "contacts":
+            what, parents = "customer", await customers.traceparents_of_intent(conn, intent.id)
+        else:
+            what, parents = "invoice", await invoices.traceparents_of_intent(conn, intent.id)
     spans = [
         _TRACER.start_span(
-            f"sync invoice ({intent.kind})",
+            f"sync {what} ({intent.kind})",
             context=traces.context_of(traceparent),
-            attributes={"account_id": intent.account_id, "invoice_id": invoice_id},
+            attributes={"account_id": intent.account_id, f"{what}_id": its_id},
         )
-        for invoice_id, traceparent in parents
+        for its_id, traceparent in parents
     ]
     first = trace.set_span_in_context(spans[0]) if spans else None
     call = _TRACER.start_span(

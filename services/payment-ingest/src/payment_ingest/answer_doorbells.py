@@ -18,6 +18,7 @@ from payment_ingest.read_invoices import InvoiceReader, Read
 from payment_ingest.store import doorbells, ledger
 from payment_ingest.store.doorbells import Doorbell
 from payment_ingest.store.ledger import Provenance
+from payment_ingest.trace_looks import looking
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
 from pipeline_xero.errors import RateLimited
@@ -51,10 +52,46 @@ async def answer_doorbells(
     if not claimed:
         return None
     failpoint("payment:after_claim")
+    async with looking(pool, lease.account_id, claimed) as traceparents:
+        read = await _read(pool, reader, lease, tenant_id, claimed)
+        if read is None:
+            return None
+        rung = {one.xero_invoice_id: one for one in claimed}
+        now = clock()
+        async with pool.acquire() as conn, conn.transaction():
+            await ledger.write(conn)
+            await lease.verify(conn)
+            ingested = await ingest_payments(
+                conn,
+                account_id=lease.account_id,
+                tenant_id=tenant_id,
+                seen=_seen(read, rung, traceparents),
+                observed_at=read.observed_at,
+                now=now,
+            )
+            answered, late = _verdicts(claimed, read, ingested)
+            await doorbells.lock(conn, claimed)
+            await doorbells.answer(conn, answered)
+            await doorbells.postpone(conn, late)
+            failpoint("payment:before_commit")
+        failpoint("payment:after_commit")
+        count_ingested(ingested, now)
+        on_told()
+        return read.calls_left
+
+
+async def _read(
+    pool: asyncpg.Pool,
+    reader: InvoiceReader,
+    lease: Lease,
+    tenant_id: str,
+    claimed: list[Doorbell],
+) -> Read | None:
+    """The doorbells' invoices, in one call; None where they are mere creations and there is no room for them now."""
     # Creations come last: where the first is one, all are. They are looked at like a sweep: when there is room.
     is_sweep = claimed[0].created_at is not None
     try:
-        read = await reader.by_ids(
+        return await reader.by_ids(
             lease.account_id,
             tenant_id,
             [one.xero_invoice_id for one in claimed],
@@ -68,28 +105,6 @@ async def answer_doorbells(
             await doorbells.lock(conn, claimed)
             await doorbells.put_off(conn, claimed, error.retry_after or UNSTATED_LIMIT)
         return None
-    rung = {one.xero_invoice_id: one for one in claimed}
-    now = clock()
-    async with pool.acquire() as conn, conn.transaction():
-        await ledger.write(conn)
-        await lease.verify(conn)
-        ingested = await ingest_payments(
-            conn,
-            account_id=lease.account_id,
-            tenant_id=tenant_id,
-            seen=_seen(read, rung),
-            observed_at=read.observed_at,
-            now=now,
-        )
-        answered, late = _verdicts(claimed, read, ingested)
-        await doorbells.lock(conn, claimed)
-        await doorbells.answer(conn, answered)
-        await doorbells.postpone(conn, late)
-        failpoint("payment:before_commit")
-    failpoint("payment:after_commit")
-    count_ingested(ingested, now)
-    on_told()
-    return read.calls_left
 
 
 async def _due(pool: asyncpg.Pool, tenant_id: str) -> list[Doorbell]:
@@ -105,7 +120,7 @@ async def _due(pool: asyncpg.Pool, tenant_id: str) -> list[Doorbell]:
         return await doorbells.due(conn, tenant_id, _PER_CALL) if dismissed else claimed
 
 
-def _seen(read: Read, rung: dict[str, Doorbell]) -> list[SeenInvoice]:
+def _seen(read: Read, rung: dict[str, Doorbell], traceparents: dict[str, str]) -> list[SeenInvoice]:
     return [
         SeenInvoice(
             invoice,
@@ -115,6 +130,7 @@ def _seen(read: Read, rung: dict[str, Doorbell]) -> list[SeenInvoice]:
                 delivery=rung[invoice.invoice_id].delivery,
                 rung_at=rung[invoice.invoice_id].rung_at,
                 fetched_at=read.fetched_at,
+                traceparent=traceparents.get(invoice.invoice_id),
             ),
         )
         for invoice, observation in read.invoices

@@ -110,7 +110,8 @@ async def ingest_payments(
     result.written = [(movement.change, how.found_by) for _, movement, how in movements]
     result.missed = await _find_missed(conn, account_id, tenant_id, movements, observed_at)
     links = {one: invoice.link for one, invoice in known.items() if invoice.link is not None}
-    result.told = await publish_movements(conn, tenant_id, links, now)
+    traceparents = {one.observation.xero_invoice_id: one.how.traceparent for one in seen}
+    result.told = await publish_movements(conn, tenant_id, links, now, traceparents)
     await _tell_snapshots(conn, account_id, tenant_id, seen, known, observed_at)
     return result
 
@@ -213,7 +214,15 @@ async def _tell_snapshots(
             hashed, count = fingerprint(event), count + 1
             identity = observation_id(tenant_id, one.observation.xero_invoice_id, count, hashed)
             try:
-                records.append(encode(event, id=str(identity), source=SOURCE, time=observed_at))
+                records.append(
+                    encode(
+                        event,
+                        id=str(identity),
+                        source=SOURCE,
+                        time=observed_at,
+                        traceparent=one.how.traceparent,
+                    )
+                )
             except NotEncodable:
                 # An invoice of thousands of lines is larger than an event may be; its payments still count.
                 metrics.SNAPSHOTS_LEFT_OUT.inc()

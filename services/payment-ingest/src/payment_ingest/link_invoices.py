@@ -26,6 +26,7 @@ async def link_invoices(
     await ledger.write(conn)
     by_tenant: dict[str, dict[str, Link]] = {}
     created: dict[tuple[str, str], datetime] = {}
+    traceparents: dict[str, str | None] = {}
     for envelope in envelopes:
         event = envelope.event
         if isinstance(event, InvoiceSynced):
@@ -33,13 +34,14 @@ async def link_invoices(
             links.setdefault(
                 event.xero_invoice_id.lower(), Link(event.account_id, event.invoice_id)
             )
+            traceparents.setdefault(event.xero_invoice_id.lower(), envelope.traceparent)
             if event.xero_created_at is not None:
                 key = (event.tenant_id.lower(), event.xero_invoice_id.lower())
                 created[key] = event.xero_created_at
     for tenant_id, links in sorted(by_tenant.items()):
         added = await xero_invoices.add(conn, tenant_id, links, created)
         if known := {each: link for each, link in links.items() if each not in added}:
-            await _link_known(conn, tenant_id, known, clock())
+            await _link_known(conn, tenant_id, known, clock(), traceparents)
             await xero_invoices.created(conn, _of(created, tenant_id, known))
     metrics.OWN_CREATIONS.inc(await doorbells.dismiss_own(conn, created.keys()))
 
@@ -52,7 +54,11 @@ def _of(
 
 
 async def _link_known(
-    conn: Connection, tenant_id: str, links: Mapping[str, Link], now: datetime
+    conn: Connection,
+    tenant_id: str,
+    links: Mapping[str, Link],
+    now: datetime,
+    traceparents: Mapping[str, str | None],
 ) -> None:
     # The row is locked before the link is written: an ingest of the same invoice either committed its movements before
     # this lock, and they are told here, or sees the link after it and tells them itself. A row just made has none.
@@ -66,4 +72,4 @@ async def _link_known(
             metrics.LINK_CONFLICTS.inc()
             log.error("link_conflict", xero_invoice_id=xero_invoice_id, invoice_id=link.invoice_id)
     await xero_invoices.link(conn, tenant_id, new)
-    await publish_movements(conn, tenant_id, new, now)
+    await publish_movements(conn, tenant_id, new, now, traceparents)

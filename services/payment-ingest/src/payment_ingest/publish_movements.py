@@ -16,12 +16,16 @@ SOURCE = "payment-ingest"
 
 
 async def publish_movements(
-    conn: Connection, tenant_id: str, links: Mapping[str, Link], now: datetime
+    conn: Connection,
+    tenant_id: str,
+    links: Mapping[str, Link],
+    now: datetime,
+    traceparents: Mapping[str, str | None],
 ) -> list[Step]:
     """Put every untold movement of the linked invoices (Xero id -> link) into the outbox, in order.
 
     Runs in the caller's transaction, which holds the invoices' rows; a sequence number is given only to what is told,
-    so the numbers have no gaps. Returns what was told.
+    so the numbers have no gaps. `traceparents` (by Xero id) are of what has them told. Returns what was told.
     """
     steps = await ledger.unpublished(conn, tenant_id, links.keys())
     by_invoice: dict[Link, list[Step]] = {}
@@ -35,14 +39,14 @@ async def publish_movements(
     ):
         first = await ledger.take_sequences(conn, link.account_id, link.invoice_id, len(own))
         for sequence, step in enumerate(own, start=first):
-            records.append(_record(link, step, sequence))
+            records.append(_record(link, step, sequence, traceparents.get(step.xero_invoice_id)))
             numbered.append((step.id, sequence))
     await outbox.add(conn, *records)
     await ledger.mark_published(conn, numbered, now)
     return steps
 
 
-def _record(link: Link, step: Step, sequence: int) -> Record:
+def _record(link: Link, step: Step, sequence: int, traceparent: str | None) -> Record:
     event = PaymentRecorded if step.change == Change.RECORDED else PaymentReversed
     return encode(
         event(
@@ -67,4 +71,5 @@ def _record(link: Link, step: Step, sequence: int) -> Record:
         id=str(step.event_id),
         source=SOURCE,
         time=step.recorded_at,
+        traceparent=traceparent,
     )

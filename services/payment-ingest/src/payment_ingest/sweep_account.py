@@ -35,6 +35,7 @@ from payment_ingest.read_payments import PaymentPage
 from payment_ingest.store import doorbells, ledger, reconciliations, sweeps
 from payment_ingest.store.ledger import Provenance
 from payment_ingest.store.sweeps import Sweep
+from pipeline_messaging import traces
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.failpoints import failpoint
 from pipeline_messaging.worker import Lease
@@ -66,11 +67,13 @@ async def sweep_account(deps: Deps, lease: Lease, tenant_id: str) -> None:
         sweep = await sweeps.due(conn, tenant_id)
     if sweep is None:
         return
+    told = {"account_id": lease.account_id, "sweep": sweep.kind.value}
     try:
-        if sweep.place.part is Part.PAYMENTS:
-            await _sweep_payments(deps, lease, sweep)
-        else:
-            await _sweep_invoices(deps, lease, sweep)
+        with traces.doing(f"sweep {sweep.place.part.value}", attributes=told) as traceparent:
+            if sweep.place.part is Part.PAYMENTS:
+                await _sweep_payments(deps, lease, sweep)
+            else:
+                await _sweep_invoices(deps, lease, sweep, traceparent)
     except UnexpectedAnswer as error:
         await _ask_for_less(deps, lease, sweep, error)
     except XeroUnavailable as error:
@@ -87,7 +90,7 @@ async def sweep_account(deps: Deps, lease: Lease, tenant_id: str) -> None:
             await sweeps.delay(conn, sweep, error.retry_after or UNSTATED_LIMIT)
 
 
-async def _sweep_invoices(deps: Deps, lease: Lease, sweep: Sweep) -> None:
+async def _sweep_invoices(deps: Deps, lease: Lease, sweep: Sweep, traceparent: str | None) -> None:
     read = await deps.reader.changed_since(
         lease.account_id,
         sweep.tenant_id,
@@ -96,7 +99,11 @@ async def _sweep_invoices(deps: Deps, lease: Lease, sweep: Sweep) -> None:
         sweep.place.size,
     )
     how = Provenance(
-        found_by=FoundBy.SWEEP, delivery=None, rung_at=None, fetched_at=read.fetched_at
+        found_by=FoundBy.SWEEP,
+        delivery=None,
+        rung_at=None,
+        fetched_at=read.fetched_at,
+        traceparent=traceparent,
     )
     seen = [SeenInvoice(invoice, observation, how) for invoice, observation in read.invoices]
     missed, again = 0, set(read.unreadable)

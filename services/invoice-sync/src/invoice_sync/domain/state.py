@@ -243,6 +243,8 @@ class Customer:
     intent_position: int | None = None
     unlinked: bool = False
     """Whether a person unlinked it: only a person links it again."""
+    traceparent: str | None = None
+    """Under which its newest version was taken in."""
 
 
 @dataclass(frozen=True, slots=True)

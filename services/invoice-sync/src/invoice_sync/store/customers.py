@@ -11,7 +11,7 @@ from pipeline_messaging.connection import Connection
 
 _COLUMNS = """
     account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at, attempts, block_code,
-    block_message, block_hint, intent_id, intent_position, unlinked
+    block_message, block_hint, intent_id, intent_position, unlinked, traceparent
 """
 
 # Whoever locks several goes by this order, or two who meet would wait for each other. It is Python's of texts, too.
@@ -21,19 +21,24 @@ _ID_ORDER = 'account_id COLLATE "C", customer_id COLLATE "C"'
 _TOLD_OF = "version > 0"
 
 
-async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
-    """Store customers, the highest version winning. What is new is due: it becomes a contact, or changes the one it has."""
+async def want(
+    conn: Connection, events: Sequence[CustomerEvent], traceparents: Sequence[str | None]
+) -> None:
+    """Store customers, each with its trace, the highest version winning. What is new is due: it becomes a contact, or changes the one it has."""
     await conn.execute(
         """
-        INSERT INTO customers AS c (account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at)
-        SELECT d.account_id, d.customer_id, d.version, d.name, d.email, d.phone, d.tax_number, a.tenant_id, now()
-          FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[])
-               AS d (account_id, customer_id, version, name, email, phone, tax_number)
+        INSERT INTO customers AS c (account_id, customer_id, version, name, email, phone, tax_number, tenant_id, due_at,
+                                    traceparent)
+        SELECT d.account_id, d.customer_id, d.version, d.name, d.email, d.phone, d.tax_number, a.tenant_id, now(),
+               d.traceparent
+          FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
+                      $8::text[])
+               AS d (account_id, customer_id, version, name, email, phone, tax_number, traceparent)
           LEFT JOIN accounts a USING (account_id)
          ORDER BY d.account_id COLLATE "C", d.customer_id COLLATE "C"
         ON CONFLICT (account_id, customer_id) DO UPDATE
            SET version = excluded.version, name = excluded.name, email = excluded.email, phone = excluded.phone,
-               tax_number = excluded.tax_number, attempts = 0, updated_at = now(),
+               tax_number = excluded.tax_number, traceparent = excluded.traceparent, attempts = 0, updated_at = now(),
                due_at = CASE WHEN c.intent_id IS NULL THEN excluded.due_at END,
                block_code = CASE WHEN c.intent_id IS NULL THEN NULL ELSE c.block_code END
          WHERE excluded.version > c.version
@@ -45,6 +50,7 @@ async def want(conn: Connection, events: Sequence[CustomerEvent]) -> None:
         [event.email for event in events],
         [event.phone for event in events],
         [event.tax_number for event in events],
+        traceparents,
     )
 
 
@@ -73,6 +79,15 @@ async def lock_of_intent(conn: Connection, intent_id: int) -> list[Customer]:
         intent_id,
     )
     return [_customer(row) for row in sorted(rows, key=itemgetter("intent_position"))]
+
+
+async def traceparents_of_intent(conn: Connection, intent_id: int) -> list[tuple[str, str | None]]:
+    """The ids of the customers that go out with this intent, in the order of its body, with the traces they are of."""
+    rows = await conn.fetch(
+        "SELECT customer_id, traceparent FROM customers WHERE intent_id = $1 ORDER BY intent_position",
+        intent_id,
+    )
+    return [(row["customer_id"], row["traceparent"]) for row in rows]
 
 
 async def customers_of(
@@ -279,4 +294,5 @@ def _customer(row: asyncpg.Record) -> Customer:
         intent_id=row["intent_id"],
         intent_position=row["intent_position"],
         unlinked=row["unlinked"],
+        traceparent=row["traceparent"],
     )

@@ -1,6 +1,6 @@
 """Webhook bodies as received, and what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -10,11 +10,12 @@ from pipeline_messaging.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A genuine webhook body: its SHA-256, its bytes, and which key had signed it."""
+    """A genuine webhook body: its SHA-256, its bytes, which key had signed it, and its trace, if one is recorded."""
 
     body_hash: bytes
     body: bytes
     key_position: int
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     await conn.execute(
         """
         WITH fresh AS (
-            INSERT INTO raw_deliveries (body_hash, body, key_position)
-            SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[])
+            INSERT INTO raw_deliveries (body_hash, body, key_position, traceparent)
+            SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[], $4::text[])
             ON CONFLICT (body_hash, day) DO NOTHING
             RETURNING received_at, body_hash
         )
@@ -62,7 +63,23 @@ async def keep(conn: Connection, deliveries: Sequence[Delivery]) -> None:
         [one.body_hash for one in ordered],
         [one.body for one in ordered],
         [one.key_position for one in ordered],
+        [one.traceparent for one in ordered],
     )
+
+
+async def traceparents(
+    conn: Connection, heard: Collection[tuple[date, bytes]]
+) -> dict[tuple[date, bytes], str]:
+    """The traces of deliveries, each named by the day (UTC) on which it arrived and its hash."""
+    rows = await conn.fetch(
+        """
+        SELECT day, body_hash, traceparent FROM raw_deliveries
+        WHERE day = ANY($1::date[]) AND body_hash = ANY($2::bytea[]) AND traceparent IS NOT NULL
+        """,
+        list({day for day, _ in heard}),
+        [body_hash for _, body_hash in heard],
+    )
+    return {(row["day"], row["body_hash"]): row["traceparent"] for row in rows}
 
 
 async def claim_unread(conn: Connection, limit: int) -> list[Unread]:

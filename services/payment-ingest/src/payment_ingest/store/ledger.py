@@ -18,6 +18,8 @@ class Provenance:
     delivery: bytes | None
     rung_at: datetime | None
     fetched_at: datetime
+    traceparent: str | None = None
+    """The trace of all this; what is told because of it continues there. Not kept."""
 
 
 @dataclass(frozen=True, slots=True)
