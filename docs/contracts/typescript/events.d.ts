@@ -751,7 +751,7 @@ export interface InvoiceSynced {
    */
   invoice_number: string;
   /**
-   * Status in Xero, e.g. `AUTHORISED` or `VOIDED`.
+   * Status in Xero, e.g. `AUTHORISED` or `VOIDED`; `DELETED` also where Xero has it no more.
    */
   xero_status: string;
   /**
@@ -763,7 +763,7 @@ export interface InvoiceSynced {
    */
   currency: string;
   /**
-   * Address that opens the invoice in Xero.
+   * Address that opens the invoice in Xero; empty where Xero has it no more.
    */
   deep_link: string;
   /**

@@ -56,10 +56,14 @@ class InvoiceSynced(SyncEvent):
     tenant_id: Id = Field(description="Xero organisation that holds it.")
     xero_invoice_id: Id = Field(description="Xero's InvoiceID.")
     invoice_number: ShortText = Field(description="InvoiceNumber as it stands in Xero.")
-    xero_status: Word = Field(description="Status in Xero, e.g. `AUTHORISED` or `VOIDED`.")
+    xero_status: Word = Field(
+        description="Status in Xero, e.g. `AUTHORISED` or `VOIDED`; `DELETED` also where Xero has it no more."
+    )
     total: Money = Field(description="Total in Xero.")
     currency: Word = Field(description="ISO 4217 code of `total`.")
-    deep_link: ShortText = Field(description="Address that opens the invoice in Xero.")
+    deep_link: ShortText = Field(
+        description="Address that opens the invoice in Xero; empty where Xero has it no more."
+    )
     xero_created_at: Timestamp | None = Field(
         default=None,
         description="When Xero created it, by Xero's clock; only in the event of the write that created it.",
