@@ -21,7 +21,7 @@ from pipeline_contracts.topics import Topic
 from pipeline_messaging import replay as replaying
 from pipeline_messaging.broker import consuming, make_broker
 from pipeline_messaging.dead_letter import DeadLetter
-from pipeline_messaging.history import held, lag_of
+from pipeline_messaging.history import held, history, lag_of
 from pipeline_messaging.relay import Relay
 from pipeline_messaging.replay import (
     ReplayUnconfirmed,
@@ -337,3 +337,13 @@ async def test_a_groups_lag_is_what_it_has_not_committed(
         await until(no_lag)
     await broker_tools.send([customer(origin.name, "c-6")])
     assert await lag_of(settings, origin, consumer.group) == 1
+
+
+@pytest.mark.parametrize("named", [1, 6])
+async def test_history_is_that_of_every_partition_there_is(broker_tools, settings, customer, named):
+    """An operator added some, or made fewer: what is rebuilt from a part would silently lack the rest."""
+    topic = Topic(await broker_tools.topic(partitions=3), "customer_id", partitions=named)
+    sent = {f"c-{number}" for number in range(20)}
+    await broker_tools.send([customer(topic.name, each) for each in sorted(sent)])
+    assert {record.key.decode() async for record in history(settings, topic)} == sent
+    assert await held(settings, topic) == 20

@@ -39,9 +39,8 @@ async def consumed(
     Raises:
         KafkaError: As `history`; KafkaTimeoutError when nothing more can be read for a minute.
     """
-    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
     async with _reader(kafka, topic.name) as consumer:
-        consumer.assign(partitions)
+        partitions = await _assign_all(consumer, topic.name)
         ends = await consumer.end_offsets(partitions)
         await _seek(consumer, partitions, since)
         while any([await consumer.position(one) < ends[one] for one in partitions]):
@@ -80,9 +79,9 @@ async def lag_of(kafka: KafkaSettings, topic: Topic, group_id: str) -> int:
     Raises:
         KafkaError: As `consumed`.
     """
-    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
     async with _reader(kafka, topic.name, group_id) as consumer:
-        consumer.assign(partitions)  # by hand: the group is asked, not joined
+        # By hand: the group is asked, not joined.
+        partitions = await _assign_all(consumer, topic.name)
         ends = await consumer.end_offsets(partitions)
         firsts = await consumer.beginning_offsets(partitions)
         committed = [await consumer.committed(one) for one in partitions]
@@ -98,12 +97,23 @@ async def held(kafka: KafkaSettings, topic: Topic) -> int:
     Raises:
         KafkaError: As `consumed`.
     """
-    partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
     async with _reader(kafka, topic.name) as consumer:
-        consumer.assign(partitions)
+        partitions = await _assign_all(consumer, topic.name)
         ends = await consumer.end_offsets(partitions)
         firsts = await consumer.beginning_offsets(partitions)
         return sum(ends[one] - firsts[one] for one in partitions)
+
+
+async def _assign_all(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Read every partition there is: an operator may have added some to those that the contracts name."""
+    first = TopicPartition(topic, 0)
+    consumer.assign([first])
+    # The cluster tells of a topic's partitions to whoever reads one of them.
+    await consumer.end_offsets([first])
+    numbers = sorted(consumer.partitions_for_topic(topic) or {0})
+    partitions = [TopicPartition(topic, number) for number in numbers]
+    consumer.assign(partitions)
+    return partitions
 
 
 async def _seek(
