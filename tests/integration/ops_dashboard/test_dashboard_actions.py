@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from dashboard_world import STAFF, Telling
+from dashboard_world import STAFF, Telling, tell_everything
 
 RETRY = ("POST", "/v1/accounts/acc-1/invoices/a%2Fb/sync/retry")
 RESOLVE = ("POST", "/v1/accounts/acc-1/invoices/a%2Fb/sync/resolve")
@@ -90,7 +90,8 @@ async def test_nobody_else_acts(acting, account, role, headers, keeps_proof):
             csrf = hmac.new(token.encode(), b"ops-dashboard form", hashlib.sha256).hexdigest()
         form = {"csrf": csrf, "id": "a/b", "keep": "pipeline", "fingerprint": "f1", "code": "X"}
         world.invoice_sync.asked.clear()
-        for path in ("invoice/retry", "invoice/resolve", "failures/retry"):
+        letter = "dead-letters/pipeline.invoices.v1.dlq/0/0/replay"
+        for path in ("invoice/retry", "invoice/resolve", "failures/retry", letter):
             answer = await person.post(f"/accounts/acc-1/{path}", data=form, headers=headers)
             assert answer.status_code == 403, path
         assert world.invoice_sync.asked == []
@@ -108,6 +109,60 @@ async def test_a_form_of_a_session_that_was_renewed_says_what_to_do(acting):
     assert "Reload the page" in answer.text
     assert "administrator" not in answer.text
     assert "Look again" not in answer.text  # the answer to a form cannot be asked for
+
+
+async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world):
+    await tell_everything(world)
+    letter = await _letter(world, "pipeline.invoices.v1")
+    asked_about = f"/v1/accounts/acc-1/dead-letters/{letter}/replay"
+    says = {"follows": "It is <taken in>.", "objections": []}
+    answers = world.invoice_sync.answers
+    answers |= {
+        ("GET", asked_about): (200, says),
+        ("POST", asked_about): (200, {"outcome": "taken_up"}),
+    }
+    async with world.running() as url:
+        await world.all_stored()
+        token = world.keys.token("acc-1")
+        page = f"/accounts/acc-1/dead-letters/{letter}"
+        async with world.client(url, token) as person:
+            assert f'href="{page}/replay"' in (await person.get(page)).text
+            assert world.invoice_sync.asked == []  # a look at the letter costs invoice-sync nothing
+            before = (await person.get(f"{page}/replay")).text
+            assert "It is &lt;taken in&gt;." in before
+            form = {"csrf": re.search(r'name="csrf" value="([0-9a-f]+)"', before)[1]}
+            done = await person.post(f"{page}/replay", data=form)
+            assert (done.status_code, done.headers["location"]) == (303, f"{page}?done=taken_up")
+            answers[("POST", asked_about)] = (200, {"outcome": "known"})
+            twice = await person.post(f"{page}/replay", data=form)
+            assert "nothing changed" in (await person.get(twice.headers["location"])).text
+            assert {each[2] for each in world.invoice_sync.asked} == {f"Bearer {token}"}
+
+            against = [{"why": "REPLAYED_ALREADY", "sentence": "<ann> replayed it"}]
+            answers[("GET", asked_about)] = (200, says | {"objections": against})
+            refused = (await person.get(f"{page}/replay")).text
+            assert "&lt;ann&gt; replayed it" in refused
+            assert "<form" not in refused
+            for odd in ((503, {"detail": "Kafka is away."}), (200, {"objections": "x"}), (200, [])):
+                answers[("GET", asked_about)] = odd
+                assert "<form" not in (await person.get(f"{page}/replay")).text
+            # Of what others set aside there is the command.
+            other = await _letter(world, "pipeline.xero.connections.v1")
+            page = (await person.get(f"/accounts/acc-1/dead-letters/{other}")).text
+            assert f"dead-letters replay {other}" in page
+        async with world.client(url, world.keys.token("acc-1", "viewer")) as viewer:
+            page = f"/accounts/acc-1/dead-letters/{letter}"
+            assert "/replay" not in (await viewer.get(page)).text
+            assert (await viewer.get(f"{page}/replay")).status_code == 403
+
+
+async def _letter(world, topic) -> str:
+    """One more dead letter of the account; gives its place."""
+    about = [("x-dlq-topic", topic.encode()), ("x-dlq-code", b"HANDLER_FAILED")]
+    name = f"{world.prefix}.{topic}.dlq"
+    sent = await world.producer.send_and_wait(name, b'{"account_id": "acc-1"}', headers=about)
+    world.sent += 1
+    return f"{name}/{sent.partition}/{sent.offset}"
 
 
 async def test_an_invoice_sync_that_is_away_is_said(acting):

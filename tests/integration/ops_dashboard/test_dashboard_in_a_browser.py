@@ -116,6 +116,20 @@ async def test_every_page_is_accessible_in_light_and_dark(world, chromium, reque
             await page.get_by_role("link", name="pipeline.invoices.v1 0/7").click()
             await expect(page.get_by_text("Set aside by a service")).to_be_visible()
             await nothing_serious(page)
+            letter = page.url.partition("/dead-letters/")[2]
+            replay = f"/v1/accounts/acc-1/dead-letters/{letter}/replay"
+            world.invoice_sync.answers |= {
+                ("GET", replay): (200, {"objections": [], "follows": "It is taken in as if it had just arrived."}),
+                ("POST", replay): (200, {"outcome": "taken_up"}),
+            }  # fmt: skip
+            await page.get_by_role("link", name="Take it up again…").click()
+            await expect(page.get_by_text("as if it had just arrived")).to_be_visible()
+            await nothing_serious(page)
+            if scheme == "light" and request.config.getoption("--write-pictures"):
+                await picture(page, "dashboard-take-up-light")
+            await page.get_by_role("button", name="Take it up").click()
+            await expect(page.get_by_text("invoice-sync took it up")).to_be_visible()
+            await nothing_serious(page)
             await page.context.close()
         narrow = await browser.page(viewport={"width": 390, "height": 800})
         await narrow.goto(f"{browser.url}/accounts/acc-1")

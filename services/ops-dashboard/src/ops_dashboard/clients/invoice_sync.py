@@ -12,6 +12,8 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _SECONDS: Final = httpx.Timeout(5.0, connect=1.0)
+_DEAD_LETTER_SECONDS: Final = httpx.Timeout(15.0, connect=1.0)
+"""invoice-sync reads the letter and its past from Kafka, and gives up after ten seconds."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _DONE: Final = range(200, 300)
 
@@ -75,17 +77,35 @@ class InvoiceSync:
         path = f"/v1/accounts/{account}/failures/{quote(code, safe='')}/retry"
         return await self._ask("POST", token, path)
 
+    async def dead_letter(self, token: str, account_id: str, place: str) -> Answer:
+        """What would come of taking up a dead letter, and what speaks against it."""
+        return await self._ask(
+            "GET", token, _replay(account_id, place), seconds=_DEAD_LETTER_SECONDS
+        )
+
+    async def take_up(self, token: str, account_id: str, place: str) -> Answer:
+        """Take a dead letter in again."""
+        return await self._ask(
+            "POST", token, _replay(account_id, place), seconds=_DEAD_LETTER_SECONDS
+        )
+
     def _sync(self, account_id: str, invoice_id: str, rest: str) -> str:
         account, invoice = quote(account_id, safe=""), quote(invoice_id, safe="")
         return f"/v1/accounts/{account}/invoices/{invoice}/sync{rest}"
 
     async def _ask(
-        self, method: str, token: str, path: str, body: Mapping[str, str] | None = None
+        self,
+        method: str,
+        token: str,
+        path: str,
+        body: Mapping[str, str] | None = None,
+        *,
+        seconds: httpx.Timeout = _SECONDS,
     ) -> Answer:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         try:
             async with self._http.stream(
-                method, self._url + path, headers=headers, json=body, timeout=_SECONDS
+                method, self._url + path, headers=headers, json=body, timeout=seconds
             ) as response:
                 content = b""
                 async for chunk in response.aiter_bytes():
@@ -97,3 +117,7 @@ class InvoiceSync:
             log.warning("invoice_sync_not_answered", method=method, error=type(error).__name__)
             return _NO_ANSWER
         return Answer(response.status_code, found if isinstance(found, dict) else {})
+
+
+def _replay(account_id: str, place: str) -> str:
+    return f"/v1/accounts/{quote(account_id, safe='')}/dead-letters/{quote(place)}/replay"

@@ -5,12 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from pipeline_contracts import topics
 from pipeline_contracts.fields import MAX_ID
 
 MOST_BYTES: Final = 16 * 1024
 """Of a value or key that are kept to be shown."""
 MOST_HEADERS: Final = 50
 LONGEST_HEADER: Final = 1_000
+TAKEN_UP_BY_INVOICE_SYNC: Final = frozenset(
+    topic.name for topic in (topics.INVOICES, topics.CUSTOMERS, topics.CHANGES)
+)
+"""Topics whose dead letters invoice-sync alone writes, and takes up again when it is asked to."""
 _HEX_WIDTH: Final = 16
 _HEX_LINES: Final = 64
 _PRINTABLE: Final = range(0x20, 0x7F)

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from ops_dashboard import metrics
 from ops_dashboard.clients.invoice_sync import Answer
 from ops_dashboard.handlers.access import AccountId, AccountVisitor, Visitor, deps_of
+from ops_dashboard.handlers.odd_records import Number, Offset, Topic
 from ops_dashboard.handlers.pages import FORM_EXPIRED, PageRoute, account_path, render
 from pipeline_service_defaults.problems import Problem
 
@@ -68,6 +69,29 @@ async def retry_cause(
     answer = await deps_of(request).invoice_sync.retry_cause(visitor.token, account_id, code)
     back = account_path(account_id, "/failures")
     return _answered(request, "retry_cause", answer, back, f"{back}?done=retry")
+
+
+@router.post(
+    "/accounts/{account_id}/dead-letters/{topic}/{partition}/{offset}/replay",
+    summary="Take up a dead letter",
+    response_class=Response,
+)
+async def take_up(
+    request: Request,
+    account_id: AccountId,
+    visitor: AccountVisitor,
+    topic: Topic,
+    partition: Number,
+    offset: Offset,
+    csrf: Csrf = "",
+) -> Response:
+    """Have invoice-sync take in again what it set aside; back to it, or a page that says why not."""
+    _check(visitor, account_id, csrf)
+    place = f"{topic}/{partition}/{offset}"
+    answer = await deps_of(request).invoice_sync.take_up(visitor.token, account_id, place)
+    back = account_path(account_id, f"/dead-letters/{place}")
+    done = "known" if answer.text("outcome") == "known" else "taken_up"
+    return _answered(request, "take_up", answer, back, f"{back}?done={done}")
 
 
 def _check(visitor: Visitor, account_id: str, csrf: str) -> None:

@@ -9,8 +9,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ops_dashboard.clients.invoice_sync import Answer
 from ops_dashboard.domain import paging
-from ops_dashboard.domain.odd_records import MOST_BYTES, hex_lines, readable
+from ops_dashboard.domain.odd_records import (
+    MOST_BYTES,
+    TAKEN_UP_BY_INVOICE_SYNC,
+    hex_lines,
+    readable,
+)
 from ops_dashboard.domain.paging import After
 from ops_dashboard.handlers.access import AccountId, AccountVisitor, StaffVisitor, deps_of
 from ops_dashboard.handlers.pages import PAGE_ROWS, PageRoute, frame_of, freshness_now, render
@@ -64,6 +70,7 @@ async def one_of_account(
     topic: Topic,
     partition: Number,
     offset: Offset,
+    done: Mark = "",
 ) -> Response:
     """Why it was set aside, its headers, and its bytes. HTML."""
     deps = deps_of(request)
@@ -72,7 +79,50 @@ async def one_of_account(
         found = await _find(conn, topic, partition, offset)
     if found.account_id != account_id:
         raise _nothing()
-    return render(request, "dead_letter.html", _shown(found) | {"frame": frame})
+    values = _shown(found) | {
+        "frame": frame,
+        "done": done,
+        "may_act": visitor.may_act_on(account_id),
+        "can_be_taken_up": found.is_dead_letter and found.from_topic in TAKEN_UP_BY_INVOICE_SYNC,
+    }
+    return render(request, "dead_letter.html", values)
+
+
+@router.get(
+    "/accounts/{account_id}/dead-letters" + _PLACE + "/replay",
+    summary="Before a dead letter is taken up",
+    response_class=Response,
+)
+async def before_replay(
+    request: Request,
+    account_id: AccountId,
+    visitor: AccountVisitor,
+    topic: Topic,
+    partition: Number,
+    offset: Offset,
+) -> Response:
+    """What invoice-sync says would come of it, and the button. HTML; changes nothing."""
+    deps = deps_of(request)
+    if not visitor.may_act_on(account_id):
+        raise Problem(403, "NOT_ALLOWED", "Not allowed", "This needs the role operator.")
+    async with deps.pool.acquire() as conn:
+        frame = await frame_of(conn, deps, visitor, account_id)
+        found = await _find(conn, topic, partition, offset)
+    if found.account_id != account_id:
+        raise _nothing()
+    answer = await deps.invoice_sync.dead_letter(visitor.token, account_id, found.place)
+    values = {"frame": frame, "record": found, "plan": plan(answer)}
+    return render(request, "take_up.html", values)
+
+
+def plan(answer: Answer) -> dict[str, Any]:
+    """What invoice-sync said of taking a letter up; where it said nothing usable, why it is not offered."""
+    told = answer.body.get("objections")
+    if not answer.is_done or not isinstance(told, list):
+        unasked = answer.text("detail") or "invoice-sync does not say what would come of it."
+        return {"follows": "", "objections": [unasked], "hint": answer.text("hint")}
+    against = [str(each.get("sentence")) for each in told if isinstance(each, dict)]
+    return {"follows": answer.text("follows"), "objections": against, "hint": ""}
 
 
 @router.get("/dead-letters" + _PLACE, summary="Any dead letter's content", response_class=Response)
@@ -84,7 +134,7 @@ async def one_of_everybody(
     async with deps.pool.acquire() as conn:
         freshness = await freshness_now(conn, deps)
         found = await _find(conn, topic, partition, offset)
-    values = _shown(found) | {"visitor": visitor, "freshness": freshness}
+    values = _shown(found) | {"visitor": visitor, "freshness": freshness, "may_act": False}
     return render(request, "dead_letter.html", values)
 
 
@@ -111,6 +161,8 @@ def _shown(found: OddRecord) -> dict[str, Any]:
     value = found.value or b""
     return {
         "record": found,
+        "done": "",
+        "can_be_taken_up": False,
         "key": None if found.key is None else readable(found.key) or found.key.hex(" "),
         "text": readable(value),
         "hex": hex_lines(value),
