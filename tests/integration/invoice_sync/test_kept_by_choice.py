@@ -14,6 +14,7 @@ from invoice_sync.domain import reconciliation
 from invoice_sync.watch_reconciliations import watch_reconciliations
 from pipeline_contracts.observed import XeroInvoiceObserved
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync
+from pipeline_service_defaults.migrate import directories_of
 
 XERO = "https://go.xero.com"
 
@@ -144,6 +145,19 @@ async def test_said_again_by_pipeline_the_choice_stands_and_is_told(kept, publis
     (note,) = [each for each in shown["timeline"] if each["kind"] == "kept_in_xero"]
     assert "user:u chose to keep Xero's version" in note["detail"]
     assert "130.00 in Pipeline and 115.00 in Xero" in note["detail"]
+
+
+async def test_a_choice_that_a_replica_of_the_former_release_recorded_is_kept(kept, publish):
+    """It does not know where a choice is remembered: the second phase of the migrations makes up for it."""
+    remembered = "SELECT kept, kept_by FROM invoice_links"
+    before = await kept.pool.fetchrow(remembered)
+    await kept.pool.execute("UPDATE invoice_links SET kept = DEFAULT, kept_by = DEFAULT")
+    (folder,) = (each for each in directories_of("invoice_sync") if "invoice_sync" in each.parts)
+    (file,) = folder.glob("*_post_kept_meanwhile.sql")
+    await kept.pool.execute(file.read_text().partition("-- migrate:down")[0])
+    assert await kept.pool.fetchrow(remembered) == before
+    await publish(3, "130", reference="three")
+    assert (await in_xero(kept))["total"] == "115.00"
 
 
 @pytest.mark.parametrize("keep", ["pipeline", "xero"])
