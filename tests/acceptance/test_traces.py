@@ -129,6 +129,7 @@ async def test_a_payment_has_one_trace_from_its_webhook_through_the_read_into_it
     _, trace_id, span_id, _ = told.split("-")
     spans = await traced(company, collector, trace_id, {
         "receive webhook", "look at invoice", "publish pipeline.payment.recorded.v1",
+        "read invoices", "carry GET Invoices", "GET Invoices",
     })  # fmt: skip
     received, looked = spans["receive webhook"], spans["look at invoice"]
     assert (received.service, received.parent_id) == ("payment-ingest", "")
@@ -149,7 +150,7 @@ async def test_a_payment_of_which_no_webhook_came_is_in_the_trace_of_the_sweep_t
         told = await until_told_under(company, PaymentRecorded, invoice.invoice_id)
     _, trace_id, span_id, _ = told.split("-")
     spans = await traced(company, collector, trace_id, {
-        "sweep invoices", "publish pipeline.payment.recorded.v1",
+        "sweep invoices", "publish pipeline.payment.recorded.v1", "carry GET Invoices", "GET Invoices",
     })  # fmt: skip
     swept = spans["sweep invoices"]
     assert (swept.parent_id, swept.span_id) == ("", span_id)
