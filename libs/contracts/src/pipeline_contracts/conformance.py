@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pipeline_contracts import EVENT_TYPES
 from pipeline_contracts.envelope import Envelope, Record, decode, stable_id
 from pipeline_contracts.errors import UndecodableRecord
 from pipeline_contracts.event import Event
@@ -302,9 +301,3 @@ def _next_version(event: InvoiceEvent, seen: _Seen) -> Iterator[tuple[str, str]]
             "version",
             f"{event.version} follows {seen.version}; leave none out: {seen.version + 1} is missing",
         )
-
-
-INVOICE_TYPES: Final = frozenset(
-    name for name, model in EVENT_TYPES.items() if issubclass(model, InvoiceEvent)
-)
-"""The types an invoice stream consists of."""
