@@ -2,14 +2,47 @@
 
 import base64
 import re
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from dashboard_world import STAFF, tell_everything
+from dashboard_world import STAFF, Telling, tell_everything
 
 from ops_dashboard.app import create_app
 
 PAGES = ("", "/connection", "/invoices", "/failures", "/out-of-sync", "/payments", "/dead-letters")
+
+
+async def test_what_is_on_its_way_is_told_with_the_time_that_invoice_sync_expects(world):
+    told = Telling("acc-1")
+    await world.send(told.connected(), told.issued("one"), told.issued("two"))
+    await world.send(told.issued("far-away"), told.synced("far-away"))
+    soon = datetime.now(UTC) + timedelta(minutes=7, seconds=30)
+    places = [
+        ({"ahead": 1, "is_exact": True, "expected_at": soon.isoformat()}, "7 minutes"),
+        ({"ahead": 1, "is_exact": True, "expected_at": "2001-01-01T00:00:00Z"}, "at any moment"),
+        ({"ahead": 1, "is_exact": False, "expected_at": None}, "nobody can say at the moment"),
+        ({"ahead": 1, "expected_at": "0001-01-01T00:00:00+14:00"}, "nobody can say at the moment"),
+        ({"ahead": "<b>", "expected_at": soon.isoformat()}, "nobody can say at the moment"),
+        (None, "nobody can say at the moment"),
+    ]
+    async with world.running() as url:
+        await world.all_stored()
+        async with world.client(url, world.keys.token("acc-1")) as person:
+            for place, words in places:
+                for invoice in ("one", "two"):
+                    path = f"/v1/accounts/acc-1/invoices/{invoice}/sync"
+                    world.invoice_sync.answers[("GET", path)] = (200, {"queue": place})
+                page = (await person.get("/accounts/acc-1")).text
+                assert "2 on their way" in page
+                assert words in page, place
+            await world.send(told.connected(status="DISCONNECTED", reason="DISCONNECTED_BY_USER"))
+            await world.all_stored()
+            assert "until the account is connected" in (await person.get("/accounts/acc-1")).text
+        async with world.client(url, world.keys.token(STAFF, "viewer")) as staff:
+            page = (await staff.get("/accounts/acc-1")).text
+            assert "own people only" in page
+            assert "2, the oldest told" in (await staff.get("/accounts")).text
 
 
 async def test_every_state_reaches_its_page(world):

@@ -15,12 +15,13 @@ from ops_dashboard.handlers.pages import (
     freshness_now,
     render,
 )
-from ops_dashboard.store import accounts, facts, generations
+from ops_dashboard.store import accounts, facts, generations, invoices
 
 router = APIRouter(tags=["pages"], route_class=PageRoute)
 
 Text = Annotated[str, Query(max_length=255, pattern=r"^[^\x00]*$")]
 _HISTORY = 100
+_MOST_COUNTED = 1_000
 
 
 @router.get("/accounts", summary="All accounts' connections", response_class=Response)
@@ -39,9 +40,12 @@ async def all_connections(
             after=after,
             limit=PAGE_ROWS + 1,
         )
+        shown = [row.account_id for row in rows[:PAGE_ROWS]]
         values = {
             "visitor": visitor,
             "freshness": await freshness_now(conn, deps),
+            "waiting": await invoices.waiting(conn, generation, shown, most=_MOST_COUNTED),
+            "most_counted": _MOST_COUNTED,
             "tones": await accounts.tones(conn, generation),
             "rows": rows[:PAGE_ROWS],
             "next_after": rows[PAGE_ROWS - 1].account_id if len(rows) > PAGE_ROWS else None,

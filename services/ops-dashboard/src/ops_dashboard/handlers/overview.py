@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from ops_dashboard.domain.backlog import Queue, queue_of
 from ops_dashboard.domain.invoices import STATES
 from ops_dashboard.handlers.access import (
     AccountId,
@@ -53,6 +54,10 @@ async def overview(request: Request, account_id: AccountId, visitor: AccountVisi
                 conn, generation, account_id, missed=False, after=None, limit=_LATEST
             ),
             "missed": await payments.count_missed(conn, generation, account_id),
+            "waiting": (
+                await invoices.waiting(conn, generation, [account_id], most=_MOST_COUNTED)
+            ).get(account_id),
+            "most_counted": _MOST_COUNTED,
             "odd": odd_words(
                 await odd_records.count(conn, generation, account_id, most=_MOST_COUNTED)
             ),
@@ -90,17 +95,9 @@ def odd_words(count: int) -> str:
 
 async def _queue(
     request: Request, visitor: Visitor, account_id: str, invoice_id: str
-) -> dict[str, object] | None:
+) -> Queue | None:
     """What invoice-sync says of the queue, asked about the newest invoice in it; None where it says nothing."""
     if visitor.person.account_id != account_id:
         return None
     answer = await deps_of(request).invoice_sync.status(visitor.token, account_id, invoice_id)
-    place = answer.body.get("queue") if answer.is_done else None
-    if not isinstance(place, dict) or type(place.get("ahead")) is not int:
-        return None
-    expected = place.get("expected_at")
-    return {
-        "ahead": place["ahead"],
-        "is_exact": place.get("is_exact") is True,
-        "expected_at": expected if isinstance(expected, str) else None,
-    }
+    return queue_of(answer.body) if answer.is_done else None

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from ops_dashboard.domain.backlog import Waiting
 from ops_dashboard.domain.facts import Kept
 from ops_dashboard.domain.invoices import InvoiceKey, Issued, Outcome, Paid
 from ops_dashboard.domain.paging import After
@@ -288,3 +289,24 @@ def _place(after: After | None) -> tuple[datetime | None, str | None]:
 
 def _invoice(row: Any) -> Invoice:
     return Invoice(**{**row, "told": Kept(json.loads(row["told"] or "{}"))})
+
+
+async def waiting(
+    conn: Connection, generation: int, account_ids: Sequence[str], *, most: int
+) -> dict[str, Waiting]:
+    """What is on its way in these accounts, the oldest `most` of each counted; those with nothing are left out."""
+    rows = await conn.fetch(
+        """
+        SELECT a.account_id, count(*) AS invoices, min(w.changed_at) AS oldest
+          FROM unnest($2::text[]) AS a (account_id)
+         CROSS JOIN LATERAL (
+               SELECT changed_at FROM invoices i
+                WHERE i.generation = $1 AND i.account_id = a.account_id AND i.state = 'waiting'
+                ORDER BY i.changed_at, i.invoice_id LIMIT $3) w
+         GROUP BY a.account_id
+        """,
+        generation,
+        account_ids,
+        most,
+    )
+    return {row["account_id"]: Waiting(row["invoices"], row["oldest"]) for row in rows}
