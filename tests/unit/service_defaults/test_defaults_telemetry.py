@@ -1,13 +1,15 @@
 """Log lines: JSON, allowlisted, redacted, one form for every library."""
 
+import ast
 import io
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import structlog
 
-from pipeline_service_defaults.telemetry import configure_logging, get_logger
+from pipeline_service_defaults.telemetry import ALLOWED_FIELDS, configure_logging, get_logger
 
 
 @pytest.fixture
@@ -111,3 +113,20 @@ def test_the_level_holds(lines):
     logging.getLogger("x").debug("no")
     get_logger("x").debug("no")
     assert lines() == []
+
+
+def test_no_line_of_ours_loses_a_field():
+    lost = [
+        f"{file.name}:{call.lineno} {keyword.arg}"
+        for folder in ("libs", "services")
+        for file in sorted((ROOT / folder).glob("*/src/**/*.py"))
+        for call in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in LOGGING
+        for keyword in call.keywords
+        if keyword.arg is not None and keyword.arg not in ALLOWED_FIELDS | {"exc_info"}
+    ]
+    assert lost == []
+
+
+ROOT = Path(__file__).resolve().parents[3]
+LOGGING = {f"log.{level}" for level in ("debug", "info", "warning", "error", "exception")}

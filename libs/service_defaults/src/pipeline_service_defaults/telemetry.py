@@ -19,15 +19,16 @@ from pipeline_service_defaults.tracing import ids_of_current_span
 
 _FIELD_NAMES = """
 account_id actor age_seconds alg app attempt attempts batch bytes caller cause check checks code
-connection_id contact_id correlation_id count customer_id database delay_seconds deliveries
-dropped duration_ms effect element epoch error error_type event event_id event_type exception
-expected failures field found found_by from generation group_id handler hint host http_status
-invoice_id invoice_number key kind lane lease_until level limit logger message method missing
-name next_attempt_at offset operation outbox_id outcome owner partition partitions path
-payment_id pending pid port previous priority problem reason records remaining request_id
-resource retries retry_after retry_in retryable role route sequence service size source span_id
-stack state status status_code step subject tenant_id timestamp to topic trace_id url version
-waited_ms wakeups webhook_id why xero_correlation_id xero_invoice_id xero_payment_id
+column connection_id contact_id correlation_id count customer_id database day delay_seconds
+deliveries dropped duration_ms effect element epoch error error_type event event_id event_type
+events example exception expected failures field found found_by from generation group_id handler
+hint host http_status invoice_id invoice_number invoices key key_version kind lane lease_until
+level limit logger message method missing name next_attempt_at offset operation outbox_id
+outcome owner partition partitions path payment_id payments pending pid port previous priority
+problem reason reconciliation records remaining request_id resource retries retry_after retry_in
+retryable role route sequence service size source span_id stack state status status_code step
+subject table tasks tenant_id timestamp to topic trace_id url values version waited_ms wakeups
+webhook_id why xero_correlation_id xero_invoice_id xero_payment_id
 """
 ALLOWED_FIELDS: frozenset[str] = frozenset(_FIELD_NAMES.split())
 
