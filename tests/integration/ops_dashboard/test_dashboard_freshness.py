@@ -1,11 +1,14 @@
 """Whether this view keeps up: a reader that stands still is told, however little waits."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
+from ops_dashboard.measure_lag import _consumer, measure
 from ops_dashboard.store import positions
+from pipeline_messaging.broker import KafkaSettings
 from pipeline_service_defaults.migrate import directories_of
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -49,6 +52,22 @@ async def test_complete_until_moves_only_while_everything_is_stored(conn):
     assert await ends(12, 12, 110) == at(
         105
     )  # retention removed what was never read: nothing waits
+
+
+async def test_partitions_that_an_operator_added_are_measured_too(world):
+    declared = [replace(topic, partitions=1) for topic in world.topics]
+    name = declared[0].name
+    for partition in (0, 1, 1):
+        await world.producer.send_and_wait(name, b"x", partition=partition)
+    consumer = _consumer(KafkaSettings(world.bootstrap))
+    await consumer.start()
+    try:
+        for _ in range(2):
+            await measure(world.pool, consumer, declared)
+            lags, _seen = await positions.lags(world.pool)
+            assert {lag.topic: lag.behind for lag in lags if lag.behind} == {name: 3}
+    finally:
+        await consumer.stop()
 
 
 async def test_rows_of_before_begin_the_count_at_the_next_measurement(conn):

@@ -39,8 +39,8 @@ async def keep_measuring(pool: Pool, kafka: KafkaSettings, topics: Sequence[Topi
 
 async def measure(pool: Pool, consumer: AIOKafkaConsumer, topics: Sequence[Topic]) -> None:
     """Note where every topic begins and ends now."""
-    wanted = [TopicPartition(t.name, number) for t in topics for number in range(t.partitions)]
     async with asyncio.timeout(_ANSWER_SECONDS):
+        wanted = await _all_partitions(consumer, [topic.name for topic in topics])
         begins = await consumer.beginning_offsets(wanted)
         ends = await consumer.end_offsets(wanted)
     places = {(one.topic, one.partition): (begins[one], ends[one]) for one in wanted}
@@ -49,6 +49,21 @@ async def measure(pool: Pool, consumer: AIOKafkaConsumer, topics: Sequence[Topic
         lags, _ = await positions.lags(conn)
     for lag in lags:
         metrics.BEHIND.labels(lag.topic).set(lag.behind)
+
+
+async def _all_partitions(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[TopicPartition]:
+    """Every partition there is: an operator may have added some to those that the contracts name."""
+    firsts = [TopicPartition(name, 0) for name in names]
+    if consumer.assignment() != set(firsts):
+        # The cluster tells of a topic's partitions to whoever reads one of them; paused, nothing is fetched.
+        consumer.assign(firsts)
+        consumer.pause(*firsts)
+        await consumer.end_offsets(firsts)
+    return [
+        TopicPartition(name, number)
+        for name in names
+        for number in sorted(consumer.partitions_for_topic(name) or {0})
+    ]
 
 
 def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
