@@ -38,7 +38,7 @@ def stack(collector: OtlpReceiver) -> Iterator[Stack]:
         name: {**traced, **lifted_here.get(name, {})}
         for name in ("connector", "invoice-sync", "payment-ingest")
     }
-    with running_stack(environment=environment) as running:
+    with running_stack(environment=environment, dashboard=True) as running:
         lifted = {"unlimited": True}
         httpx.put(f"{running.urls['simulator']}/admin/limits", json=lifted).raise_for_status()
         connect_to_xero(running.urls["portal"])

@@ -1,6 +1,7 @@
 """A whole public record of sales through the running system, with edits, voids and missing customers on the way."""
 
 import asyncio
+import re
 from collections import Counter, defaultdict
 from decimal import Decimal
 
@@ -200,6 +201,37 @@ async def everything_is_accounted_for(stack, seen, books, told, fated) -> None:
     withdrawn = {each.number for each in held if not each.is_live}
     assert withdrawn == {each.created.invoice_number for each in of(fated, Fate.VOIDED)}
     assert sum(live.values(), Decimal(0)) == sum(expected.values(), Decimal(0))
+    in_xero = [each.booked for each in fated if STATE[each.fate] == "synced"]
+    await the_dashboard_says_the_same(stack, counted, sum(in_xero, Decimal(0)))
+
+
+async def the_dashboard_says_the_same(stack, counted, in_xero) -> None:
+    """Made from the topics alone, it comes to what invoice-sync and the books say: in each state, and to the cent."""
+    token = stack.identities.person_token(ACCOUNT, "viewer", name="Vera", user_id="user-vera")
+    async with httpx.AsyncClient(
+        base_url=stack.urls["ops-dashboard"], cookies={"pipeline_session": token}, timeout=30
+    ) as person:
+        overview = f"/accounts/{ACCOUNT}"
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while tiles := tiles_of((await person.get(overview)).raise_for_status().text):
+            shown = Counter({state: number for state, (number, _) in tiles.items()})
+            if +shown == counted:
+                break
+            assert asyncio.get_running_loop().time() < deadline, (shown, counted)
+            await asyncio.sleep(0.5)
+        assert [money.split()[1] for money in tiles["synced"][1]] == [f"{in_xero:,.2f}"]
+        assert "No dead letters" in (await person.get(overview)).text
+
+
+def tiles_of(page: str) -> dict[str, tuple[int, list[str]]]:
+    """The overview's tiles: of each state the number of invoices, and the money in each currency."""
+    return {
+        state: (
+            int(re.search(r'class="number">([\d,]+)<', tile)[1].replace(",", "")),
+            re.findall(r'class="money">([^<]+)<', tile),
+        )
+        for state, tile in re.findall(r'<li class="(\w+)(?: none)?"><a(.*?)</li>', page, re.DOTALL)
+    }
 
 
 def test_the_seed_gives_each_fate_its_share():

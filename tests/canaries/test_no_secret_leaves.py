@@ -1,6 +1,6 @@
 """Every secret of a running system is known here, everything goes wrong once, and none of them may be found afterwards.
 
-Looked through: the logs of all processes but Xero's own, every record of every topic, every table of the three databases,
+Looked through: the logs of all processes but Xero's own, every record of every topic, every table of the four databases,
 and every page, document and header that a caller was sent.
 """
 
@@ -12,6 +12,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,16 +30,17 @@ from pipeline_contracts import topics
 from pipeline_local_stack.browser import forms_of
 from pipeline_local_stack.paths import LOGS
 from pipeline_local_stack.processes import Child, free_port
-from pipeline_local_stack.stack import SERVICES, Stack, running_stack, wait_until_ready
+from pipeline_local_stack.stack import DASHBOARD, SERVICES, Stack, running_stack, wait_until_ready
 
 ACCOUNT = "demo"
 CANARY = "c4n4ry-Zq8vT1xK7mB3wR9dJ5hN2fL6"
 ENDS_SOON = 30.0
+ALL = SERVICES | DASHBOARD
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with running_stack(say=lambda _: None) as running:
+    with running_stack(say=lambda _: None, dashboard=True) as running:
         yield running
 
 
@@ -262,6 +264,7 @@ def driven(stack) -> Iterator[Drive]:
     refreshing_fails(drive)
     rows_that_do_not_open(drive)
     webhooks_and_events(drive)
+    looking_on(drive)
     refused_callers(drive)
     broken_starts(drive)
     drive.disconnect()
@@ -359,7 +362,7 @@ def refused_callers(drive: Drive) -> None:
     body = drive.session.split(".")[1]
     with drive.browser(None) as stranger:
         for token in (drive.session[:-6] + "AAAAAA", f"x.{body}.y", CANARY):
-            for service in SERVICES:
+            for service in ALL:
                 url = f"{drive.stack.urls[service]}/v1/accounts/{ACCOUNT}/{token}"
                 for path in (url, f"{drive.stack.urls[service]}/metrics"):
                     stranger.get(path, headers={"Authorization": f"Bearer {token}"})
@@ -388,6 +391,21 @@ def broken_starts(drive: Drive) -> None:
         assert drive.start_broken(name, **changed), f"{name} said nothing"
 
 
+def looking_on(drive: Drive) -> None:
+    """Every page of the dashboard, once it has shown the invoice, and forms that are refused there."""
+    board = f"{drive.stack.urls['ops-dashboard']}/accounts/{ACCOUNT}"
+    deadline = time.monotonic() + 60
+    while "CANARY-1" not in drive.person.get(f"{board}/invoices").text:
+        assert time.monotonic() < deadline, "the dashboard never showed the invoice"
+        time.sleep(0.5)
+    for page in (
+        "", "/connection", "/invoices?q=CANARY-1", f"/invoice?id={CANARY}", "/failures", "/out-of-sync", "/payments",
+        "/dead-letters", f"/dead-letters/{CANARY}/0/0/replay",
+    ):  # fmt: skip
+        drive.person.get(board + page, headers={"Accept": "text/html"})
+    drive.person.post(f"{board}/dead-letters/{CANARY}/0/0/replay", data={"csrf": CANARY})
+
+
 async def records(stack: Stack) -> list[tuple[str, bytes]]:
     """Every record of every topic (the broker makes none by itself): key, value and headers."""
     consumer = AIOKafkaConsumer(
@@ -412,9 +430,9 @@ async def records(stack: Stack) -> list[tuple[str, bytes]]:
 
 
 async def tables(drive: Drive) -> list[tuple[str, bytes]]:
-    """Every table of the three databases, as a dump writes it."""
+    """Every table of the four databases, as a dump writes it."""
     found = []
-    for name in SERVICES.values():
+    for name in ALL.values():
         conn = await drive.database(name)
         try:
             for schema, table in await conn.fetch(
@@ -441,7 +459,7 @@ def logs() -> list[tuple[str, bytes]]:
 
 async def test_none_of_the_secrets_is_anywhere(driven):
     events = await records(driven.stack)
-    for name in SERVICES:
+    for name in ALL:
         for path in ("/metrics", "/health/ready", "/docs", "/openapi.json"):
             with driven.browser(None) as client:
                 client.get(driven.stack.urls[name] + path)
