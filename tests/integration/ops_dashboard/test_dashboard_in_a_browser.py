@@ -132,8 +132,9 @@ async def test_every_page_is_accessible_in_light_and_dark(world, chromium, reque
             await nothing_serious(page)
             await page.context.close()
         narrow = await browser.page(viewport={"width": 390, "height": 800})
-        await narrow.goto(f"{browser.url}/accounts/acc-1")
-        assert await narrow.evaluate(TOO_WIDE) == []
+        for path in PAGES:
+            await narrow.goto(f"{browser.url}/accounts/acc-1{path}")
+            assert await narrow.evaluate(TOO_WIDE) == [], path
         staff = await browser.page(STAFF, "viewer")
         await staff.goto(browser.url)
         await expect(staff.get_by_role("heading", level=1)).to_have_text("All accounts")
