@@ -21,7 +21,7 @@ async def test_an_administrator_disconnects_and_connects_again(chromium, stack):
         told: list[str] = []
         page.on("console", lambda message: told.append(message.text))
         await page.goto(stack.urls["portal"])
-        await page.get_by_role("link", name="as admin").click()
+        await page.get_by_role("link", name="as admin", exact=True).click()
         await expect(page.get_by_role("status")).to_contain_text("CONNECTED")
         await page.get_by_role("link", name="Disconnect").click()
         # Counted by the running invoice-sync.
