@@ -79,16 +79,19 @@ async def lag_of(kafka: KafkaSettings, topic: Topic, group_id: str) -> int:
     Raises:
         KafkaError: As `consumed`.
     """
-    async with _reader(kafka, topic.name, group_id) as consumer:
-        # By hand: the group is asked, not joined.
+    async with _reader(kafka, topic.name) as consumer:
         partitions = await _assign_all(consumer, topic.name)
         ends = await consumer.end_offsets(partitions)
         firsts = await consumer.beginning_offsets(partitions)
+    async with _reader(kafka, topic.name, group_id) as consumer:
+        # By hand: the group is asked, not joined. And once: aiokafka's coordination of a group fails an assertion when
+        # it comes upon an assignment that another has replaced.
+        consumer.assign(partitions)
         committed = [await consumer.committed(one) for one in partitions]
-        return sum(
-            max(ends[one] - max(offset or 0, firsts[one]), 0)
-            for one, offset in zip(partitions, committed, strict=True)
-        )
+    return sum(
+        max(ends[one] - max(offset or 0, firsts[one]), 0)
+        for one, offset in zip(partitions, committed, strict=True)
+    )
 
 
 async def held(kafka: KafkaSettings, topic: Topic) -> int:
