@@ -29,6 +29,8 @@ _WEBHOOKS_AS_THEY_WERE = {
 _SHARE_OF_CALLS = 0.5
 _CALLS_TO_STRIKE = 3
 _SHARE_OF_WEBHOOKS = 0.6
+_PATIENCE_SECONDS, _LOOK_SECONDS = 60, 0.5
+"""How long a fault that waits for a call or a webhook is left in place at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +167,23 @@ class Injector:
     async def _calls(self, step: Step) -> None:
         kind = step.fault.kind
         fault: dict[str, Any] = {
-            "kind": kind, "nth": 0, "times": _CALLS_TO_STRIKE, "probability": _SHARE_OF_CALLS,
+            "kind": kind, "nth": 0, "probability": _SHARE_OF_CALLS,
+            # A token runs out once in half an hour: no fresh one does, too.
+            "times": 1 if kind == "token_expired" else _CALLS_TO_STRIKE,
             "seconds": step.amount, "path": "/api.xro/*",
         }  # fmt: skip
         made = (await self._xero.post("/faults", json=fault)).raise_for_status().json()
         await asyncio.sleep(step.lasts)
-        await self._note_if_struck(step.fault, made["fault_id"])
+        await self._until_it_struck(step.fault, made["fault_id"])
 
-    async def _note_if_struck(self, fault: Fault, fault_id: str) -> None:
-        for row in (await self._xero.get("/faults")).raise_for_status().json()["faults"]:
-            if row["fault_id"] == fault_id and row["struck"]:
-                self.struck.add(fault)
+    async def _until_it_struck(self, fault: Fault, fault_id: str) -> None:
+        """A script strikes only when a call comes: wait for one, while other faults may be over already."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while fault not in self.struck and time.monotonic() < deadline:
+            for row in (await self._xero.get("/faults")).raise_for_status().json()["faults"]:
+                if row["fault_id"] == fault_id and row["struck"]:
+                    self.struck.add(fault)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _webhooks(self, step: Step) -> None:
         change = {
@@ -184,16 +192,20 @@ class Injector:
             "reordered": {"reorder_probability": _SHARE_OF_WEBHOOKS},
             "late": {"delay_seconds": step.amount},
         }[step.fault.kind]
-        before = (await self._xero.get("/webhooks")).json()
+        before = await self._webhook_events()
         await self._xero.patch("/webhooks", json=change)
         await asyncio.sleep(step.lasts)
-        after = (await self._xero.get("/webhooks")).json()
-        if (after["last_sequence"], after["events_dropped"]) != (
-            before["last_sequence"],
-            before["events_dropped"],
-        ):
-            self.struck.add(step.fault)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while step.fault not in self.struck and time.monotonic() < deadline:
+            if await self._webhook_events() != before:
+                self.struck.add(step.fault)
+            await asyncio.sleep(_LOOK_SECONDS)
         await self._xero.patch("/webhooks", json=dict.fromkeys(change, 0.0))
+
+    async def _webhook_events(self) -> tuple[int, int]:
+        """How many events Xero has told of so far, and how many of them were lost."""
+        told = (await self._xero.get("/webhooks")).raise_for_status().json()
+        return told["last_sequence"], told["events_dropped"]
 
     async def _consent(self, step: Step) -> None:
         person = self.people[int(step.chance * len(self.people))]
@@ -205,7 +217,7 @@ class Injector:
                 # A token that has run out is refreshed at its next use.
                 await self._xero.post("/tokens/expire", json={})
                 await asyncio.sleep(step.lasts)
-                await self._note_if_struck(step.fault, made["fault_id"])
+                await self._until_it_struck(step.fault, made["fault_id"])
             case "revoke_consent":
                 self.revoked.add(person.account_id)
                 await self._xero.post("/tokens/revoke", json=who)
