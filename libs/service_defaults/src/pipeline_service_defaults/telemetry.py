@@ -24,9 +24,9 @@ deliveries dropped duration_ms effect element epoch error error_type event event
 events example exception expected failures field found found_by from generation group_id handler
 hint host http_status invoice_id invoice_number invoices key key_version kind lane lease_until
 level limit logger message method missing name next_attempt_at offset operation outbox_id
-outcome owner partition partitions path payment_id payments pending pid port previous priority
+outcome owner partition partitions path payment_id payments pending pid place port previous priority
 problem reason reconciliation records remaining request_id resource retries retry_after retry_in
-retryable role route sequence service size source span_id stack state status status_code step
+retryable role route rows sequence service size source span_id stack state status status_code step
 subject table tasks tenant_id timestamp to topic trace_id url values version waited_ms wakeups
 webhook_id why xero_correlation_id xero_invoice_id xero_payment_id
 """
