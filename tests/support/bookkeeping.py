@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 
@@ -100,6 +102,30 @@ class Xero:
         async with asyncio.timeout(20):
             while not self.simulator.world.webhooks.idle:  # noqa: ASYNC110 - it has no event to wait on
                 await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def simulated(
+    *,
+    webhook_url: str = "http://ingest.test/",
+    webhook_key: str = "k",
+    webhooks_to: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[tuple[Xero, str]]:
+    """A simulator in this process, its bookkeeper, and a token of its first organisation.
+
+    The organisation's limits are lifted: to keep them is the connector's concern, which stands aside here.
+    """
+    settings = Settings(redirect_uris=(REDIRECT,), webhook_url=webhook_url, webhook_key=webhook_key)
+    simulator = XeroSimulator(settings, webhook_transport=webhooks_to)
+    async with (
+        simulator,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
+        ) as http,
+    ):
+        token = await access_token(http, simulator)
+        (await http.put("/admin/limits", json={"unlimited": True})).raise_for_status()
+        yield Xero(simulator, http, next(iter(simulator.world.books))), token
 
 
 async def access_token(http: httpx.AsyncClient, simulator: XeroSimulator) -> str:

@@ -21,7 +21,7 @@ from functools import partial
 import asyncpg
 import httpx
 from aiokafka import AIOKafkaProducer
-from bookkeeping import REDIRECT, ThinGateway, Xero, access_token
+from bookkeeping import ThinGateway, Xero, simulated
 from ingest_processes import environment_of, running_ingest
 from service_processes import until
 from serving import serving
@@ -37,8 +37,6 @@ from pipeline_contracts.topics import CONNECTIONS, PAYMENTS, SYNC
 from pipeline_local_stack.invariants import violations
 from pipeline_local_stack.ledgers import Ledgers, Webhook, documents_of, only, settlements_of
 from pipeline_local_stack.read_ledgers import read_topics
-from xero_simulator.app import XeroSimulator
-from xero_simulator.config import Settings
 
 PATH = "/webhooks/xero"
 XERO_WAITS = 5.0
@@ -292,31 +290,22 @@ async def ingest_world(
 ) -> AsyncIterator[IngestWorld]:
     """The world around a database of payment-ingest, in which no replica runs yet."""
     front = Front()
-    async with serving(front) as address:
-        simulator = XeroSimulator(
-            Settings(redirect_uris=(REDIRECT,), webhook_url=address, webhook_key=KEY.decode())
-        )
-        async with (
-            simulator,
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
-            ) as http,
-            asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool,
-        ):
-            token = await access_token(http, simulator)
-            xero = Xero(simulator, http, next(iter(simulator.world.books)))
-            (await http.put("/admin/limits", json={"unlimited": True})).raise_for_status()
-            # Xero comes again at once, and then after 15 minutes; here nobody waits that long.
-            await xero.disturb(retry_seconds=0.5)
-            gateway = ThinGateway(http, token, xero.tenant_id)
-            async with serving(gateway) as gateway_url:
-                world = IngestWorld(
-                    pool,
-                    xero,
-                    front,
-                    kafka,
-                    partial(environment_of, dsn, gateway_url, identities, kafka),
-                )
-                await world.begin(invoices)
-                yield world
+    async with (
+        serving(front) as address,
+        simulated(webhook_url=address, webhook_key=KEY.decode()) as (xero, token),
+        asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool,
+    ):
+        # Xero comes again at once, and then after 15 minutes; here nobody waits that long.
+        await xero.disturb(retry_seconds=0.5)
+        gateway = ThinGateway(xero.http, token, xero.tenant_id)
+        async with serving(gateway) as gateway_url:
+            world = IngestWorld(
+                pool,
+                xero,
+                front,
+                kafka,
+                partial(environment_of, dsn, gateway_url, identities, kafka),
+            )
+            await world.begin(invoices)
+            yield world
     await front.close()

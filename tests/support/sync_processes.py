@@ -1,9 +1,10 @@
 """invoice-sync as processes of its own, and the stand-in for the gateway as a server they can reach."""
 
+import signal
 from contextlib import asynccontextmanager
 
 import httpx
-from service_processes import running_module
+from service_processes import running_module, until
 
 from pipeline_local_stack.processes import free_port
 
@@ -56,3 +57,22 @@ async def running_process(sync_dsn, gateway_url, identities, *, failpoint=None, 
         environment["FAILPOINT"] = failpoint
     async with running_module("invoice_sync", environment) as process:
         yield process
+
+
+@asynccontextmanager
+async def one_of_two_frozen(service, sync_dsn, identities, serve, *, begun):
+    """Two replicas, one of which is frozen as soon as work has begun, and goes on when the block is over."""
+    # On a busy machine a lease of one second is lost between two renewals, and the work starts over and over.
+    seconds = {"lease_seconds": 5}
+    service.books.world.switches.base_latency_seconds = 0.2
+    async with (
+        serve(gateway_app(service.gateway)) as gateway_url,
+        running_process(sync_dsn, gateway_url, identities, **seconds) as frozen,
+        running_process(sync_dsn, gateway_url, identities, **seconds),
+    ):
+        await until(begun, "work has begun")
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            frozen.send_signal(signal.SIGCONT)

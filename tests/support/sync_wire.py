@@ -10,9 +10,26 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from invoice_sync import app as app_module
+from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.envelope import encode
 from pipeline_contracts.sync import ContactMapped, SyncEvent
 from pipeline_contracts.topics import Topic
+
+
+def connected(account_id: str, tenant_id: str) -> ConnectionStatusChanged:
+    """What the connector tells of an account that was just connected."""
+    return ConnectionStatusChanged(
+        account_id=account_id,
+        status="CONNECTED",
+        reason="TEST",
+        since=datetime.now(UTC),
+        message="Connected.",
+        hint="",
+        can_refresh=False,
+        tenant_id=tenant_id,
+        short_code="!Abc1D",
+        sequence=1,
+    )
 
 
 class Wire:

@@ -10,10 +10,9 @@ from decimal import Decimal
 import pytest
 from service_processes import until
 from sync_processes import gateway_app
-from sync_wire import running_app
+from sync_wire import connected, running_app
 
 from invoice_sync.settings import InvoiceSyncSettings
-from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import encode
 
@@ -134,19 +133,7 @@ async def running(service, sync_dsn, wire, identities, serve, serve_with_lifespa
             consumer_group=wire.prefix,
         )
         async with running_app(settings, serve_with_lifespan):
-            connected = ConnectionStatusChanged(
-                account_id=account_id,
-                status="CONNECTED",
-                reason="TEST",
-                since=datetime.now(UTC),
-                message="Connected.",
-                hint="",
-                can_refresh=False,
-                tenant_id=service.books.tenant_id,
-                short_code="!Abc1D",
-                sequence=1,
-            )
-            await wire.publish("connections", connected)
+            await wire.publish("connections", connected(account_id, service.books.tenant_id))
             for customer_id, name in (("cust-1", "Kim"), ("cust-<b>", "<b>Kim</b>")):
                 await wire.publish(
                     "customers",

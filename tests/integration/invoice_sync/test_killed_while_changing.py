@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from service_processes import until
-from sync_processes import gateway_app, running_process
+from sync_processes import gateway_app, one_of_two_frozen, running_process
 
 from pipeline_contracts.sync import InvoiceSynced, OutOfSync
 from pipeline_messaging import leases
@@ -143,18 +143,10 @@ async def test_two_replicas_and_a_mixed_backlog_one_of_them_frozen(
         )
         async with service.pool.acquire() as conn:
             await leases.mark_due(conn, [account_id])
-    service.books.world.switches.base_latency_seconds = 0.2
-    async with (
-        serve(gateway_app(service.gateway)) as gateway_url,
-        running_process(sync_dsn, gateway_url, identities, lease_seconds=5) as frozen,
-        running_process(sync_dsn, gateway_url, identities, lease_seconds=5),
+    async with one_of_two_frozen(
+        service, sync_dsn, identities, serve, begun=lambda: some_at_version_two(service)
     ):
-        await until(lambda: some_at_version_two(service), "work has begun")
-        frozen.send_signal(signal.SIGSTOP)
-        try:
-            await until(lambda: nothing_due(service), "the other does it all", seconds=90)
-        finally:
-            frozen.send_signal(signal.SIGCONT)
+        await until(lambda: nothing_due(service), "the other does it all", seconds=90)
     invoices = await service.books.invoices()
     assert len(invoices) == len({each["number"] for each in invoices}) == 4 * 130
     assert sum(each["status"] == "VOIDED" for each in invoices) == 4 * 10
@@ -183,19 +175,11 @@ async def test_two_replicas_and_changes_of_contacts_one_of_them_frozen(
         await service.know(*(f"{account_id}-{number}" for number in range(each, 2 * each)))
         async with service.pool.acquire() as conn:
             await leases.mark_due(conn, [account_id])
-    service.books.world.switches.base_latency_seconds = 0.2
-    async with (
-        serve(gateway_app(service.gateway)) as gateway_url,
-        running_process(sync_dsn, gateway_url, identities, lease_seconds=5) as frozen,
-        running_process(sync_dsn, gateway_url, identities, lease_seconds=5),
+    async with one_of_two_frozen(
+        service, sync_dsn, identities, serve, begun=lambda: some_contacts_written(service)
     ):
-        await until(lambda: some_contacts_written(service), "work has begun")
-        frozen.send_signal(signal.SIGSTOP)
-        try:
-            await until(lambda: contacts_at_rest(service), "the other does it all", seconds=90)
-            edited = await somebody_edits_all(service)
-        finally:
-            frozen.send_signal(signal.SIGCONT)
+        await until(lambda: contacts_at_rest(service), "the other does it all", seconds=90)
+        edited = await somebody_edits_all(service)
     contacts = (await service.books.ledger())["contacts"]
     names = [one["name"] for one in contacts if one["name"].startswith("Customer ")]
     assert len(names) == len(set(names)) == 4 * 2 * each

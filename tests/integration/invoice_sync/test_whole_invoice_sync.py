@@ -10,11 +10,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 from service_processes import until
-from sync_processes import gateway_app, running_process
-from sync_wire import running_app
+from sync_processes import gateway_app, one_of_two_frozen, running_process
+from sync_wire import connected, running_app
 
 from invoice_sync.settings import InvoiceSyncSettings
-from pipeline_contracts.connection import ConnectionStatusChanged
 from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import encode
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
@@ -96,19 +95,7 @@ async def through_kafka(service, wire, account_id) -> None:
         for name, value in record.headers
     ]
     await wire.raw("invoices", record.key, record.value, wrong_type)
-    connected = ConnectionStatusChanged(
-        account_id=account_id,
-        status="CONNECTED",
-        reason="TEST",
-        since=datetime.now(UTC),
-        message="Connected.",
-        hint="",
-        can_refresh=False,
-        tenant_id=service.books.tenant_id,
-        short_code="!Abc1D",
-        sequence=1,
-    )
-    await wire.publish("connections", connected)
+    await wire.publish("connections", connected(account_id, service.books.tenant_id))
     await wire.publish(
         "customers",
         CustomerCreated(account_id=account_id, customer_id="cust-1", version=1, name="Kim"),
@@ -306,19 +293,10 @@ async def test_two_replicas_one_of_them_frozen_past_its_lease(service, sync_dsn,
                 for number in range(120)
             )
         )
-    service.books.world.switches.base_latency_seconds = 0.2
-    async with (
-        serve(gateway_app(service.gateway)) as gateway_url,
-        # On a busy machine a lease of one second is lost between two renewals, and the work starts over and over.
-        running_process(sync_dsn, gateway_url, identities, lease_seconds=5) as frozen,
-        running_process(sync_dsn, gateway_url, identities, lease_seconds=5),
+    async with one_of_two_frozen(
+        service, sync_dsn, identities, serve, begun=lambda: some_synced(service)
     ):
-        await until(lambda: some_synced(service), "work has begun")
-        frozen.send_signal(signal.SIGSTOP)
-        try:
-            await until(lambda: all_synced(service, 720), "the other does it all", seconds=90)
-        finally:
-            frozen.send_signal(signal.SIGCONT)
+        await until(lambda: all_synced(service, 720), "the other does it all", seconds=90)
     invoices = await service.books.invoices()
     assert len(invoices) == len({each["number"] for each in invoices}) == 720
     told = [each for each in await service.told() if isinstance(each, InvoiceSynced)]

@@ -9,13 +9,11 @@ from functools import partial
 import asyncpg
 import httpx
 import pytest
-from bookkeeping import REDIRECT, ThinGateway, Xero, access_token
+from bookkeeping import ThinGateway, simulated
 
 from payment_ingest.accept_delivery import DeliveryWriter
 from payment_ingest.handlers.webhooks import WebhookGate
 from payment_ingest.ring_doorbells import ring_doorbells
-from xero_simulator.app import XeroSimulator
-from xero_simulator.config import Settings
 
 WEBHOOK_KEY = "simulated-webhook-key"
 
@@ -32,33 +30,21 @@ async def endpoint_of(dsn):
 
 @pytest.fixture
 async def world(dsn, pool, new_service):
-    async with endpoint_of(dsn) as endpoint:
-        simulator = XeroSimulator(
-            Settings(
-                redirect_uris=(REDIRECT,),
-                webhook_url="http://ingest.test/webhooks/xero",
-                webhook_key=WEBHOOK_KEY,
-            ),
-            webhook_transport=httpx.ASGITransport(app=endpoint),
-        )
-        async with (
-            simulator,
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
-            ) as http,
-        ):
-            # The organisation's own limits are the connector's concern, which stands aside here.
-            token = await access_token(http, simulator)
-            tenant_id = next(iter(simulator.world.books))
-            (await http.put("/admin/limits", json={"unlimited": True})).raise_for_status()
-            xero = Xero(simulator, http, tenant_id)
-            gateway = ThinGateway(http, token, tenant_id)
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
-                service = new_service(pool, xero, client)
-                await service.connect()
-                await service.sweep()
-                await service.sweep("deep")
-                yield service, xero, gateway
+    async with (
+        endpoint_of(dsn) as endpoint,
+        simulated(
+            webhook_url="http://ingest.test/webhooks/xero",
+            webhook_key=WEBHOOK_KEY,
+            webhooks_to=httpx.ASGITransport(app=endpoint),
+        ) as (xero, token),
+    ):
+        gateway = ThinGateway(xero.http, token, xero.tenant_id)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
+            service = new_service(pool, xero, client)
+            await service.connect()
+            await service.sweep()
+            await service.sweep("deep")
+            yield service, xero, gateway
 
 
 async def take_in(service) -> None:

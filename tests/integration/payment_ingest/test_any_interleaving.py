@@ -10,14 +10,12 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from bookkeeping import REDIRECT, ThinGateway, Xero, access_token
+from bookkeeping import ThinGateway, simulated
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from payment_ingest.ring_doorbells import ring_doorbells
 from pipeline_messaging.worker import LeaseLost
-from xero_simulator.app import XeroSimulator
-from xero_simulator.config import Settings
 
 INVOICES = 3
 RECORDED = "pipeline.payment.recorded.v1"
@@ -288,21 +286,9 @@ async def interleaving(pool, new_service, mortality):
         f"TRUNCATE {tables}, payment_movements, payment_sequences, xero_invoices, account_leases"
     )
     outbound = Outbound()
-    simulator = XeroSimulator(
-        Settings(redirect_uris=(REDIRECT,), webhook_url="http://ingest.test/", webhook_key="k"),
-        webhook_transport=outbound,
-    )
-    async with (
-        simulator,
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
-        ) as http,
-    ):
-        token = await access_token(http, simulator)
-        xero = Xero(simulator, http, next(iter(simulator.world.books)))
-        await http.put("/admin/limits", json={"unlimited": True})
+    async with simulated(webhooks_to=outbound) as (xero, token):
         await xero.disturb(batch_seconds=0.0)
-        gateway = LateGateway(http, token, xero.tenant_id)
+        gateway = LateGateway(xero.http, token, xero.tenant_id)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
             service = new_service(pool, xero, client)
             await service.connect()

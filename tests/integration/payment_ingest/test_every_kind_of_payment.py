@@ -5,13 +5,11 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from bookkeeping import REDIRECT, ThinGateway, Xero, access_token
+from bookkeeping import ThinGateway, simulated
 
 from payment_ingest.domain.ledger import Change, Kind, event_id, payment_id
 from payment_ingest.ring_doorbells import ring_doorbells
 from pipeline_contracts.payment import PaymentRecorded
-from xero_simulator.app import XeroSimulator
-from xero_simulator.config import Settings
 
 PAID, OPEN = "PAID", "AUTHORISED"
 # A step is what the bookkeeper does, and what is told of it: (+ or -, kind, which of the documents made so far, its
@@ -91,25 +89,13 @@ class Outbound(httpx.AsyncBaseTransport):
 @asynccontextmanager
 async def organisation(pool, new_service):
     outbound = Outbound()
-    simulator = XeroSimulator(
-        Settings(redirect_uris=(REDIRECT,), webhook_url="http://ingest.test/", webhook_key="k"),
-        webhook_transport=outbound,
-    )
-    async with (
-        simulator,
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
-        ) as http,
-    ):
-        token = await access_token(http, simulator)
-        xero = Xero(simulator, http, next(iter(simulator.world.books)))
-        (await http.put("/admin/limits", json={"unlimited": True})).raise_for_status()
-        change = await http.patch(
+    async with simulated(webhooks_to=outbound) as (xero, token):
+        change = await xero.http.patch(
             f"/admin/organisations/{xero.tenant_id}", json={"currencies": ["USD"]}
         )
         change.raise_for_status()
         await xero.disturb(batch_seconds=0.0)
-        gateway = ThinGateway(http, token, xero.tenant_id)
+        gateway = ThinGateway(xero.http, token, xero.tenant_id)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway)) as client:
             service = new_service(pool, xero, client)
             await service.connect()
