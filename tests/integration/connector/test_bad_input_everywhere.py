@@ -23,6 +23,8 @@ FILLED = {"account_id": b"acc-1", "path:path": b"Invoices", "name": b"code-expir
 FIFTY_MEGABYTES = 50 * 1024 * 1024
 PIECE = b"x" * 65_536
 ACCEPTED = frozenset({200, 303, 400, 401, 403, 404, 405, 409, 411, 413, 414, 415, 422, 429, 431})
+# What a call that was carried held is given back a moment after its answer, beside the next case.
+OF_CALLS_UNDER_WAY = ["account_leases", "app_permits", "call_slots"]
 INSIDES = (b"Traceback", b"asyncpg", b"postgres", b".py", b"SELECT ", b"site-packages")
 
 
@@ -208,9 +210,11 @@ class Wire:
         return parsed(raw) if raw else None
 
     async def state(self) -> tuple[list[str], int]:
-        """Everything in the database, and how often Xero was called."""
+        """Everything in the database that lasts, and how often Xero was called."""
         names = await self.stack.db.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL($1)"
+            " ORDER BY tablename",
+            OF_CALLS_UNDER_WAY,
         )
         dump = [
             await self.stack.db.fetchval(

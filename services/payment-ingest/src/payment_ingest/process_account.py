@@ -31,8 +31,9 @@ from pipeline_xero.errors import (
 log = structlog.get_logger(__name__)
 
 _UNREACHABLE = timedelta(seconds=5)
-_UNTIL_TOLD = timedelta(minutes=5)
-"""A ConnectionStatusChanged wakes the account at once; this bounds the wait should the gateway know better."""
+_UNTIL_TOLD = timedelta(minutes=1)
+"""A ConnectionStatusChanged wakes the account at once; this bounds the wait should the gateway know better. Asking it
+costs no call of Xero's."""
 
 
 async def process_account(deps: Deps, lease: Lease) -> datetime | None:
