@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
 from pipeline_service_defaults.database import refusal
 
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+Verify: TypeAlias = Callable[[Any], Awaitable[tuple[int, list[str]]]]
 EXIT_NOT_DONE = 3
 DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -27,6 +31,29 @@ def run_command(work: Coroutine[Any, Any, int]) -> int:
     except DATABASE_ERRORS as error:
         sys.stderr.write(f"Not done. {why_not(error)}\n")
         return EXIT_NOT_DONE
+
+
+def say(sentence: str) -> None:
+    """Tell the operator."""
+    sys.stdout.write(f"{sentence}\n")
+
+
+async def audit_holds(database_url: SecretStr, verify: Verify) -> int:
+    """Check the hash chains of an audit, and tell; 0 when every one holds, 1 when not.
+
+    Args:
+        database_url: The service's database.
+        verify: Gives the number of rows read, and a sentence for each broken chain.
+    """
+    conn = await asyncpg.connect(database_url.get_secret_value())
+    try:
+        read, broken = await verify(conn)
+    finally:
+        await conn.close()
+    for sentence in broken:
+        say(f"BROKEN: {sentence}.")
+    say(f"{read} rows read, {len(broken)} broken chains.")
+    return 1 if broken else 0
 
 
 def why_not(error: BaseException) -> str:  # noqa: PLR0911 - a table of reasons

@@ -12,7 +12,7 @@ import asyncpg
 from connector.rotate_keys import KeyInUse, give_up_key, left_under_others, rotate_keys
 from connector.settings import Settings, UpkeepSettings
 from connector.verify_audit import verify_audit
-from pipeline_service_defaults.operator_commands import run_command
+from pipeline_service_defaults.operator_commands import audit_holds, run_command, say
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         case "rotate-keys":
             sys.exit(run_command(rotate(load(UpkeepSettings), given)))
         case "verify-audit":
-            sys.exit(run_command(verify(load(UpkeepSettings))))
+            sys.exit(run_command(audit_holds(load(UpkeepSettings).database_url, verify_audit)))
         case _:
             serve()
 
@@ -89,24 +89,6 @@ async def rotate(settings: UpkeepSettings, given: argparse.Namespace) -> int:
     if not left:
         say(f"Every value is under key {keys.current}. Other keys can be removed.")
     return 1 if left else 0
-
-
-async def verify(settings: UpkeepSettings) -> int:
-    """Check the audit; 0 when every chain holds."""
-    conn = await asyncpg.connect(settings.database_url.get_secret_value())
-    try:
-        read, broken = await verify_audit(conn)
-    finally:
-        await conn.close()
-    for sentence in broken:
-        say(f"BROKEN: {sentence}.")
-    say(f"{read} rows read, {len(broken)} broken chains.")
-    return 1 if broken else 0
-
-
-def say(sentence: str) -> None:
-    """Tell the operator."""
-    sys.stdout.write(f"{sentence}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import asyncpg
 
 from invoice_sync.settings import InvoiceSyncSettings, UpkeepSettings
-from pipeline_service_defaults.operator_commands import run_command
+from invoice_sync.verify_audit import verify_audit
+from pipeline_service_defaults.operator_commands import audit_holds, run_command, say
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         case "reconcile":
             sys.exit(run_command(_reconcile(load(UpkeepSettings), given)))
         case "verify-audit":
-            sys.exit(run_command(_verify(load(UpkeepSettings))))
+            sys.exit(run_command(audit_holds(load(UpkeepSettings).database_url, verify_audit)))
         case _:
             serve()
 
@@ -78,26 +79,6 @@ async def _reconcile(settings: UpkeepSettings, given: argparse.Namespace) -> int
     for sentence in told.sentences:
         say(sentence)
     return 0 if told.is_clean else 1
-
-
-async def _verify(settings: UpkeepSettings) -> int:
-    """Check the audit; 0 when every chain holds."""
-    from invoice_sync.verify_audit import verify_audit  # noqa: PLC0415 - as above
-
-    conn = await asyncpg.connect(settings.database_url.get_secret_value())
-    try:
-        read, broken = await verify_audit(conn)
-    finally:
-        await conn.close()
-    for sentence in broken:
-        say(f"BROKEN: {sentence}.")
-    say(f"{read} rows read, {len(broken)} broken chains.")
-    return 1 if broken else 0
-
-
-def say(sentence: str) -> None:
-    """Tell the operator."""
-    sys.stdout.write(f"{sentence}\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from ops_dashboard.project_records import READ
 from ops_dashboard.rebuild_projection import AlreadyRebuilding, rebuild
 from ops_dashboard.store.generations import RebuildOvertaken
 from pipeline_messaging.broker import KafkaSettings
-from pipeline_service_defaults.operator_commands import run_command
+from pipeline_service_defaults.operator_commands import run_command, say
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -77,11 +77,6 @@ async def rebuild_all(settings: StorageSettings) -> int:
             return 1
     say(f"{total} records read again.")
     return 0
-
-
-def say(sentence: str) -> None:
-    """Tell the operator."""
-    sys.stdout.write(f"{sentence}\n")
 
 
 if __name__ == "__main__":

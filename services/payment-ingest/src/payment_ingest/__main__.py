@@ -28,7 +28,7 @@ from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.history import history
 from pipeline_messaging.unreachable import why_unreachable
 from pipeline_service_defaults.database import Pool
-from pipeline_service_defaults.operator_commands import EXIT_NOT_DONE, run_command
+from pipeline_service_defaults.operator_commands import EXIT_NOT_DONE, run_command, say
 from pipeline_service_defaults.serve import run
 from pipeline_service_defaults.settings import StorageSettings, load
 from pipeline_service_defaults.telemetry import configure_logging
@@ -204,11 +204,6 @@ def _called(tenant_id: str, name: str | None) -> str:
 
 def _some(events: Sequence[object]) -> str:
     return f"{len(events)} ({events[0]})" if events else "0"
-
-
-def say(sentence: str) -> None:
-    """Tell the operator."""
-    sys.stdout.write(f"{sentence}\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +11,6 @@ from urllib.parse import quote, urlencode
 import asyncpg
 import structlog
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -28,8 +26,8 @@ from ops_dashboard.handlers.assets import asset
 from ops_dashboard.store import positions, versions
 from pipeline_messaging.connection import Connection
 from pipeline_messaging.faults import told
-from pipeline_service_defaults.docs import PROBLEM_CONTENT
-from pipeline_service_defaults.problems import MEDIA_TYPE, Problem
+from pipeline_service_defaults import page_routes
+from pipeline_service_defaults.problems import Problem
 
 log = structlog.get_logger(__name__)
 
@@ -151,17 +149,6 @@ _TEMPLATES.filters.update(
     money=money, full=full, ago=ago, moment=moment, span=span, safe_link=safe_link
 )
 
-_PAGE: Final[dict[str, Any]] = {"text/html": {"schema": {"type": "string"}}}
-_REFUSAL: Final[dict[str, Any]] = {
-    "description": "A page that explains it; without `text/html` in Accept, a problem document.",
-    "content": {**_PAGE, MEDIA_TYPE: PROBLEM_CONTENT},
-}
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The page.", "content": _PAGE},
-    303: {"description": "On to another page."},
-    "4XX": _REFUSAL,
-    "5XX": _REFUSAL,
-}
 _WORDS: Final = {
     401: ("Sign in first", "You are signed out of Pipeline.", "Sign in to Pipeline, then open this page again."),
     403: ("Not allowed", "Your sign-in does not allow this.", "Ask an administrator of your account."),
@@ -183,29 +170,6 @@ _FAULT: Final = (
 )
 
 
-class PageRoute(APIRoute):
-    """A route whose every refusal is readable; programs, which do not ask for HTML, get the problem document."""
-
-    def __init__(
-        self, *given: Any, responses: dict[int | str, dict[str, Any]] | None = None, **named: Any
-    ) -> None:
-        super().__init__(*given, responses={**_ANSWERS, **(responses or {})}, **named)
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler with the last resort around it."""
-        handle = super().get_route_handler()
-
-        async def readable(request: Request) -> Response:
-            if "text/html" not in request.headers.get("accept", ""):
-                return await handle(request)
-            try:
-                return await handle(request)
-            except Exception as error:  # noqa: BLE001 - whatever it is, a person reads the answer
-                return _refusal(request, error)
-
-        return readable
-
-
 def _status_of(error: Exception) -> int:
     match error:
         case Problem():
@@ -222,10 +186,13 @@ def _status_of(error: Exception) -> int:
             return 500
 
 
-def _refusal(request: Request, error: Exception) -> Response:
-    """A page of constant words: nothing of any account, and nothing of what was asked."""
-    status = _status_of(error)
-    is_expired = isinstance(error, Problem) and error.code == FORM_EXPIRED
-    title, message, hint = _EXPIRED if is_expired else _WORDS.get(status, _FAULT)
-    values = {"title": title, "message": message, "hint": hint, "status": status}
-    return render(request, "refusal.html", values, status=status)
+class PageRoute(page_routes.PageRoute):
+    """A route whose refusals are a page of constant words."""
+
+    def refusal(self, request: Request, error: Exception) -> Response:
+        """Nothing of any account is on it, and nothing of what was asked."""
+        status = _status_of(error)
+        is_expired = isinstance(error, Problem) and error.code == FORM_EXPIRED
+        title, message, hint = _EXPIRED if is_expired else _WORDS.get(status, _FAULT)
+        values = {"title": title, "message": message, "hint": hint, "status": status}
+        return render(request, "refusal.html", values, status=status)
