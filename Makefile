@@ -11,6 +11,8 @@ SEED ?= 0
 RUNS ?= 4
 SECONDS ?= 20
 REPLICAS ?=
+PARTS ?=
+RECORD ?=
 EXTRAS ?=
 ENGINE ?= docker
 REGISTRY ?=
@@ -79,8 +81,8 @@ docs: $(STAMP) ## Build the documentation site into .local/site, readable withou
 wheel: $(STAMP) ## Build the wheel that other services install (dist/pipeline_contracts-*.whl)
 	@$(UV) build --quiet --package pipeline-contracts --wheel --out-dir dist
 
-bench: $(STAMP) ## Measure, each figure beside its baseline in the same run; writes .local/bench.json
-	@$(RUN) python -m pipeline_local_stack bench
+bench: $(STAMP) ## Measure, each figure beside its baseline in the same run (PARTS="sync costs"; RECORD=1 keeps it in docs)
+	@$(RUN) python -m pipeline_local_stack bench $(if $(RECORD),--record) $(PARTS)
 
 rotate-keys: $(STAMP) ## Change the key that seals tokens, while `make up` runs elsewhere (docs/runbooks/rotate-token-keys.md)
 	@$(RUN) python -m pipeline_local_stack rotate-keys

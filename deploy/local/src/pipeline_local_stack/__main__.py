@@ -38,7 +38,9 @@ def main() -> int:
     commands.add_parser("down")
     commands.add_parser("connect")
     commands.add_parser("env", help="what a shell needs to talk to the running stack")
-    commands.add_parser("bench")
+    bench = commands.add_parser("bench", help="measure, each figure beside its baseline")
+    bench.add_argument("--record", action="store_true", help="keep the run in docs, too")
+    bench.add_argument("parts", nargs="*", help="what to measure; nothing is everything")
     chaos = commands.add_parser("chaos", help="strike the stack with seeded faults, and judge it")
     chaos.add_argument("--seed", type=int, default=0, help="of the first run")
     chaos.add_argument("--runs", type=int, default=1)
@@ -94,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case _:
             from pipeline_local_stack.bench import run_bench  # noqa: PLC0415 - as above
 
-            return run_bench()
+            return run_bench(arguments.parts, record=arguments.record)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import asyncpg
 
 from pipeline_local_stack.bench import consumers
-from pipeline_local_stack.bench.report import Figure, Report
+from pipeline_local_stack.bench.report import Figure, Reference, Report
 from pipeline_local_stack.bench.statistics import over_rounds
 from pipeline_local_stack.bench.surroundings import PATIENCE_SECONDS, Surroundings
 from pipeline_local_stack.bench.workload import publish_all
@@ -38,7 +38,7 @@ the database does meanwhile."""
 async def measure_consuming(
     around: Surroundings, report: Report, say: Callable[[str], None]
 ) -> None:
-    """Add `consume_rate` and `consume_vs_bytes` to the report.
+    """Add `consume_rate` to the report.
 
     Raises:
         StackError: not every event became a row.
@@ -63,8 +63,9 @@ async def measure_consuming(
         await conn.close()
     ours, whole, raw = (over_rounds(rates) for rates in found.values())
     report.figures += [
-        Figure("consume_rate", "events/s", ours, _WHOLE_STEP, whole),
-        Figure("consume_vs_bytes", "events/s", ours, _RAW, raw),
+        Figure(
+            "consume_rate", "events/s", ours, Reference(_WHOLE_STEP, whole), Reference(_RAW, raw)
+        )
     ]
     say(
         f"Consuming: {ours.value:,.0f} events a second; a plain consumer {whole.value:,.0f}, "

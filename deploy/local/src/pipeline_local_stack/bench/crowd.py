@@ -6,6 +6,7 @@ statements of one account's turn are counted there, row by row, as they are with
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from invoice_sync.choose_work import Send, choose_work
 from invoice_sync.deps import Deps
 from invoice_sync.domain.mapping import WriteSettings
 from pipeline_contracts.invoice import InvoiceCreated
-from pipeline_local_stack.bench.report import Figure, Report
+from pipeline_local_stack.bench.report import Figure, Reference, Report
 from pipeline_local_stack.bench.statistics import Measured, over_rounds
 from pipeline_local_stack.bench.surroundings import Surroundings
 from pipeline_local_stack.paths import StackError
@@ -49,6 +50,7 @@ INSERT INTO invoices (account_id, invoice_id, state, version, operation, desired
 SELECT 'crowd-' || a, 'inv-' || a || '-' || n, 'pending', 1, 'write', $4, 'INV-' || a || '-' || n, 'customer', 'NZD', 1, now()
   FROM filled, generate_series(1, $3::int) n
 """
+_LOAD_ONLY = "import invoice_sync.app, psutil; print(psutil.Process().memory_info().rss / 1e6)"
 _ROWS_READ = """
 SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables
 """
@@ -69,6 +71,7 @@ async def measure_crowd(around: Surroundings, report: Report, say: Callable[[str
         few = [await _tick(conn) for _ in range(_TICKS)]
         await _fill(conn, FEW + 1, MANY, invoice)
         many = [await _tick(conn) for _ in range(_TICKS)]
+        bare = _quartiles([await _round_trips(conn, many[0].statements) for _ in range(_TICKS)])
     finally:
         await conn.close()
     rows_of_few, rows_of_many = (median(tick.rows for tick in ticks) for ticks in (few, many))
@@ -78,15 +81,20 @@ async def measure_crowd(around: Surroundings, report: Report, say: Callable[[str
         )
     report.figures.append(
         Figure(
-            "tick_cost", "ms", _quartiles(many), f"the same turn with {FEW} accounts",
-            _quartiles(few),
+            "tick_cost", "ms", _quartiles(many),
+            Reference(f"the same turn with {FEW} accounts", _quartiles(few)),
+            Reference("as many SELECT 1 as the turn has statements", bare),
         )
     )  # fmt: skip
     peak = await _memory_of_replica(around, dsn)
     limit = Measured(_MOST_MB, _MOST_MB, _MOST_MB)
     report.figures.append(
-        Figure("memory_mb", "MB", over_rounds([peak]), "the most a replica may take", limit)
-    )
+        Figure(
+            "memory_mb", "MB", over_rounds([peak]),
+            Reference("the most a replica may take", limit),
+            Reference("the same program loaded, doing nothing", over_rounds([await _loaded_mb()])),
+        )
+    )  # fmt: skip
     say(
         f"A turn among {MANY:,} accounts reads {rows_of_many:.0f} rows; a replica took {peak:.0f} MB."
     )
@@ -98,6 +106,7 @@ class _Tick:
 
     milliseconds: float
     rows: int
+    statements: int
 
 
 def _quartiles(ticks: list[_Tick]) -> Measured:
@@ -126,15 +135,34 @@ async def _tick(conn: asyncpg.Connection) -> _Tick:
         transaction = conn.transaction()
         await transaction.start()
         try:
-            began = time.perf_counter()
-            (claim,) = await leases.claim(conn, limit=1, seconds=30)
-            work = await choose_work(deps, claim.lease)
-            took = (time.perf_counter() - began) * 1000
+            asked: list[object] = []
+            with conn.query_logger(asked.append):
+                began = time.perf_counter()
+                (claim,) = await leases.claim(conn, limit=1, seconds=30)
+                work = await choose_work(deps, claim.lease)
+                took = (time.perf_counter() - began) * 1000
             if not isinstance(work, Send):
                 raise StackError(f"a turn in the crowd chose {work}")
-            return _Tick(took, await conn.fetchval(_ROWS_READ))
+            return _Tick(took, await conn.fetchval(_ROWS_READ), len(asked))
         finally:
             await transaction.rollback()
+
+
+async def _round_trips(conn: asyncpg.Connection, count: int) -> _Tick:
+    """The least that this many statements can take here."""
+    began = time.perf_counter()
+    for _ in range(count):
+        await conn.fetchval("SELECT 1")
+    return _Tick((time.perf_counter() - began) * 1000, 0, count)
+
+
+async def _loaded_mb() -> float:
+    """What the program takes before it has done anything."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _LOAD_ONLY, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    return float(printed)
 
 
 async def _database(around: Surroundings) -> str:

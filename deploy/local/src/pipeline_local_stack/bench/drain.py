@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pipeline_contracts import topics
 from pipeline_contracts.sync import InvoiceSynced
 from pipeline_local_stack.bench.accounts import BenchAccount
-from pipeline_local_stack.bench.report import Figure, Report
+from pipeline_local_stack.bench.report import Figure, Reference, Report
 from pipeline_local_stack.bench.statistics import Measured, over_rounds
 from pipeline_local_stack.bench.surroundings import Surroundings
 from pipeline_local_stack.call_log import Call, Limits, broken_limits, shares_of_minutes
@@ -43,7 +43,10 @@ async def measure_drain(
     report.figures.append(
         Figure(
             "drain_use", "of the limit", used(own, limits),
-            f"{PER_CALL} invoices a call and {limits.per_minute} calls a minute", Measured(1, 1, 1),
+            Reference(
+                f"{PER_CALL} invoices a call and {limits.per_minute} calls a minute",
+                Measured(1, 1, 1),
+            ),
         )
     )  # fmt: skip
 

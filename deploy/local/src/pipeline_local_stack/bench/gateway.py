@@ -9,7 +9,7 @@ from pipeline_local_stack.bench.accounts import BenchAccount, connect_accounts
 from pipeline_local_stack.bench.callers import CallResult, CallSpec, call, get_request
 from pipeline_local_stack.bench.direct import connect_directly
 from pipeline_local_stack.bench.drain import MINUTES, measure_drain
-from pipeline_local_stack.bench.report import Figure, Report
+from pipeline_local_stack.bench.report import Figure, Reference, Report
 from pipeline_local_stack.bench.statistics import Measured, difference, over_rounds, over_samples
 from pipeline_local_stack.bench.surroundings import Surroundings, restart_connector
 from pipeline_local_stack.call_log import Call, Limits, broken_limits, shares_of_minutes
@@ -95,7 +95,9 @@ async def _added(way: _Way, report: Report) -> None:
     for percent in (50, 99):
         direct = over_samples(bare, percent)
         added = difference(over_samples(ours, percent), direct)
-        report.figures.append(Figure(f"gateway_added_p{percent}_ms", "ms", added, _SAME, direct))
+        report.figures.append(
+            Figure(f"gateway_added_p{percent}_ms", "ms", added, Reference(_SAME, direct))
+        )
 
 
 async def _rate(way: _Way, report: Report, say: Callable[[str], None]) -> None:
@@ -116,7 +118,9 @@ async def _rate(way: _Way, report: Report, say: Callable[[str], None]) -> None:
     report.figures.append(
         Figure(
             "gateway_rate", "calls/s", over_rounds(rates[0]),
-            f"the same callers of {TENANTS} tenants straight to Xero", over_rounds(rates[1]),
+            Reference(
+                f"the same callers of {TENANTS} tenants straight to Xero", over_rounds(rates[1])
+            ),
         )
     )  # fmt: skip
 
@@ -149,8 +153,11 @@ async def _budget_use(around: Surroundings, draining: BenchAccount, report: Repo
     own = [each for each in calls if each.tenant_id == tenant_id]
     report.broken += broken_limits(own, limits)
     report.figures.append(
-        Figure("budget_use", "of the limit", _share(own), "Xero's limit itself", Measured(1, 1, 1))
-    )
+        Figure(
+            "budget_use", "of the limit", _share(own),
+            Reference("Xero's limit itself", Measured(1, 1, 1)),
+        )
+    )  # fmt: skip
 
 
 def _share(calls: Sequence[Call]) -> Measured:
