@@ -6,7 +6,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 
+from connector import connect_tenant
 from connector.domain.scopes import SCOPES
+from connector.store import token_sets
 
 
 def problem_of(page):
@@ -33,6 +35,36 @@ async def test_one_organisation_is_connected_without_a_question(stack):
     [event] = await stack.events("acc-1")
     assert (event.status, event.sequence, event.base_currency) == ("CONNECTED", 1, "NZD")
     assert event.tenant_id == status["tenant_id"]
+
+
+async def test_a_consent_outlives_a_database_that_is_away_for_a_moment(stack, monkeypatch):
+    store, refusals = token_sets.insert_consented, [ConnectionRefusedError(), TimeoutError()]
+
+    async def away(*arguments):
+        if refusals:
+            raise refusals.pop()
+        return await store(*arguments)
+
+    monkeypatch.setattr(token_sets, "insert_consented", away)
+    await stack.connect("acc-1")
+    assert (await stack.status("acc-1"))["status"] == "CONNECTED"
+    assert not refusals
+    assert len(stack.calls("/connect/token")) == 1
+
+
+async def test_a_database_that_stays_away_ends_on_a_page(stack, monkeypatch):
+    async def away(*_):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(token_sets, "insert_consented", away)
+    monkeypatch.setattr(connect_tenant, "STORE_WAIT_SECONDS", 0.0)
+    stack.consent()
+    async with stack.browser("acc-1") as browser:
+        browser.pipeline.headers["Accept"] = "text/html"
+        back = await browser.consent(await browser.to_xero())
+        page = await browser.pipeline.get(back)
+    assert page.status_code == 500
+    assert problem_of(page) == "unexpected"
 
 
 async def test_the_request_to_xero_asks_for_exactly_what_is_needed(stack):

@@ -52,6 +52,7 @@ from connector.domain.refresh import (
 from connector.domain.scopes import missing_scopes
 from connector.domain.sealing import SealingError
 from connector.record_change import record_change
+from connector.refresh_tokens import DATABASE_AWAY
 from connector.store import cleanups, connections, oauth_states, organisations, token_sets
 from connector.store.oauth_states import Attempt, Flow
 from connector.take_slot import ask_organisation
@@ -61,7 +62,7 @@ from pipeline_messaging.failpoints import failpoint
 
 log = structlog.get_logger(__name__)
 
-CLEANUP_WAIT_SECONDS: Final = 15.0
+STORE_WAIT_SECONDS: Final = 15.0
 KEEP_CHOICE: Final = CHOICE_LIFETIME + timedelta(minutes=5)
 
 
@@ -242,19 +243,31 @@ async def lacks(deps: Deps, flow: Flow, scopes: tuple[str, ...]) -> Failed:
 
 
 async def store_consented(deps: Deps, flow: Flow, identity: Identity, pair: Pair) -> None:
-    """Store the tokens, sealed, before anything is done with them."""
+    """Store the tokens, sealed, before anything is done with them.
+
+    Raises:
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError: The database stayed away for longer than a
+            person waits for a page.
+    """
     userid = identity.xero_userid
-    give_up_at = time.monotonic() + CLEANUP_WAIT_SECONDS
+    give_up_at = time.monotonic() + STORE_WAIT_SECONDS
     while True:
-        async with deps.pool.acquire() as conn, conn.transaction():
-            now = await conn.fetchval("SELECT clock_timestamp()")
-            renew_after = next_renewal(now + pair.lifetime, pair.lifetime, 0.5)
-            await cleanups.spare_grant(conn, userid, KEEP_CHOICE)
-            # A revocation under way would take the new consent too; let it end before the pair is relied on.
-            waiting = await cleanups.under_way(conn, userid) and time.monotonic() < give_up_at
-            if not waiting and await put_consented(conn, deps, userid, pair, renew_after):
-                await oauth_states.attach_user(conn, flow.state_hash, userid, KEEP_CHOICE)
-                return
+        is_late = time.monotonic() >= give_up_at
+        try:
+            async with deps.pool.acquire() as conn, conn.transaction():
+                now = await conn.fetchval("SELECT clock_timestamp()")
+                renew_after = next_renewal(now + pair.lifetime, pair.lifetime, 0.5)
+                await cleanups.spare_grant(conn, userid, KEEP_CHOICE)
+                # A revocation under way would take the new consent too; let it end before the pair is relied on.
+                waiting = not is_late and await cleanups.under_way(conn, userid)
+                if not waiting and await put_consented(conn, deps, userid, pair, renew_after):
+                    await oauth_states.attach_user(conn, flow.state_hash, userid, KEEP_CHOICE)
+                    return
+        except DATABASE_AWAY as error:
+            # The code is spent: these tokens are all there is of the consent.
+            if is_late:
+                raise
+            log.warning("consented_tokens_not_stored_yet", error=type(error).__name__)
         await asyncio.sleep(0.1)
 
 
