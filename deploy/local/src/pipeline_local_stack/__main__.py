@@ -7,11 +7,11 @@ import time
 from types import FrameType
 
 from pipeline_local_stack.connect import connect_to_xero
+from pipeline_local_stack.identities import ACCOUNT
 from pipeline_local_stack.paths import LOCAL, LOGS, STACK_FILE, StackError
 from pipeline_local_stack.processes import stop_leftovers
 from pipeline_local_stack.prometheus import running_prometheus
 from pipeline_local_stack.stack import (
-    ACCOUNT,
     DASHBOARD,
     SERVICES,
     Stack,

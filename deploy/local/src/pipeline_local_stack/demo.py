@@ -32,11 +32,12 @@ from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced, SyncFailed
 from pipeline_local_stack.books import Verdict, XeroInvoice, compare_books
 from pipeline_local_stack.connect import connect_to_xero
+from pipeline_local_stack.identities import ACCOUNT
 from pipeline_local_stack.invariants import violations
 from pipeline_local_stack.paths import LOCAL, StackError
 from pipeline_local_stack.read_ledgers import read_ledgers
 from pipeline_local_stack.sales import Sale, customer_of, invoice_of, take_sales
-from pipeline_local_stack.stack import ACCOUNT, Stack, running_stack, supervised
+from pipeline_local_stack.stack import Stack, running_stack, supervised
 from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import ORGANISATION, ApiUse, XeroAdmin
 

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from jwt.algorithms import OKPAlgorithm
 
+ACCOUNT = "demo"
+STAFF_ACCOUNT = "pipeline-staff"
 PEOPLE = "pipeline"
 SERVICES = ("connector", "invoice-sync", "ops-dashboard", "payment-ingest", "pipeline-backend")
 SESSION_LENGTH = timedelta(hours=12)
@@ -31,9 +38,9 @@ class Identities:
         """The public keys of all issuers, as every service reads them."""
         return self.directory / "issuers.json"
 
-    def key_file(self, service: str) -> Path:
-        """The private key with which a service signs its own tokens."""
-        return self.directory / f"{service}.pem"
+    def key_file(self, issuer: str) -> Path:
+        """The private key with which a service, or Pipeline's sign-in, signs its own tokens."""
+        return self.directory / f"{issuer}.pem"
 
     def person_token(self, account_id: str, role: str, *, name: str, user_id: str) -> str:
         """A session of Pipeline: what a person's browser carries after signing in."""
@@ -78,9 +85,23 @@ def make_identities(directory: Path) -> Identities:
             "kind": "person" if issuer == PEOPLE else "service",
             "keys": [{**public, "kid": issuer, "alg": "EdDSA", "use": "sig"}],
         }
-        if issuer in SERVICES:
-            file = identities.key_file(issuer)
-            file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            file.chmod(0o600)
+        file = identities.key_file(issuer)
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.chmod(0o600)
     identities.issuers_file.write_text(json.dumps(issuers, indent=2))
     return identities
+
+
+def read_identities(directory: Path) -> Identities:
+    """Those whose private keys lie in a folder: the rest are not this program's to be.
+
+    Raises:
+        ValueError: a file holds no Ed25519 key.
+    """
+    keys = {}
+    for file in directory.glob("*.pem"):
+        key = load_pem_private_key(file.read_bytes(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError(f"{file} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
+        keys[file.stem] = key
+    return Identities(keys, directory)

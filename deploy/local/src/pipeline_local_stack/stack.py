@@ -13,10 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 
-from pipeline_local_stack.identities import Identities, make_identities
+from pipeline_local_stack.databases import as_superuser, create_database
+from pipeline_local_stack.identities import (
+    ACCOUNT,
+    STAFF_ACCOUNT,
+    Identities,
+    make_identities,
+)
 from pipeline_local_stack.kafka import (
     Broker,
     await_coordinator,
@@ -39,8 +44,6 @@ from pipeline_local_stack.releases import THIS, Release
 from pipeline_local_stack.token_keys import TOKEN_KEYS_FILE, new_key, write_keys
 from pipeline_service_defaults.migrate import migrate
 
-ACCOUNT = "demo"
-STAFF_ACCOUNT = "pipeline-staff"
 SERVICES = {
     "connector": "connector",
     "invoice-sync": "invoice_sync",
@@ -299,31 +302,14 @@ def wait_until_ready(child: Child, url: str, seconds: float = _READY_SECONDS) ->
 
 
 async def _create_databases(superuser_dsn: str, roles: Iterable[str]) -> dict[str, str]:
-    """One database and one role for each service; no role can open another's database."""
+    """The address of each service's own database, as its own role."""
     dsns = {}
     for role in roles:
         password = secrets.token_urlsafe(24)
-        connection = await asyncpg.connect(superuser_dsn)
-        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
-        await connection.execute(f"CREATE DATABASE {role}")
-        await connection.execute(f"REVOKE ALL ON DATABASE {role} FROM PUBLIC")
-        await connection.execute(f"GRANT CONNECT ON DATABASE {role} TO {role}")
-        await connection.close()
-        # The service reads and writes rows; only migrations, run by the owner, change tables.
-        connection = await asyncpg.connect(as_superuser(superuser_dsn, role))
-        await connection.execute(
-            f"ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}"
-        )
-        await connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO {role}")
-        await connection.close()
+        await create_database(superuser_dsn, role, password)
         address = superuser_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
         dsns[role] = f"postgresql://{role}:{password}@{address}/{role}"
     return dsns
-
-
-def as_superuser(superuser_dsn: str, database: str) -> str:
-    """The owner's address of a database; migrations run as the owner."""
-    return f"{superuser_dsn.rsplit('/', 1)[0]}/{database}"
 
 
 def _children(
@@ -378,15 +364,7 @@ def _children(
                 "PORTAL_PORT": str(ports["portal"]),
                 "PORTAL_CARD_URL": f"{urls['connector']}/accounts/{ACCOUNT}/xero",
                 "PORTAL_DASHBOARD_URL": urls.get("ops-dashboard", ""),
-                "PORTAL_SESSIONS": json.dumps(
-                    {
-                        role: identities.person_token(ACCOUNT, role, name=name, user_id=f"user-{role}")
-                        for role, name in (
-                            ("admin", "Ada Admin"), ("operator", "Otto Operator"), ("viewer", "Vera Viewer")
-                        )
-                    }
-                    | {"staff": identities.person_token(STAFF_ACCOUNT, "viewer", name="Sam Staff", user_id="user-staff")}
-                ),
+                "PORTAL_KEYS": str(identities.directory),
             },
         ),
     }  # fmt: skip

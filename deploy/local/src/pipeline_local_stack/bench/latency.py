@@ -13,8 +13,8 @@ from pipeline_local_stack.bench.report import Figure, Reference, Report
 from pipeline_local_stack.bench.statistics import over_samples
 from pipeline_local_stack.bench.surroundings import Surroundings
 from pipeline_local_stack.bench.workload import publish_all
+from pipeline_local_stack.identities import ACCOUNT
 from pipeline_local_stack.paths import StackError
-from pipeline_local_stack.stack import ACCOUNT
 
 _INVOICES = 100
 _PAYMENTS = 20

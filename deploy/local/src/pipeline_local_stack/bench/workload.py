@@ -13,8 +13,8 @@ from pipeline_contracts.customer import CustomerCreated
 from pipeline_contracts.envelope import encode, stable_id
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated
+from pipeline_local_stack.identities import ACCOUNT
 from pipeline_local_stack.sales import Sale, customer_of, invoice_of, read_sales
-from pipeline_local_stack.stack import ACCOUNT
 
 CUSTOMERS = 50
 
