@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import ssl
 import sys
 from decimal import Decimal
@@ -31,7 +32,8 @@ from pipeline_contracts.payment import PaymentRecorded
 from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced
 from pipeline_local_stack.connect import connect_to_xero
-from pipeline_local_stack.stack import SERVICES, running_stack
+from pipeline_local_stack.portal import session_of
+from pipeline_local_stack.stack import DASHBOARD, SERVICES, running_stack
 from pipeline_local_stack.watcher import watching
 from pipeline_local_stack.xero_admin import XeroAdmin
 from pipeline_messaging.broker import KafkaSettings
@@ -53,10 +55,11 @@ def world(postgres_with_tls, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stack(world):
-    environment = {
-        name: {**world.kafka_environment(name), **world.database_environment} for name in SERVICES
-    }
-    with running_stack(environment=environment, servers=world.servers()) as running:
+    # One enters by its certificate, the others by their passwords.
+    entries = {name: world.kafka_environment(name) for name in SERVICES | DASHBOARD}
+    entries["payment-ingest"] = world.certificate_environment("payment-ingest")
+    environment = {name: {**each, **world.database_environment} for name, each in entries.items()}
+    with running_stack(environment=environment, servers=world.servers(), dashboard=True) as running:
         connect_to_xero(running.urls["portal"])
         yield running
 
@@ -100,10 +103,28 @@ async def test_an_invoice_and_its_payment_go_through(stack, world):
         xero.close()
         assert payment.amount == Decimal("115.00")
         assert not seen.dead_letters
+    await until_staff_see_it_paid(stack, synced.invoice_id)
     in_the_clear = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = $1 AND NOT ssl"
     connection = await asyncpg.connect(stack.postgres.dsn)
-    assert [await connection.fetchval(in_the_clear, role) for role in stack.dsns] == [0, 0, 0]
+    assert [await connection.fetchval(in_the_clear, role) for role in stack.dsns] == [0] * 4
     await connection.close()
+
+
+async def until_staff_see_it_paid(stack, invoice_id):
+    """The dashboard reads all topics with the rights to read them alone."""
+    session = session_of("staff", stack.identities)
+    async with httpx.AsyncClient(
+        base_url=stack.urls["ops-dashboard"], cookies={"pipeline_session": session}
+    ) as browser:
+        deadline = asyncio.get_running_loop().time() + 60
+        page = ""
+        while not re.search(r"<dt>Paid</dt>\s*<dd>[^<]*115\.00", page):
+            assert asyncio.get_running_loop().time() < deadline, page
+            await asyncio.sleep(0.2)
+            page = (await browser.get("/accounts/demo/invoice", params={"id": invoice_id})).text
+    log = stack.children["ops-dashboard"].log_file.read_text()
+    assert "Authorization" not in log
+    assert "kafka_unreachable" not in log
 
 
 async def test_what_enters_kafka_wrongly_is_told_why(stack, world, tmp_path):
@@ -185,6 +206,33 @@ async def test_a_service_says_why_it_cannot_enter(stack, service, wrong, words):
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+async def test_who_enters_by_certificate_has_the_rights_of_its_name(stack, world, tmp_path):
+    def entering(principal, authority=world.authority):
+        key, certificate = authority.certificate(principal)
+        (tmp_path / "key").write_text(key)
+        (tmp_path / "crt").write_text(certificate)
+        return KafkaSettings(
+            f"127.0.0.1:{world.certificates_port}",
+            client_id="test",
+            security_protocol="SSL",
+            ssl_cafile=str(world.authority.file),
+            ssl_certfile=str(tmp_path / "crt"),
+            ssl_keyfile=str(tmp_path / "key"),
+        )
+
+    right = entering("payment-ingest")
+    assert await why_unreachable(right) is None
+    options = {"security_protocol": "SSL", "ssl_context": right.ssl_context()}
+    with pytest.raises(TopicAuthorizationFailedError):
+        await write(right.bootstrap_servers, options, topics.INVOICES.name)
+    without = dataclasses.replace(right, ssl_certfile=None, ssl_keyfile=None)
+    strangers = entering("payment-ingest", Authority(tmp_path, "stranger"))
+    for wrong in (without, strangers):
+        sentence = await why_unreachable(wrong)
+        assert sentence is not None
+        assert "KAFKA_SSL_CERT_FILE" in sentence, sentence
 
 
 async def write(servers, options, topic):

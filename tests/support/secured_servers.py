@@ -1,9 +1,13 @@
 """A real Kafka and a real Postgres that ask who comes: TLS, SCRAM, and an authoriser with `deploy/kafka/acls.yaml`."""
 
+import asyncio
 import ipaddress
+import os
 import secrets
 import ssl
-from dataclasses import dataclass
+import sys
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,17 +19,31 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from pipeline_local_stack.kafka import Broker, Protection, create_topics, start_kafka
+from pipeline_local_stack.kafka import Broker, Protection, start_kafka
 from pipeline_local_stack.paths import ROOT
 from pipeline_local_stack.postgres import Postgres, start_postgres
+from pipeline_local_stack.processes import free_port
 from pipeline_local_stack.stack import Servers
 
 ACLS = yaml.safe_load((ROOT / "deploy/kafka/acls.yaml").read_text())
 ADMIN = "admin"
+INSTALLER = "installer"
+# What docs/operate/install.md says that whoever makes the topics needs.
+_INSTALLERS = [
+    {
+        "resource": {"type": "cluster", "name": "kafka-cluster", "patternType": "literal"},
+        "operations": ["Create"],
+    },
+    {
+        "resource": {"type": "topic", "name": "pipeline.", "patternType": "prefix"},
+        "operations": ["Describe", "DescribeConfigs"],
+    },
+]
+_PATIENCE_SECONDS = 60
 # Numbers of Kafka's protocol: clients' ResourceType, PatternType and AclOperation.
-_RESOURCES = {"topic": 2, "group": 3}
+_RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 _PATTERNS = {"literal": 3, "prefix": 4}
-_OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8}
+_OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
 _ALLOW = 3
 
 
@@ -74,6 +92,8 @@ class Secured:
     authority: Authority
     passwords: dict[str, str]
     postgres_package: str
+    certificates_port: int = field(default_factory=free_port)
+    """Of Kafka's listener that takes clients by their certificates."""
 
     def kafka_environment(self, principal: str) -> dict[str, str]:
         """A service's settings, with which it enters as `principal`."""
@@ -83,6 +103,20 @@ class Secured:
             "KAFKA_SASL_USERNAME": principal,
             "KAFKA_SASL_PASSWORD": self.passwords[principal],
             "KAFKA_SSL_CA_FILE": str(self.authority.file),
+        }
+
+    def certificate_environment(self, principal: str) -> dict[str, str]:
+        """A service's settings, with which it enters as `principal` by a certificate of its own."""
+        files = {}
+        for name, pem in zip(("key", "crt"), self.authority.certificate(principal), strict=True):
+            files[name] = self.folder / f"{principal}.{name}"
+            files[name].write_text(pem)
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.certificates_port}",
+            "KAFKA_SECURITY_PROTOCOL": "SSL",
+            "KAFKA_SSL_CA_FILE": str(self.authority.file),
+            "KAFKA_SSL_CERT_FILE": str(files["crt"]),
+            "KAFKA_SSL_KEY_FILE": str(files["key"]),
         }
 
     def client(self, principal: str) -> dict:
@@ -113,11 +147,15 @@ class Secured:
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.authority.file),
         }
+        certificates = f"CERTIFICATES://127.0.0.1:{self.certificates_port}"
         login = "org.apache.kafka.common.security.scram.ScramLoginModule required"
         settings = {
-            "listeners": "CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": "CLIENTS://127.0.0.1:{port}",
-            "listener.security.protocol.map": "CLIENTS:SASL_SSL,CONTROLLER:SSL",
+            "listeners": f"CLIENTS://127.0.0.1:{{port}},{certificates},CONTROLLER://127.0.0.1:{{controller_port}}",
+            "advertised.listeners": f"CLIENTS://127.0.0.1:{{port}},{certificates}",
+            "listener.security.protocol.map": "CLIENTS:SASL_SSL,CERTIFICATES:SSL,CONTROLLER:SSL",
+            "listener.name.certificates.ssl.client.auth": "required",
+            # The certificate's common name is the principal, as it is with SCRAM: one list of rights for both.
+            "listener.name.certificates.ssl.principal.mapping.rules": "RULE:^CN=([^,]+)$/$1/",
             "inter.broker.listener.name": "CLIENTS",
             "sasl.enabled.mechanisms": "SCRAM-SHA-512",
             "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
@@ -146,17 +184,37 @@ class Secured:
         return start_postgres("postgres-secured", self.folder, files, self.postgres_package)
 
     async def _prepare_kafka(self, bootstrap_servers: str) -> None:
-        await create_topics(bootstrap_servers, **self.client(ADMIN))
         await allow(bootstrap_servers, self.client(ADMIN))
+        await self._make_topics(bootstrap_servers)
+
+    async def _make_topics(self, bootstrap_servers: str) -> None:
+        """As an operator does, with no more rights than that needs."""
+        command = [Path(sys.executable).with_name("pipeline-xero"), "topics", "create"]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            **self.kafka_environment(INSTALLER),
+        }
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            made = await asyncio.create_subprocess_exec(
+                *command, "--replication-factor", "1", env=environment,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            said, _ = await made.communicate()
+            if made.returncode == 0:
+                return
+            # A broker that just started does not yet count as one to place replicas on.
+            assert time.monotonic() < deadline, said.decode()
 
 
 def secured(folder: Path, postgres_package: str) -> Secured:
-    passwords = {user: secrets.token_urlsafe(24) for user in (ADMIN, "nobody", *ACLS)}
+    passwords = {user: secrets.token_urlsafe(24) for user in (ADMIN, INSTALLER, "nobody", *ACLS)}
     return Secured(folder, Authority(folder, "authority"), passwords, postgres_package)
 
 
 async def allow(bootstrap_servers: str, options: dict) -> None:
-    """Give every principal what the list says."""
+    """Give every principal what the list says, and the installer its own."""
     wanted = [
         CreateAclsRequest(
             _RESOURCES[entry["resource"]["type"]],
@@ -167,7 +225,7 @@ async def allow(bootstrap_servers: str, options: dict) -> None:
             _OPERATIONS[operation],
             _ALLOW,
         )
-        for principal, entries in ACLS.items()
+        for principal, entries in (ACLS | {INSTALLER: _INSTALLERS}).items()
         for entry in entries
         for operation in entry["operations"]
     ]

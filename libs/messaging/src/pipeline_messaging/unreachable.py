@@ -87,5 +87,14 @@ def _reason(error: Exception, kafka: KafkaSettings) -> str:  # noqa: PLR0911 - a
         case _:
             return (
                 f"took the connection and then said nothing or hung up: see that KAFKA_SECURITY_PROTOCOL"
-                f" {kafka.security_protocol} is what this port speaks"
+                f" {kafka.security_protocol} is what this port speaks{_or_certificate(kafka)}"
             )
+
+
+def _or_certificate(kafka: KafkaSettings) -> str:
+    """With TLS 1.3 a broker that misses or mistrusts our certificate says so by hanging up."""
+    if not kafka.security_protocol.endswith("SSL"):
+        return ""
+    if kafka.ssl_certfile is None:
+        return ", and whether it asks for KAFKA_SSL_CERT_FILE and KAFKA_SSL_KEY_FILE"
+    return ", and that it trusts the authority that signed KAFKA_SSL_CERT_FILE"
