@@ -40,6 +40,18 @@ VALUES: dict[str, tuple[Values, str]] = {
         laid_over(STRIMZI, {"kafka": {"securityProtocol": "PLAINTEXT"}}),
         "securityProtocol",
     ),
+    "certificates that nothing would show": (
+        {"kafka": {"securityProtocol": "SASL_PLAINTEXT", "clientCertificates": True}},
+        "clientCertificates",
+    ),
+    "Strimzi with certificates and passwords": (
+        laid_over(STRIMZI, {"kafka": {"clientCertificates": True}}),
+        "securityProtocol",
+    ),
+    "Strimzi with neither": (
+        laid_over(STRIMZI, {"kafka": {"securityProtocol": "SSL"}}),
+        "securityProtocol",
+    ),
     "an authority for nothing": ({"kafka": CA | {"securityProtocol": "PLAINTEXT"}}, "caSecret"),
     "half a reference to a Secret": ({"postgres": {"caSecret": {"name": "ca"}}}, "caSecret"),
     "a database of yours and of ours": (laid_over(CNPG, {"postgres": CA}), "caSecret"),

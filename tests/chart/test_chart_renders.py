@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 from chart_policies import complaints
-from chart_values import COMBINATIONS, KEDA, MONITORING, STRIMZI, from_the_guide, laid_over
+from chart_values import (
+    CERTIFICATES,
+    COMBINATIONS,
+    KEDA,
+    MONITORING,
+    STRIMZI,
+    from_the_guide,
+    laid_over,
+)
 from charting import (
     CHART,
     NAMESPACE,
@@ -139,14 +147,16 @@ def _a_file(folder: Path, path: str) -> None:
             file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         case "token-keys":
             file.write_text("v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
-        case "kafka-ca.crt" | "postgres-ca.crt":
-            file.write_bytes(_authority())
+        case "kafka-ca.crt" | "postgres-ca.crt" | "kafka-client.crt":
+            file.write_bytes(_certificate()[0])
+        case "kafka-client.key":
+            file.write_bytes(_certificate()[1])
         case _:
             file.touch()
 
 
 @cache
-def _authority() -> bytes:
+def _certificate() -> tuple[bytes, bytes]:
     key = Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
     now = datetime.now(UTC)
@@ -155,7 +165,8 @@ def _authority() -> bytes:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, None)
     )
-    return signed.public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return signed.public_bytes(Encoding.PEM), private
 
 
 def test_the_values_offer_every_setting_but_secrets_and_those_the_chart_sets() -> None:
@@ -221,6 +232,26 @@ def test_kafka_users_may_what_the_list_that_was_tried_says() -> None:
         for each in of_kind(objects, "KafkaUser")
     } == tried
     assert set(SETTINGS) <= tried.keys()
+
+
+def test_clients_show_their_certificates_where_they_are_made() -> None:
+    for layers, secret, parts in (
+        ((), "pipeline-xero-connector-kafka", {"tls.crt", "tls.key"}),
+        ((STRIMZI,), f"{RELEASE}-pipeline-xero-connector", {"user.crt", "user.key"}),
+    ):
+        objects = render(laid_over(from_the_guide(), CERTIFICATES, *layers))
+        pod = find(objects, "Deployment", "connector")["spec"]["template"]["spec"]
+        sources = [
+            each["secret"] for each in pod["volumes"][0]["projected"]["sources"] if "secret" in each
+        ]
+        (shown,) = (each for each in sources if each["name"] == secret)
+        assert {item["key"] for item in shown["items"]} == parts
+        assert not [each for each in pod["containers"][0]["env"] if "SASL" in each["name"]]
+    users = of_kind(objects, "KafkaUser")
+    assert {each["spec"]["authentication"]["type"] for each in users} == {"tls"}
+    scaled = render(laid_over(from_the_guide(), CERTIFICATES, KEDA))
+    asked = find(scaled, "TriggerAuthentication")["spec"]["secretTargetRef"]
+    assert {each["parameter"] for each in asked} == {"cert", "key"}
 
 
 def test_alerts_are_those_of_the_rules_files() -> None:

@@ -58,6 +58,7 @@ OWN_AUTHORITIES: Values = {
     "postgres": {"caSecret": {"name": "postgres-ca", "key": "ca.crt"}, "ownerUrlKey": "OWNER_URL"},
 }
 OPEN_KAFKA: Values = {"kafka": {"securityProtocol": "PLAINTEXT"}}
+CERTIFICATES: Values = {"kafka": {"securityProtocol": "SSL", "clientCertificates": True}}
 TIGHT: Values = {
     "tracing": {"otlpEndpoint": "http://collector.monitoring:4318"},
     "image": {"tag": "1.4.1", "pullPolicy": "Always", "pullSecrets": [{"name": "registry"}]},
@@ -99,6 +100,8 @@ COMBINATIONS: dict[str, tuple[Values, ...]] = {
     "ServiceMonitor": (MONITORING, {"monitoring": {"monitor": "ServiceMonitor"}}),
     "authorities of its own": (OWN_AUTHORITIES,),
     "TLS without users": ({"kafka": {"securityProtocol": "SSL"}}, KEDA, OWN_AUTHORITIES),
+    "clients by certificate": (CERTIFICATES, KEDA),
+    "Strimzi with certificates": (CERTIFICATES, STRIMZI, KEDA),
     "tight": (TIGHT,),
     "everything at once": (TIGHT, STRIMZI, CNPG, KEDA, INGRESS, EXTERNAL_SECRETS, MONITORING),
 }

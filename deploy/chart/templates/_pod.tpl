@@ -48,7 +48,7 @@ ca: {{ toJson .root.Values.postgres.caSecret }}
 {{- with .Values.kafka.strimzi }}{{ if .enabled }}{{ .cluster }}-kafka-bootstrap.{{ $.Release.Namespace }}.svc:9093{{ else }}{{ $.Values.kafka.bootstrapServers }}{{ end }}{{ end }}
 {{- end }}
 
-{{/* {root, name} -> {secret, usernameKey, passwordKey, username, ca}: how a service enters Kafka. */}}
+{{/* {root, name} -> {secret, username, passwordKey, ca: {name, key}, certificate: {name, cert, key}}: how a service enters Kafka. */}}
 {{- define "pipeline-xero.kafka" -}}
 {{- if .root.Values.kafka.strimzi.enabled }}
 {{- $user := printf "%s-%s" (include "pipeline-xero.fullname" .root) .name }}
@@ -56,11 +56,17 @@ secret: {{ $user }}
 username: {{ $user }}
 passwordKey: password
 ca: {name: {{ .root.Values.kafka.strimzi.cluster }}-cluster-ca-cert, key: ca.crt}
+{{- if .root.Values.kafka.clientCertificates }}
+certificate: {name: {{ $user }}, cert: user.crt, key: user.key}
+{{- end }}
 {{- else }}
 secret: {{ (get .root.Values.services .name).secretName }}
 username: ""
 passwordKey: KAFKA_SASL_PASSWORD
 ca: {{ toJson .root.Values.kafka.caSecret }}
+{{- if .root.Values.kafka.clientCertificates }}
+certificate: {name: {{ (get .root.Values.services .name).secretName }}-kafka, cert: tls.crt, key: tls.key}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -95,6 +101,10 @@ ca: {{ toJson .root.Values.kafka.caSecret }}
 {{- end }}
 {{- if $kafka.ca }}
 - {name: KAFKA_SSL_CA_FILE, value: /etc/pipeline-xero/kafka-ca.crt}
+{{- end }}
+{{- if $kafka.certificate }}
+- {name: KAFKA_SSL_CERT_FILE, value: /etc/pipeline-xero/kafka-client.crt}
+- {name: KAFKA_SSL_KEY_FILE, value: /etc/pipeline-xero/kafka-client.key}
 {{- end }}
 {{- if eq .name "connector" }}
 - {name: PUBLIC_URL, value: {{ $values.publicUrl | quote }}}
@@ -148,6 +158,13 @@ ca: {{ toJson .root.Values.kafka.caSecret }}
 - secret:
     name: {{ .name }}
     items: [{key: {{ .key }}, path: kafka-ca.crt}]
+{{- end }}
+{{- with $kafka.certificate }}
+- secret:
+    name: {{ .name }}
+    items:
+      - {key: {{ .cert }}, path: kafka-client.crt}
+      - {key: {{ .key }}, path: kafka-client.key}
 {{- end }}
 {{- include "pipeline-xero.databaseFiles" . }}
 {{- end }}
