@@ -226,9 +226,9 @@ def test_kafka_users_may_what_the_list_that_was_tried_says() -> None:
     objects = render(laid_over(from_the_guide(), STRIMZI))
     tried = yaml.safe_load((ROOT / "deploy" / "kafka" / "acls.yaml").read_text("utf-8"))
     assert {
-        each["metadata"]["name"].removeprefix(f"{RELEASE}-pipeline-xero-"): each["spec"][
-            "authorization"
-        ]["acls"]
+        each["metadata"]["name"]
+        .removeprefix(f"{RELEASE}-pipeline-xero-")
+        .removesuffix("-kafka"): each["spec"]["authorization"]["acls"]
         for each in of_kind(objects, "KafkaUser")
     } == tried
     assert set(SETTINGS) <= tried.keys()
@@ -237,7 +237,7 @@ def test_kafka_users_may_what_the_list_that_was_tried_says() -> None:
 def test_clients_show_their_certificates_where_they_are_made() -> None:
     for layers, secret, parts in (
         ((), "pipeline-xero-connector-kafka", {"tls.crt", "tls.key"}),
-        ((STRIMZI,), f"{RELEASE}-pipeline-xero-connector", {"user.crt", "user.key"}),
+        ((STRIMZI,), f"{RELEASE}-pipeline-xero-connector-kafka", {"user.crt", "user.key"}),
     ):
         objects = render(laid_over(from_the_guide(), CERTIFICATES, *layers))
         pod = find(objects, "Deployment", "connector")["spec"]["template"]["spec"]

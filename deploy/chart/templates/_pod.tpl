@@ -48,10 +48,15 @@ ca: {{ toJson .root.Values.postgres.caSecret }}
 {{- with .Values.kafka.strimzi }}{{ if .enabled }}{{ .cluster }}-kafka-bootstrap.{{ $.Release.Namespace }}.svc:9093{{ else }}{{ $.Values.kafka.bootstrapServers }}{{ end }}{{ end }}
 {{- end }}
 
+{{/* {root, name}: a user of Strimzi's, who names the Secret that it makes alike: no Secret of yours may have that name. */}}
+{{- define "pipeline-xero.kafkaUser" -}}
+{{ include "pipeline-xero.fullname" .root }}-{{ .name }}-kafka
+{{- end }}
+
 {{/* {root, name} -> {secret, username, passwordKey, ca: {name, key}, certificate: {name, cert, key}}: how a service enters Kafka. */}}
 {{- define "pipeline-xero.kafka" -}}
 {{- if .root.Values.kafka.strimzi.enabled }}
-{{- $user := printf "%s-%s" (include "pipeline-xero.fullname" .root) .name }}
+{{- $user := include "pipeline-xero.kafkaUser" . }}
 secret: {{ $user }}
 username: {{ $user }}
 passwordKey: password
