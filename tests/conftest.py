@@ -113,9 +113,9 @@ def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("DATABASE_URL"):
         yield given
     elif docker_answers():
-        from testcontainers.community.postgres import PostgresContainer
+        from postgres_container import postgres_container
 
-        with PostgresContainer("postgres:18-alpine", driver=None) as container:
+        with postgres_container() as container:
             yield container.get_connection_url()
     else:
         from pipeline_local_stack.postgres import start_postgres
