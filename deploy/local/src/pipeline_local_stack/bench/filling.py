@@ -39,8 +39,9 @@ kept AS (
     SELECT 'past-user-' || a, 1, '', now() + interval '1 day', '', now(), '', now() + interval '1 day', now(), now() + interval '1 day'
       FROM filled
 ), counted AS (INSERT INTO tenant_budgets (tenant_id) SELECT tenant_id FROM filled)
-INSERT INTO connections (account_id, status, reason, since, sequence, tenant_id, xero_userid, last_call_at, facts_asked_at)
-SELECT account_id, 'CONNECTED', 'CONNECTED', now(), 1, tenant_id, 'past-user-' || a, now(), now() FROM filled
+INSERT INTO connections (account_id, status, reason, since, sequence, tenant_id, short_code, base_currency, xero_userid,
+                         last_call_at)
+SELECT account_id, 'CONNECTED', 'CONNECTED', now(), 1, tenant_id, '!Past1', 'NZD', 'past-user-' || a, now() FROM filled
 """,
 }
 _OF_ROWS = {
@@ -96,6 +97,11 @@ SELECT decode(md5(n::text), 'hex'), '', 0 FROM generate_series($1::bigint, $2::b
         """
 INSERT INTO connection_changes (account_id, sequence, at, to_status, reason, hash)
 SELECT 'past-' || 1 + n % $3, n, now(), 'CONNECTED', 'CONNECTED', '' FROM generate_series($1::bigint, $2::bigint) n
+""",
+        """
+INSERT INTO call_counts (tenant_id, since, calls)
+SELECT 'past-tenant-' || 1 + n % $3, now() - interval '5 seconds' * (n / $3), 1 FROM generate_series($1::bigint, $2::bigint) n
+ON CONFLICT DO NOTHING
 """,
         """
 INSERT INTO oauth_states (state_hash, account_id, user_id, user_name, session_hash, verifier, nonce, expires_at)

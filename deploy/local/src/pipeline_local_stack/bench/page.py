@@ -12,6 +12,12 @@ One run of `make bench`, which writes this page, its chart and the same as JSON.
 ceiling of the machine, all measured in the same run: figures of another machine are others, the ratios hold roughly. A ratio is
 the figure divided by what it is held against; of milliseconds, microseconds and megabytes less is better.
 """
+_SOAK_HEAD = """# Soak
+
+One run of `make soak`, which writes this page and the same as JSON. The system works under a constant load and is looked at every five
+seconds. Grown is by how much the line nearest to the samples rises from the end of the warm-up (a third of the time) to the
+end; memory is what a process shares with no other. What is kept for good may grow; what work only passes through may not.
+"""
 
 
 def page(run: dict[str, Any], image: str) -> str:
@@ -25,6 +31,27 @@ def page(run: dict[str, Any], image: str) -> str:
         if lines:
             parts.append(f"## {title}\n\n" + "".join(f"- {_cell(line)}\n" for line in lines))
     return "\n".join(parts)
+
+
+def soak_page(run: dict[str, Any]) -> str:
+    """The page of a soak, given as JSON."""
+    load = f"{run['invoices_a_second']} invoices and up to {run['payments_a_second']} payments a second"
+    rows = [
+        f"| {each['name']} | {readable(each['mean'])} {each['unit']} | {readable(each['highest'])} "
+        f"| {readable(each['grown'])} | {readable(each['tolerance'])} | {each['verdict']} |"
+        for each in run["series"]
+    ]
+    head = (
+        "| | mean | highest | grown | may grow by | verdict |",
+        "|---|--:|--:|--:|--:|---|",
+    )
+    return "\n".join(
+        (
+            _SOAK_HEAD, _machine(run | {"seconds": round(run["minutes"] * 60)}),
+            f"{run['minutes']:g} minutes of {load}.\n", *head, *rows,
+            *(f"\nBroken: {_cell(line)}" for line in run["broken"]), "",
+        )
+    )  # fmt: skip
 
 
 def figures_table(figures: list[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from pipeline_local_stack.bench.latency import measure_latency
 from pipeline_local_stack.bench.machine import Machine, describe_machine, load_now
 from pipeline_local_stack.bench.page import write_page
 from pipeline_local_stack.bench.report import Report, write_json
+from pipeline_local_stack.bench.scale import measure_scale
 from pipeline_local_stack.bench.surroundings import Surroundings, connected
 from pipeline_local_stack.bench.sync import measure_sync
 from pipeline_local_stack.bench.webhooks import measure_webhooks
@@ -37,7 +38,11 @@ _PARTS: dict[str, Callable[[Surroundings, Report, Callable[[str], None]], Awaita
     "crowd": measure_crowd,
     "gateway": measure_gateway,
 }
+_LARGE = {"scale": measure_scale}
+"""Only where asked for: filling the databases takes minutes and gigabytes."""
 PARTS = (_WEBHOOKS, *_PARTS)
+"""What a run without a choice measures."""
+ALL_PARTS = (*PARTS, *_LARGE)
 
 
 def measure_all(parts: Collection[str], *, record: bool) -> int:
@@ -98,7 +103,7 @@ async def _measure(
 ) -> None:
     if _WEBHOOKS in parts:
         await keep_going(_WEBHOOKS, measure_webhooks(stack, report, say), report)
-    if wanted := [name for name in _PARTS if name in parts]:
+    if wanted := [name for name in _PARTS | _LARGE if name in parts]:
         await keep_going("the account", _measure_connected(stack, wanted, report, say), report)
 
 
@@ -107,9 +112,10 @@ async def _measure_connected(
 ) -> None:
     async with connected(stack, say) as around:
         for name in parts:
-            await keep_going(name, _PARTS[name](around, report, say), report)
+            await keep_going(name, (_PARTS | _LARGE)[name](around, report, say), report)
+        await around.until_idle()
         await around.seen.read_to_the_end()
-        report.broken += await asyncio.to_thread(_check_books, around)
+        report.broken += await asyncio.to_thread(check_books, around)
 
 
 async def keep_going(part: str, measuring: Awaitable[None], report: Report) -> None:
@@ -120,14 +126,17 @@ async def keep_going(part: str, measuring: Awaitable[None], report: Report) -> N
         report.broken.append(f"{part} was not measured: {type(error).__name__}: {error}")
 
 
-def _check_books(around: Surroundings) -> list[str]:
-    """Every published invoice is in Xero once, to the cent, and was announced once; none is left waiting."""
+def check_books(around: Surroundings) -> list[str]:
+    """Every published invoice is in Xero once, to the cent, and was announced once; none is left waiting.
+
+    And every payment made there was told of once.
+    """
     verdict = compare_books(
         around.published,
         [invoice for books in around.books for invoice in books.invoices()],
-        [],
+        [payment for books in around.books for payment in books.payments()],
         around.seen.envelopes[topics.SYNC.name],
-        [],
+        around.seen.envelopes[topics.PAYMENTS.name],
     )
     waiting = [f"{count} invoices wait: {code}" for code, count in verdict.waiting.items()]
     baselines = XeroAdmin(around.stack.urls["simulator"], direct.ORGANISATION).invoices()

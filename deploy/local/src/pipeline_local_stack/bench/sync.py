@@ -40,7 +40,7 @@ _BARE_CORE = (
 
 
 @dataclass(slots=True)
-class _Rounds:
+class Rounds:
     """What the rounds of one design gave."""
 
     a_second: list[float] = field(default_factory=list)
@@ -49,10 +49,12 @@ class _Rounds:
 
     @property
     def of_a_core(self) -> list[float]:
+        """Invoices that a core does in a second."""
         return [1 / each for each in self.core_seconds]
 
     @property
     def milliseconds(self) -> list[float]:
+        """Processor time of each invoice."""
         return [each * 1000 for each in self.core_seconds]
 
 
@@ -62,22 +64,22 @@ async def measure_sync(around: Surroundings, report: Report, say: Callable[[str]
     Raises:
         StackError: not every invoice came out at the end.
     """
-    ours, naive, bare = _Rounds(), _Rounds(), _Rounds()
+    ours, naive, bare = Rounds(), Rounds(), Rounds()
     xero_alone: list[float] = []
     own = services_and_postgres(around.stack, SERVICES)
     accounts = await connect_accounts(around, "sync", TENANTS)
     async with _baseline(around, plain_sync) as plain, _baseline(around, bare_sync) as loop:
         postgres = around.stack.postgres.child
-        await _our_round(around, accounts, _WARM_UP)
+        await our_round(around, accounts, _WARM_UP)
         await _baseline_round(around, plain_sync, _WARM_UP // 4)
         await _baseline_round(around, bare_sync, _WARM_UP)
         for _ in range(ROUNDS):
-            async with _measured(around, own, _BACKLOG, ours):
-                await _our_round(around, accounts, _BACKLOG)
+            async with measured_round(around, own, _BACKLOG, ours):
+                await our_round(around, accounts, _BACKLOG)
             async with _without_webhooks(around):
-                async with _measured(around, [postgres, plain], _PLAIN_BACKLOG, naive):
+                async with measured_round(around, [postgres, plain], _PLAIN_BACKLOG, naive):
                     await _baseline_round(around, plain_sync, _PLAIN_BACKLOG)
-                async with _measured(around, [postgres, loop], _BACKLOG, bare):
+                async with measured_round(around, [postgres, loop], _BACKLOG, bare):
                     await _baseline_round(around, bare_sync, _BACKLOG)
                 xero_alone.append(await _xero_alone(around, _BACKLOG))
             say(
@@ -107,8 +109,8 @@ async def measure_sync(around: Surroundings, report: Report, say: Callable[[str]
 
 
 @contextlib.asynccontextmanager
-async def _measured(
-    around: Surroundings, children: Sequence[Child], count: int, rounds: _Rounds
+async def measured_round(
+    around: Surroundings, children: Sequence[Child], count: int, rounds: Rounds
 ) -> AsyncIterator[None]:
     """One round: the clock stops when the last invoice came out, the processor when everything is at rest again."""
     await around.until_idle(look_seconds=_LOOK_SECONDS)
@@ -119,7 +121,8 @@ async def _measured(
     rounds.core_seconds.append((seconds_used(children) - used) / count)
 
 
-async def _our_round(around: Surroundings, accounts: Sequence[BenchAccount], count: int) -> None:
+async def our_round(around: Surroundings, accounts: Sequence[BenchAccount], count: int) -> None:
+    """So many invoices of these accounts at once, until the last is synced."""
     each = count // len(accounts)
     shares = [account.own(around.workload.take(each)) for account in accounts]
     invoices = [invoice for turn in zip(*shares, strict=True) for invoice in turn]

@@ -203,7 +203,7 @@ async def forget_finished(conn: Db) -> None:
         ON CONFLICT (tenant_id, since) DO UPDATE SET calls = known.calls + excluded.calls
         """
     )
-    await conn.execute("DELETE FROM call_counts WHERE since < clock_timestamp() - interval '1 day'")
+    await conn.execute("DELETE FROM call_counts WHERE since < now() - interval '1 day'")
 
 
 async def finish_call(

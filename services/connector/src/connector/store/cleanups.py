@@ -41,10 +41,11 @@ async def add(
 
 async def due(conn: Db, limit: int) -> list[int]:
     """Cleanups to try now."""
+    # now(), not clock_timestamp(): what may change within a statement is not looked up in an index.
     rows = await conn.fetch(
         """
         SELECT id FROM cleanups
-         WHERE next_attempt_at <= clock_timestamp() AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+         WHERE next_attempt_at <= now() AND (lease_until IS NULL OR lease_until <= now())
          ORDER BY next_attempt_at LIMIT $1
         """,
         limit,

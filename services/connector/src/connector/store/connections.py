@@ -168,7 +168,7 @@ async def unfinished_disconnects(conn: Db, older_than_seconds: float) -> list[st
     rows = await conn.fetch(
         """
         SELECT account_id FROM connections
-         WHERE fenced_at < clock_timestamp() - make_interval(secs => $1) ORDER BY fenced_at LIMIT 100
+         WHERE fenced_at < now() - make_interval(secs => $1) ORDER BY fenced_at LIMIT 100
         """,
         older_than_seconds,
     )

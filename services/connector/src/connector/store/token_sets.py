@@ -350,10 +350,11 @@ async def forget_orphans(conn: Db, xero_userid: str) -> None:
 
 async def erase_expired(conn: Db) -> None:
     """Erase replaced tokens whose grace is over."""
+    # now(), not clock_timestamp(): what may change within a statement is not looked up in an index.
     await conn.execute(
         """
         UPDATE token_sets SET previous_refresh_token = NULL, previous_valid_until = NULL
-         WHERE previous_valid_until < clock_timestamp()
+         WHERE previous_valid_until < now()
         """
     )
 
@@ -375,10 +376,11 @@ async def delete(conn: Db, xero_userid: str, version: int) -> bool:
 
 async def due(conn: Db, limit: int) -> list[str]:
     """Users whose tokens want renewing: in use and near expiry, a day old, or a renewal with unknown end."""
+    # now(), not clock_timestamp(): what may change within a statement is not looked up in an index.
     rows = await conn.fetch(
         """
         SELECT t.xero_userid FROM token_sets t
-         WHERE t.rejected_at IS NULL AND t.refresh_after <= clock_timestamp()
+         WHERE t.rejected_at IS NULL AND t.refresh_after <= now()
            AND (t.lease_until IS NULL OR t.lease_until <= clock_timestamp())
            AND (t.refresh_pending OR t.last_used_at >= t.refreshed_at
                 OR t.refreshed_at < clock_timestamp() - interval '23 hours')
@@ -392,12 +394,13 @@ async def due(conn: Db, limit: int) -> list[str]:
 
 async def claim_checks(conn: Db, limit: int, retry: timedelta) -> list[str]:
     """Take users whose organisations are to be looked at now; each goes to one replica, and comes again without an answer."""
+    # now(), not clock_timestamp(): what may change within a statement is not looked up in an index.
     rows = await conn.fetch(
         """
         UPDATE token_sets SET check_after = clock_timestamp() + $2
          WHERE xero_userid IN (
                SELECT t.xero_userid FROM token_sets t
-                WHERE t.rejected_at IS NULL AND t.check_after <= clock_timestamp()
+                WHERE t.rejected_at IS NULL AND t.check_after <= now()
                   AND EXISTS (SELECT FROM connections c WHERE c.xero_userid = t.xero_userid AND c.fenced_at IS NULL)
                 ORDER BY t.check_after LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
         RETURNING xero_userid
