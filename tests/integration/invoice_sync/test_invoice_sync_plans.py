@@ -59,6 +59,8 @@ class Explaining:
         await self._explain(statement, *args)
 
     async def execute(self, statement, *args):
+        if statement.startswith("SET LOCAL"):
+            return await self.conn.execute(statement)
         await self._explain(statement, *args)
         return "UPDATE 0"
 
@@ -182,7 +184,8 @@ async def crowded(sync_pool):
             """
         )
         await conn.execute("ANALYZE")
-        yield Explaining(conn)
+        async with conn.transaction():
+            yield Explaining(conn)
 
 
 async def test_no_statement_of_a_round_scans_a_table(crowded):  # noqa: PLR0915 - each statement once
