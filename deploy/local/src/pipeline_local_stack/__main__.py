@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|soak|chaos|rotate-keys`: what the Makefile calls, and people."""
+"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|soak|profile|chaos|rotate-keys`: what the Makefile calls, and people."""
 
 import argparse
 import signal
@@ -44,6 +44,8 @@ def main() -> int:
     soak = commands.add_parser("soak", help="load the stack for long: does anything grow?")
     soak.add_argument("--minutes", type=float, default=10)
     soak.add_argument("--record", action="store_true", help="keep the run in docs, too")
+    profile = commands.add_parser("profile", help="where the processor time of a hot path goes")
+    profile.add_argument("part", choices=("sync", "webhooks"))
     chaos = commands.add_parser("chaos", help="strike the stack with seeded faults, and judge it")
     chaos.add_argument("--seed", type=int, default=0, help="of the first run")
     chaos.add_argument("--runs", type=int, default=1)
@@ -66,7 +68,7 @@ def main() -> int:
         return 1
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:  # noqa: PLR0911 - one for each command
     match arguments.command:
         case "up":
             replicas = dict.fromkeys(SERVICES | DASHBOARD, arguments.replicas)
@@ -96,6 +98,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from pipeline_local_stack.bench.soak import run_soak  # noqa: PLC0415 - as above
 
             return run_soak(arguments.minutes, record=arguments.record)
+        case "profile":
+            from pipeline_local_stack.bench.profile import run_profile  # noqa: PLC0415 - as above
+
+            return run_profile(arguments.part)
         case "rotate-keys":
             from pipeline_local_stack.rotate_keys import rotate  # noqa: PLC0415 - as above
 

@@ -75,7 +75,7 @@ class _Bench:
             accepted_file=str(self.folder / seed), rate=rate,
         )  # fmt: skip
         before = seconds_used(target.processes)
-        result = await _run(spec)
+        result = await put_under_load(spec)
         target.accepted.append(self.folder / seed)
         if target.name == _OURS:
             await self.until_read()
@@ -203,7 +203,12 @@ def _silent(child: Child) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
-async def _run(spec: LoadSpec) -> LoadResult:
+async def put_under_load(spec: LoadSpec) -> LoadResult:
+    """Run the load generator as a process of its own.
+
+    Raises:
+        StackError: it failed.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pipeline_local_stack.bench.load",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
