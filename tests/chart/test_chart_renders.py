@@ -311,8 +311,14 @@ def test_migrations_run_before_what_needs_them_and_after_what_they_need() -> Non
         (COMBINATIONS["CloudNativePG"], "post-install,pre-upgrade"),
         (COMBINATIONS["External Secrets"], "post-install,pre-upgrade"),
     ):
-        jobs = of_kind(render(laid_over(from_the_guide(), *layers)), "Job")
+        objects = render(laid_over(from_the_guide(), *layers))
+        jobs = of_kind(objects, "Job")
         assert {job["metadata"]["annotations"]["helm.sh/hook"] for job in jobs} == {hooks}
+        # What lets them to the database is there before them.
+        policy = find(objects, "NetworkPolicy", "migrations")["metadata"]["annotations"]
+        assert policy["helm.sh/hook"] == hooks
+        weights = {job["metadata"]["annotations"]["helm.sh/hook-weight"] for job in jobs}
+        assert {int(policy["helm.sh/hook-weight"]) < int(weight) for weight in weights} == {True}
         assert [
             job["spec"]["template"]["spec"]["containers"][0]["command"][3:] for job in jobs
         ] == [[service.replace("-", "_"), "--phase", "pre"] for service in sorted(SETTINGS)]
