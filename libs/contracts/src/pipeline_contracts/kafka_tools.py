@@ -93,8 +93,10 @@ async def read_topic(servers: str, topic: str) -> AsyncIterator[tuple[str, Recor
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(places)
         while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for read in (await consumer.getmany(timeout_ms=_READ_MS)).values():
+            for partition, read in (await consumer.getmany(timeout_ms=_READ_MS)).items():
                 for each in read:
+                    if each.offset >= ends[partition]:
+                        break  # came while this was reading
                     place = f"{each.topic}/{each.partition}/{each.offset}"
                     yield place, Record(each.topic, each.key, each.value, tuple(each.headers))
     except (KafkaError, OSError, ValueError) as error:
