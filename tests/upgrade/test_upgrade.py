@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count, cycle
 
+import asyncpg
 import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -29,6 +30,7 @@ from pipeline_local_stack.read_ledgers import read_ledgers
 from pipeline_local_stack.releases import THIS, Release
 from pipeline_local_stack.sales import customer_of, invoice_of, read_sales
 from pipeline_local_stack.stack import (
+    DASHBOARD,
     SERVICES,
     Stack,
     running_stack,
@@ -38,11 +40,19 @@ from pipeline_local_stack.watcher import Watcher, watching
 from pipeline_local_stack.xero_admin import XeroAdmin
 from pipeline_service_defaults.migrate import migrate
 
+EVERYTHING = SERVICES | DASHBOARD
 ACCOUNTS = ("north", "south", "east", "west")
 CUSTOMERS = 4
 INVOICES_A_SECOND = 12
 PAYMENTS_A_SECOND = 3
 PATIENCE_SECONDS = 120
+SHOWN = """
+    SELECT (SELECT count(*) FROM invoices JOIN generations USING (generation)
+             WHERE is_current AND state = 'synced'),
+           (SELECT count(*) FROM payments JOIN generations USING (generation) WHERE is_current),
+           (SELECT count(*) FROM odd_records JOIN generations USING (generation) WHERE is_current)
+    """
+"""What the dashboard shows: synced invoices, payments, and what could not be read."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +62,12 @@ def stack(former_release: Release) -> Iterator[Stack]:
         "connector": {"XERO_MINUTE_LIMIT": "6000"},
         "payment-ingest": {"SWEEP_INTERVAL_SECONDS": "5", "SWEEP_PAUSE_SECONDS": "1"},
     }
-    two_each = dict.fromkeys(SERVICES, 2)
-    with running_stack(environment=lifted, replicas=two_each, release=former_release) as running:
+    with running_stack(
+        environment=lifted,
+        replicas=dict.fromkeys(EVERYTHING, 2),
+        release=former_release,
+        dashboard=True,
+    ) as running:
         unlimited = {"unlimited": True}
         httpx.put(f"{running.urls['simulator']}/admin/limits", json=unlimited).raise_for_status()
         for account in ACCOUNTS:
@@ -145,8 +159,8 @@ class Load:
 @pytest.mark.timeout(420)
 async def test_two_releases_work_side_by_side_and_back_again(stack: Stack, former_release: Release):
     its_code_runs(former_release)
-    first = [stack.replicas(service)[0] for service in SERVICES]
-    others = [stack.replicas(service)[1] for service in SERVICES]
+    first = [stack.replicas(service)[0] for service in EVERYTHING]
+    others = [stack.replicas(service)[1] for service in EVERYTHING]
     async with watching(stack.broker.bootstrap_servers) as seen:
         load = Load(stack, seen)
         async with load.running():
@@ -170,11 +184,25 @@ async def test_two_releases_work_side_by_side_and_back_again(stack: Stack, forme
     assert synced == load.published > 100
     assert len(load.paid) > 20
     assert load.recorded() == load.paid
+    await shown(stack, synced, len(load.paid))
+
+
+async def shown(stack: Stack, invoices: int, payments: int) -> None:
+    """Until the dashboard shows all of it, and nothing that it could not read."""
+    conn = await asyncpg.connect(stack.dsns["ops_dashboard"])
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (found := tuple(await conn.fetchrow(SHOWN))) != (invoices, payments, 0):  # noqa: ASYNC110 - rows
+                await asyncio.sleep(0.3)
+    except TimeoutError:
+        pytest.fail(f"shown {found}, expected {(invoices, payments, 0)}")
+    finally:
+        await conn.close()
 
 
 def its_code_runs(release: Release) -> None:
     """A release that quietly ran this checkout's code would prove nothing."""
-    packages = [*SERVICES.values(), "pipeline_messaging", "pipeline_contracts", "pipeline_xero"]
+    packages = [*EVERYTHING.values(), "pipeline_messaging", "pipeline_contracts", "pipeline_xero"]
     packages += ["pipeline_service_defaults"]
     asked = "; ".join(f"import {package}; print({package}.__file__)" for package in packages)
     found = subprocess.run(
@@ -190,7 +218,7 @@ def its_code_runs(release: Release) -> None:
 
 
 def migrated(stack: Stack, phase: str) -> None:
-    for package in SERVICES.values():
+    for package in EVERYTHING.values():
         owner = as_superuser(stack.postgres.dsn, package)
         migrate(owner, *THIS.migrations(package), phase=phase)
 
