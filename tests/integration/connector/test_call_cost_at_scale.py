@@ -7,6 +7,7 @@ from explained import ExplainedConnection, Reading, grown
 
 from connector.background import forget_calls
 from connector.learn_facts import learn_facts
+from connector.store import budgets
 from connector.tend_tokens import check_due, refresh_due
 from pipeline_local_stack.bench.filling import add_accounts, add_rows, look_over
 from pipeline_service_defaults.migrate import directories_of
@@ -65,3 +66,25 @@ async def test_what_is_read_for_a_call_does_not_grow_with_the_tables(explained_p
     small, large = found
     assert len(large) > 20
     assert grown(small, large) == []
+
+
+async def test_of_thousands_of_days_only_those_that_run_low_or_say_so_are_brought(make_stack):
+    stack = await make_stack()
+    assert await budgets.connected_days(stack.db) == budgets.ConnectedDays(None, [])
+    await add_accounts(stack.db, "connector", 1, 1_000)
+    await stack.db.execute(
+        "UPDATE tenant_budgets SET day_limit = 1000, day_remaining = 900, day_seen_at = now()"
+    )
+    for number, remaining in ((7, 349), (8, 350), (9, 0)):
+        await stack.db.execute(
+            "UPDATE tenant_budgets SET day_remaining = $2 WHERE tenant_id = $1",
+            f"past-tenant-{number}",
+            remaining,
+        )
+    await stack.db.execute(
+        "UPDATE connections SET reason = 'DAY_BUDGET_LOW' WHERE account_id = 'past-5'"
+    )
+    days = await budgets.connected_days(stack.db)
+    assert days.least_left == 0
+    told = {account_id: day.remaining for account_id, _, day in days.to_tell_of}
+    assert told == {"past-5": 900, "past-7": 349, "past-9": 0}

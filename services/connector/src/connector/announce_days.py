@@ -18,9 +18,13 @@ async def announce_days(deps: Deps) -> None:
     """
     async with deps.pool.acquire() as conn:
         days = await budgets.connected_days(conn)
-    metrics.TENANTS_LOW.set(sum(runs_low(day) for _, _, day in days))
-    metrics.DAY_LEFT.set(min((day.left for _, _, day in days if day.left is not None), default=1.0))
-    crossed = [account_id for account_id, reason, day in days if crossing(reason, day) is not None]
+    metrics.TENANTS_LOW.set(sum(runs_low(day) for _, _, day in days.to_tell_of))
+    metrics.DAY_LEFT.set(1.0 if days.least_left is None else days.least_left)
+    crossed = [
+        account_id
+        for account_id, reason, day in days.to_tell_of
+        if crossing(reason, day) is not None
+    ]
     await for_each(crossed, lambda account_id: announce_day(deps, account_id))
 
 

@@ -41,7 +41,7 @@ kept AS (
 ), counted AS (INSERT INTO tenant_budgets (tenant_id) SELECT tenant_id FROM filled)
 INSERT INTO connections (account_id, status, reason, since, sequence, tenant_id, short_code, base_currency, xero_userid,
                          last_call_at)
-SELECT account_id, 'CONNECTED', 'CONNECTED', now(), 1, tenant_id, '!Past1', 'NZD', 'past-user-' || a, now() FROM filled
+SELECT account_id, 'CONNECTED', 'CONNECTED_BY_USER', now(), 1, tenant_id, '!Past1', 'NZD', 'past-user-' || a, now() FROM filled
 """,
 }
 _OF_ROWS = {
@@ -96,7 +96,7 @@ SELECT decode(md5(n::text), 'hex'), '', 0 FROM generate_series($1::bigint, $2::b
     "connector": (
         """
 INSERT INTO connection_changes (account_id, sequence, at, to_status, reason, hash)
-SELECT 'past-' || 1 + n % $3, n, now(), 'CONNECTED', 'CONNECTED', '' FROM generate_series($1::bigint, $2::bigint) n
+SELECT 'past-' || 1 + n % $3, n, now(), 'CONNECTED', 'CONNECTED_BY_USER', '' FROM generate_series($1::bigint, $2::bigint) n
 """,
         """
 INSERT INTO call_counts (tenant_id, since, calls)

@@ -7,7 +7,7 @@ import asyncpg
 
 from connector.domain.budget import Block, Usage
 from connector.domain.connection import Reason
-from connector.domain.day_budget import DAY, LARGEST_DAY, DayBudget, Outlook, outlook_of
+from connector.domain.day_budget import DAY, LARGEST_DAY, LOW_BELOW, DayBudget, Outlook, outlook_of
 from connector.domain.lanes import Lane
 from pipeline_messaging.connection import Connection as Db
 
@@ -339,18 +339,42 @@ async def outlook(conn: Db, tenant_id: str) -> Outlook:
     return outlook_of(_day(row), row["calls"], row["now"])
 
 
-async def connected_days(conn: Db) -> list[tuple[str, Reason, DayBudget]]:
-    """Every connected account with its reason and its day, as far as Xero spoke of it within a day."""
+@dataclass(frozen=True, slots=True)
+class ConnectedDays:
+    """The days of all connected accounts, as far as Xero spoke of them within a day.
+
+    Attributes:
+        least_left: the smallest share of a day that is left, None while none is known.
+        to_tell_of: accounts whose day runs low, and those that say so: with reason and day.
+    """
+
+    least_left: float | None
+    to_tell_of: list[tuple[str, Reason, DayBudget]]
+
+
+async def connected_days(conn: Db) -> ConnectedDays:
+    """Look at every day in the database: most of thousands are plenty, and no word of them need leave it."""
     rows = await conn.fetch(
         """
-        SELECT account_id, reason, day_remaining, day_limit, day_seen_at, day_asked_at
-          FROM connections JOIN tenant_budgets USING (tenant_id)
-         WHERE status = 'CONNECTED' AND fenced_at IS NULL AND day_seen_at > clock_timestamp() - $1::interval
+        WITH days AS (
+            SELECT account_id, reason, day_remaining, day_limit, day_seen_at, day_asked_at,
+                   least(1, day_remaining::float8 / nullif(day_limit, 0)) AS day_left
+              FROM connections JOIN tenant_budgets USING (tenant_id)
+             WHERE status = 'CONNECTED' AND fenced_at IS NULL AND day_seen_at > now() - $1::interval
+        ), least_left AS (SELECT min(day_left) AS least_left FROM days)
+        SELECT least_left, days.* FROM least_left LEFT JOIN days ON reason = $2 OR day_left < $3
          ORDER BY account_id
         """,
         DAY,
+        Reason.DAY_BUDGET_LOW,
+        LOW_BELOW,
     )
-    return [(row["account_id"], Reason(row["reason"]), _day(row)) for row in rows]
+    to_tell_of = [
+        (row["account_id"], Reason(row["reason"]), _day(row))
+        for row in rows
+        if row["account_id"] is not None
+    ]
+    return ConnectedDays(rows[0]["least_left"], to_tell_of)
 
 
 async def day_of(conn: Db, tenant_id: str) -> tuple[DayBudget, datetime]:
