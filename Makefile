@@ -15,6 +15,7 @@ PARTS ?=
 MINUTES ?= 10
 PART ?= sync
 RECORD ?=
+ONLY ?=
 EXTRAS ?=
 ENGINE ?= docker
 REGISTRY ?=
@@ -25,7 +26,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz chaos check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup demo up down test fuzz chaos planted-bugs check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -54,6 +55,9 @@ fuzz: $(STAMP) ## Search the webhook endpoint and the ledger for inputs that bre
 
 chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, and judge (SEED=0 RUNS=4 SECONDS=20)
 	@$(RUN) python -m pipeline_local_stack chaos --seed $(SEED) --runs $(RUNS) --seconds $(SECONDS)
+
+planted-bugs: $(STAMP) ## Plant known bugs one by one and see that the judge of `make chaos` finds each (ONLY="key_reused" RECORD=1)
+	@$(RUN) python -m pipeline_local_stack planted-bugs $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
 
 check: lint types walls ## Lint, types and the walls between the parts
 

@@ -8,26 +8,22 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import io
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from canaries import Canaries
 
-from connector.domain.sealing import parse_keys, place, unseal
-from connector.store import token_sets
-from pipeline_contracts import topics
+from connector.domain.sealing import place, unseal
+from pipeline_local_stack import exposed
 from pipeline_local_stack.browser import forms_of
+from pipeline_local_stack.canaries import Canaries
 from pipeline_local_stack.paths import LOGS
 from pipeline_local_stack.processes import Child, free_port
 from pipeline_local_stack.stack import DASHBOARD, SERVICES, Stack, running_stack, wait_until_ready
@@ -55,28 +51,13 @@ class Drive:
         self.card = f"{self.base}/accounts/{ACCOUNT}/xero"
         self.simulator = f"{stack.urls['simulator']}/admin"
         self.environment = dict(stack.children["connector"].env)
-        self.keys = Path(self.environment["TOKEN_KEYS_FILE"]).read_text()
-        self.ring = parse_keys(self.keys)
+        self.ring = exposed.watch_what_is_configured(stack, self.canaries)
         self.session = stack.identities.person_token(
             ACCOUNT, "admin", name="Ada Admin", user_id="user-ada"
         )
         self.person = self.browser(self.session)
-        self.watch_what_is_configured()
-
-    def watch_what_is_configured(self) -> None:
-        watch, stack = self.canaries.watch, self.stack
-        watch("session", self.session.split(".", 1)[1])
-        watch("client secret", self.environment["XERO_CLIENT_SECRET"])
-        watch("token keys", self.keys.strip().partition(":")[2])
-        for version, key in self.ring.keys.items():
-            watch(f"token key {version}", key)
-        watch("webhook key", stack.children["payment-ingest"].env["XERO_WEBHOOK_KEYS"])
-        for name, dsn in stack.dsns.items():
-            watch(f"database password of {name}", urlsplit(dsn).password or "")
-        watch("database superuser's password", stack.postgres.password)
-        for name, key in stack.identities.keys.items():
-            watch(f"signing key of {name}", key.private_bytes_raw())
-        watch("planted in broken settings", CANARY)
+        self.canaries.watch("session", self.session.split(".", 1)[1])
+        self.canaries.watch("planted in broken settings", CANARY)
 
     def browser(self, session: str | None) -> httpx.Client:
         cookies = {"pipeline_session": session} if session else {}
@@ -222,17 +203,7 @@ class Drive:
         return await asyncpg.connect(self.stack.postgres.dsn.rsplit("/", 1)[0] + f"/{name}")
 
     async def watch_tokens(self) -> None:
-        conn = await self.database("connector")
-        try:
-            for userid in [r[0] for r in await conn.fetch("SELECT xero_userid FROM token_sets")]:
-                tokens = await token_sets.find(conn, userid)
-                assert tokens is not None
-                self.canaries.watch_jwt("access token", tokens.access_token(self.ring))
-                self.canaries.watch("refresh token", tokens.refresh_token(self.ring))
-                if previous := tokens.previous_token(self.ring):
-                    self.canaries.watch("previous refresh token", previous)
-        finally:
-            await conn.close()
+        await exposed.watch_tokens(self.stack, self.canaries, self.ring)
 
     async def watch_attempt(self, state: str) -> None:
         hashed = hashlib.sha256(state.encode()).digest()
@@ -406,64 +377,14 @@ def looking_on(drive: Drive) -> None:
     drive.person.post(f"{board}/dead-letters/{CANARY}/0/0/replay", data={"csrf": CANARY})
 
 
-async def records(stack: Stack) -> list[tuple[str, bytes]]:
-    """Every record of every topic (the broker makes none by itself): key, value and headers."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=stack.broker.bootstrap_servers, max_partition_fetch_bytes=8 * 1024 * 1024
-    )
-    await consumer.start()
-    found = []
-    try:
-        partitions = [TopicPartition(t.name, p) for t in topics.ALL for p in range(t.partitions)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(partitions)
-        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            for batch in (await consumer.getmany(timeout_ms=500)).values():
-                for record in batch:
-                    headers = b"".join(name.encode() + (v or b"") for name, v in record.headers)
-                    parts = (record.key or b"", record.value or b"", headers)
-                    found.append((f"topic {record.topic}", b"\n".join(parts)))
-    finally:
-        await consumer.stop()
-    return found
-
-
-async def tables(drive: Drive) -> list[tuple[str, bytes]]:
-    """Every table of the four databases, as a dump writes it."""
-    found = []
-    for name in ALL.values():
-        conn = await drive.database(name)
-        try:
-            for schema, table in await conn.fetch(
-                # Of a partitioned table its partitions: it holds no rows itself, and COPY refuses it.
-                "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE relkind = 'r'"
-                " AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')"
-            ):
-                dump = io.BytesIO()
-                await conn.copy_from_table(table, schema_name=schema, output=dump)
-                found.append((f"table {name}.{table}", dump.getvalue()))
-        finally:
-            await conn.close()
-    return found
-
-
-def logs() -> list[tuple[str, bytes]]:
-    """What every process wrote; the simulator is not ours to keep quiet, it stands for Xero's servers."""
-    return [
-        (f"log {file.name}", file.read_bytes())
-        for file in sorted(LOGS.glob("*.log"))
-        if file.stem != "simulator"
-    ]
-
-
 async def test_none_of_the_secrets_is_anywhere(driven):
-    events = await records(driven.stack)
+    events = await exposed.records(driven.stack)
+    dumps = await exposed.tables(driven.stack, ALL.values())
     for name in ALL:
         for path in ("/metrics", "/health/ready", "/docs", "/openapi.json"):
             with driven.browser(None) as client:
                 client.get(driven.stack.urls[name] + path)
-    everything = [*logs(), *events, *await tables(driven), *driven.received]
+    everything = [*exposed.logs(), *events, *dumps, *driven.received]
     kinds = {where.split()[0] for where, _ in everything}
     assert {"log", "topic", "table", "GET", "POST", "PUT"} <= kinds
     assert {

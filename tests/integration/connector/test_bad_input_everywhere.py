@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 import pytest
-from canaries import Canaries
 from fastapi.routing import APIRoute
 from serving import listen, serving
 from starlette.routing import Route
 
 from connector.store import token_sets
+from pipeline_local_stack.canaries import Canaries
 
 EVIL = b"evil.example"
 GATEWAY = "/v1/accounts/{account_id}/xero/{path:path}"

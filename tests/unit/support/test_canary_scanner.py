@@ -8,7 +8,8 @@ import zlib
 from urllib.parse import quote, quote_plus
 
 import pytest
-from canaries import WINDOW, Canaries, Leak
+
+from pipeline_local_stack.canaries import WINDOW, Canaries, Leak
 
 SECRET = "aV9-secret_with/every+kind%of=sign~and.more"
 

@@ -1,4 +1,4 @@
-"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|soak|profile|chaos|rotate-keys`: what the Makefile calls, and people."""
+"""`python -m pipeline_local_stack up|down|connect|env|demo|bench|soak|profile|chaos|planted-bugs|rotate-keys`: what the Makefile calls, and people."""
 
 import argparse
 import signal
@@ -50,6 +50,11 @@ def main() -> int:
     chaos.add_argument("--seed", type=int, default=0, help="of the first run")
     chaos.add_argument("--runs", type=int, default=1)
     chaos.add_argument("--seconds", type=float, default=20, help="of faults in each run")
+    planted = commands.add_parser("planted-bugs", help="does the judge find bugs that are known?")
+    planted.add_argument("--only", metavar="NAME", nargs="+", default=(), help="instead of all")
+    planted.add_argument("--seeds", type=int, default=50, help="runs for each bug at the most")
+    planted.add_argument("--sound", action="store_true", help="the same runs without the bugs")
+    planted.add_argument("--record", action="store_true", help="keep what was found in docs, too")
     commands.add_parser("rotate-keys")
     arguments = parser.parse_args()
     # Whoever sends the output to a file wants to read it while it grows.
@@ -94,6 +99,12 @@ def _run(arguments: argparse.Namespace) -> int:  # noqa: PLR0911 - one for each 
             from pipeline_local_stack.chaos.campaign import run_chaos  # noqa: PLC0415 - as above
 
             return run_chaos(seed=arguments.seed, runs=arguments.runs, seconds=arguments.seconds)
+        case "planted-bugs":
+            from pipeline_local_stack.planted.hunt import hunt  # noqa: PLC0415 - as above
+
+            return hunt(
+                arguments.only, arguments.seeds, sound=arguments.sound, record=arguments.record
+            )
         case "soak":
             from pipeline_local_stack.bench.soak import run_soak  # noqa: PLC0415 - as above
 

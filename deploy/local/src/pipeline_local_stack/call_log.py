@@ -24,6 +24,7 @@ class Call:
     path: str = ""
     is_scripted: bool = False
     """Whether a test had it refused for a limit that was not reached."""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 
 from pipeline_local_stack.books import XeroInvoice, XeroPayment
 from pipeline_local_stack.call_log import Call
-from pipeline_local_stack.ledgers import Document, documents_of
+from pipeline_local_stack.ledgers import Document, document_of, documents_of
 
 ORGANISATION = "Demo Company (NZ)"
 
@@ -95,6 +96,32 @@ class XeroAdmin:
             json={"invoice": invoice_id, "kind": "credit_note", "amount": str(amount)},
         ).raise_for_status()
 
+    def enter(self, number: str, customer: str, amount: Decimal) -> Document:
+        """Enter an invoice by hand, as people do in Xero."""
+        line = {
+            "Description": "By hand",
+            "Quantity": "1",
+            "UnitAmount": str(amount),
+            "AccountCode": "200",
+        }
+        reply = self.http.post(
+            f"/tenants/{self.tenant_id}/invoices",
+            json={
+                "InvoiceNumber": number,
+                "Contact": {"Name": customer},
+                "LineAmountTypes": "NoTax",
+                "LineItems": [line],
+            },
+        )
+        return document_of(reply.raise_for_status().json(), self.tenant_id)
+
+    def move_due_date(self, invoice_id: str, due_date: date) -> None:
+        """Change an invoice by hand."""
+        self.http.post(
+            f"/tenants/{self.tenant_id}/invoices/{invoice_id}",
+            json={"DueDate": due_date.isoformat()},
+        ).raise_for_status()
+
     @contextlib.contextmanager
     def webhooks_lost(self) -> Iterator[None]:
         """Nothing that Xero tells meanwhile ever arrives."""
@@ -133,6 +160,7 @@ class XeroAdmin:
                 row["method"],
                 row["path"],
                 is_scripted=row["fault"].startswith("rate_limit"),
+                query=row["query"],
             )
             for row in rows
         ]

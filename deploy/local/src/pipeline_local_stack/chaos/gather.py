@@ -7,13 +7,16 @@ from dataclasses import replace
 import asyncpg
 import httpx
 
+from connector.store import audit
 from connector.verify_audit import verify_audit as verify_connections
 from invoice_sync.domain.outcome import LANDS_WITHIN
 from invoice_sync.verify_audit import verify_audit as verify_settings
 from pipeline_contracts.topics import DEAD_LETTER_TOPICS
-from pipeline_local_stack.chaos.verdict import DeadLetter, Evidence
+from pipeline_local_stack.chaos.intruder import Attempts
+from pipeline_local_stack.chaos.timeline import Happening, subject_of
+from pipeline_local_stack.chaos.verdict import DeadLetter, Evidence, WorkOfPeople
 from pipeline_local_stack.connect import connection_of
-from pipeline_local_stack.ledgers import InvoiceKey, Webhook, only, without
+from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, Webhook, only, without
 from pipeline_local_stack.read_ledgers import read_ledgers, read_topics
 from pipeline_local_stack.stack import Stack
 
@@ -58,7 +61,13 @@ async def undecided(stack: Stack) -> dict[InvoiceKey, str]:
 
 
 async def gather(
-    stack: Stack, accounts: Collection[str], poison: frozenset[bytes], *, alone: bool = True
+    stack: Stack,
+    accounts: Collection[str],
+    poison: frozenset[bytes],
+    people: WorkOfPeople,
+    attempts: Attempts,
+    *,
+    alone: bool = True,
 ) -> Evidence:
     """Everything about some accounts.
 
@@ -66,12 +75,15 @@ async def gather(
         stack: the running stack, healed.
         accounts: those that are judged.
         poison: the values of all records so far that nobody can read.
+        people: what people did in Xero.
+        attempts: what was tried without a right to.
         alone: whether everything about other accounts is left out.
     """
     open_ones = await undecided(stack)
-    ledgers = without(await read_ledgers(stack, accounts=accounts), open_ones)
+    read = await read_ledgers(stack, accounts=accounts, edited_in_xero=people.due_dates)
     webhooks, kept = await _webhooks(stack)
-    ledgers = replace(ledgers, webhooks=webhooks, kept=kept)
+    posted = [*webhooks, *attempts.webhooks]
+    ledgers = replace(without(read, open_ones), webhooks=posted, kept=kept)
     letters = await read_topics(stack.broker.bootstrap_servers, DEAD_LETTER_TOPICS)
     return Evidence(
         ledgers=only(ledgers, accounts) if alone else ledgers,
@@ -82,8 +94,40 @@ async def gather(
             for account in accounts
         },
         broken_audits=await _audits(stack),
+        audited=await _audited(stack),
         undecided=len(open_ones),
+        people=people,
+        asked=attempts.requests,
     )
+
+
+async def happenings(stack: Stack, words: str, ledgers: Ledgers) -> list[Happening]:
+    """What the services noted of the invoice that a sentence names, for its timeline."""
+    subject = subject_of(words, ledgers)
+    found = []
+    if subject.key is not None:
+        conn = await asyncpg.connect(stack.dsns["invoice_sync"])
+        try:
+            rows = await conn.fetch(
+                "SELECT at, concat_ws(' ', kind, 'of version ' || version, code, detail) AS words FROM timeline"
+                " WHERE account_id = $1 AND invoice_id = $2 ORDER BY id",
+                *subject.key,
+            )
+        finally:
+            await conn.close()
+        found += [Happening(r["at"].timestamp(), f"invoice-sync noted {r['words']}") for r in rows]
+    conn = await asyncpg.connect(stack.dsns["payment_ingest"])
+    try:
+        rows = await conn.fetch(
+            "SELECT recorded_at AS at, concat_ws(' ', change, payment_id, 'found by ' || found_by) AS words"
+            " FROM payment_movements WHERE xero_invoice_id = ANY($1::text[]) ORDER BY id",
+            list(subject.document_ids),
+        )
+    finally:
+        await conn.close()
+    return found + [
+        Happening(r["at"].timestamp(), f"payment-ingest noted {r['words']}") for r in rows
+    ]
 
 
 def _letter(record: object) -> DeadLetter:
@@ -108,6 +152,15 @@ async def _webhooks(stack: Stack) -> tuple[Sequence[Webhook], frozenset[str]]:
     finally:
         await conn.close()
     return posted, frozenset(row["body_hash"] for row in rows)
+
+
+async def _audited(stack: Stack) -> frozenset[tuple[str, int, str]]:
+    conn = await asyncpg.connect(stack.dsns["connector"])
+    try:
+        changes = await audit.changes(conn)
+    finally:
+        await conn.close()
+    return frozenset((each.account_id, each.sequence, each.to_status) for each in changes)
 
 
 async def _audits(stack: Stack) -> list[str]:

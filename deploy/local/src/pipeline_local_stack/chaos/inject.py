@@ -30,7 +30,7 @@ _SHARE_OF_CALLS = 0.5
 _CALLS_TO_STRIKE = 3
 _SHARE_OF_WEBHOOKS = 0.6
 _PATIENCE_SECONDS, _LOOK_SECONDS = 60, 0.5
-"""How long a fault that waits for a call or a webhook is left in place at the most."""
+"""How long a fault that waits for something to meet is left in place at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,11 @@ class Injector:
         link, before = step.fault.target, self.links.struck(step.fault.target)
         self.links.trouble(link, Trouble(step.fault.kind), step.amount)
         await asyncio.sleep(step.lasts)
+        # Where Kafka is away, nobody calls anybody: a link is troubled until something goes through it.
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self.links.struck(link) == before and time.monotonic() < deadline:
+            self.links.trouble(link, Trouble(step.fault.kind), step.amount)
+            await asyncio.sleep(_LOOK_SECONDS)
         if self.links.struck(link) > before:
             self.struck.add(step.fault)
         self.links.trouble(link, Trouble.NONE)

@@ -1,33 +1,26 @@
-"""What goes in while faults strike: what Pipeline publishes, and what bookkeepers do in Xero."""
+"""What goes in while faults strike: what Pipeline publishes."""
 
 import asyncio
 import contextlib
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, Decimal
 from itertools import islice
-
-import httpx
 
 from pipeline_contracts.envelope import Record, encode, stable_id
 from pipeline_contracts.event import Event
 from pipeline_contracts.invoice import InvoiceCreated, InvoiceUpdated, InvoiceVoided
 from pipeline_contracts.producer import EventPublisher, PublishUnconfirmed
 from pipeline_contracts.topics import INVOICES
-from pipeline_local_stack.books import XeroInvoice
 from pipeline_local_stack.sales import Sale, customer_of, invoice_of, read_sales
-from pipeline_local_stack.xero_admin import XeroAdmin
 
 _CUSTOMERS = 5
 _UPDATED, _VOIDED, _REPEATED, _EARLY = 0.08, 0.04, 0.1, 0.05
 """The shares of invoices that are changed, cancelled, published twice, and published a version too early."""
 _POISON = 3
-_PART, _TAKEN_BACK, _CREDITED = 0.1, 0.05, 0.05
 _PUBLISHING_AT_ONCE = 10
-_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,46 +102,3 @@ async def publish(bootstrap_servers: str, wanted: Sequence[Publication], seconds
                         return
 
         await asyncio.gather(*map(send, wanted))
-
-
-@dataclass(slots=True)
-class Bookkeepers:
-    """Pay in Xero whatever appears there, each invoice once; some in part, taken back or credited."""
-
-    books: Sequence[XeroAdmin]
-    seed: int
-    paid: set[str] = field(default_factory=set)
-    """The InvoiceIDs of what was paid."""
-    _chance: random.Random = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._chance = random.Random(self.seed)  # noqa: S311 - must be repeatable, not secret
-
-    async def work(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.pay_what_is_there()
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def pay_what_is_there(self) -> int:
-        """One look at all books; how many invoices were paid."""
-        before = len(self.paid)
-        for xero in self.books:
-            for invoice in await asyncio.to_thread(xero.invoices):
-                if invoice.status == "AUTHORISED" and invoice.invoice_id not in self.paid:
-                    # Marked first: whoever is cancelled in between has paid once, and pays no second time.
-                    self.paid.add(invoice.invoice_id)
-                    await asyncio.to_thread(self._settle, xero, invoice)
-        return len(self.paid) - before
-
-    def _settle(self, xero: XeroAdmin, invoice: XeroInvoice) -> None:
-        half = (invoice.total / 2).quantize(Decimal("0.01"), ROUND_DOWN)
-        drawn = self._chance.random()
-        try:
-            payment_id = xero.pay(invoice.invoice_id, half if drawn < _PART else invoice.total)
-        except httpx.HTTPStatusError:
-            return  # voided by Pipeline since the look: nobody can pay that
-        if drawn > 1 - _TAKEN_BACK:
-            xero.take_back(payment_id)
-        elif drawn < _CREDITED:
-            xero.credit(invoice.invoice_id, Decimal("0.01"))
