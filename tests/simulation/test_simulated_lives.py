@@ -1,0 +1,91 @@
+"""Many lives of the services, seeded; the same seed is the same life; and what is wrong on purpose is found.
+
+`make simulate SEEDS=10000 FROM=0` lives more of them.
+"""
+
+import os
+
+import pytest
+from simulated.campaign import broken_and_short, campaign, run
+from simulated.clock import replacing
+from simulated.script import drawn
+
+from invoice_sync import send_intent
+from invoice_sync.domain import retry
+from pipeline_messaging import outbox, subscriber
+from pipeline_messaging.subscriber import Subscription
+
+SEEDS = int(os.environ.get("SIMULATED_SEEDS", "1000"))
+FOUND_WITHIN = 50
+STRUCK = (
+    "crash a",
+    "freeze b",
+    "kafka lost",
+    "kafka unconfirmed",
+    "request of the dead",
+    "request arrives after the caller gave up",
+    "edited in xero",
+    "xero commit_then_timeout",
+    "xero rate_limit_minute",
+)
+
+
+def test_no_life_breaks_a_promise(postgres_dsn):
+    portions = list(campaign(range(SEEDS), postgres_dsn, processes=2))
+    assert [words for portion in portions for words in portion.broken] == []
+    assert sum(portion.lives for portion in portions) == SEEDS
+    for fault in STRUCK:
+        assert any(portion.faults[fault] for portion in portions), f"{fault} never struck"
+
+
+def test_the_same_seed_is_the_same_life(postgres_dsn):
+    async def work(live):
+        return [(await live(drawn(seed), seed)) for seed in range(5) for _ in range(2)]
+
+    lives = run(work, postgres_dsn)
+    for one, other in zip(lives[::2], lives[1::2], strict=True):
+        assert one.trace == other.trace
+        assert one.fingerprint == other.fingerprint
+    # In another database, too, and after other lives.
+    again = run(lambda live: live(drawn(3), 3), postgres_dsn)
+    assert again.fingerprint == lives[6].fingerprint
+    assert len({each.fingerprint for each in lives}) == 5
+
+
+async def _newest_first(conn, *, limit, max_bytes, head=outbox.head):
+    return list(reversed(await head(conn, limit=limit, max_bytes=max_bytes)))
+
+
+async def _offsets_first(self, records, consume=Subscription.consume):
+    last = subscriber._edges(records, max)
+    await self._commit_offsets({partition: offset + 1 for partition, offset in last.items()})
+    await consume(self, records)
+
+
+PLANTED = {
+    "no lookup after an unknown outcome": [
+        (retry, "after_unknown", lambda **_known: retry.SendAgain()),
+        (send_intent, "_may_be_ours", lambda *_answer: False),
+    ],
+    "the outbox is published newest first": [(outbox, "head", _newest_first)],
+    "offsets are committed before the transaction": [(Subscription, "consume", _offsets_first)],
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
+def test_what_is_wrong_on_purpose_is_found(postgres_dsn, planted):
+    async def work(live):
+        for seed in range(FOUND_WITHIN):
+            script = drawn(seed)
+            with replacing(planted):
+                if not (await live(script, seed)).broken:
+                    continue
+                short = await broken_and_short(script, seed, live)
+            return seed, len(script), short, (await live(short, seed)).broken
+        return None
+
+    found = run(work, postgres_dsn)
+    assert found, f"not found within {FOUND_WITHIN} seeds"
+    seed, length, short, broken_without = found
+    assert len(short) < length, f"seed {seed} was not cut down"
+    assert not broken_without, "it is the planted bug that breaks it"
