@@ -9,7 +9,7 @@ from pipeline_local_stack.bench.filling import add_accounts, add_rows, look_over
 from pipeline_messaging import outbox
 from pipeline_service_defaults.migrate import directories_of
 
-FEW, MANY = (10, 10_000), (10_000, 200_000)
+FEW, MANY = (10, 10_000), (10_000, 100_000)
 """Accounts, and rows of each large table: indexes of the first are grown already, if not to their full height."""
 BATCH = 50
 

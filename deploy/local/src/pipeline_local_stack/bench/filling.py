@@ -43,6 +43,14 @@ INSERT INTO connections (account_id, status, reason, since, sequence, tenant_id,
                          last_call_at)
 SELECT account_id, 'CONNECTED', 'CONNECTED_BY_USER', now(), 1, tenant_id, '!Past1', 'NZD', 'past-user-' || a, now() FROM filled
 """,
+    "ops_dashboard": """
+WITH filled AS (SELECT 'past-' || a AS account_id FROM generate_series($1::bigint, $2::bigint) a),
+known AS (
+    INSERT INTO customers (generation, account_id, customer_id, version, name)
+    SELECT 1, account_id, 'customer-' || c, 1, 'Customer ' || c FROM filled, generate_series(1, 5) c
+)
+INSERT INTO accounts (generation, account_id, sequence, status) SELECT 1, account_id, 1, 'CONNECTED' FROM filled
+""",
 }
 _OF_ROWS = {
     "invoice_sync": (
@@ -106,6 +114,25 @@ ON CONFLICT DO NOTHING
         """
 INSERT INTO oauth_states (state_hash, account_id, user_id, user_name, session_hash, verifier, nonce, expires_at)
 SELECT decode(md5(n::text), 'hex'), 'past-' || 1 + n % $3, 'u', 'u', '', '', '', now() + interval '1 day'
+  FROM generate_series($1::bigint, $2::bigint) n
+""",
+    ),
+    "ops_dashboard": (
+        """
+INSERT INTO invoices (generation, account_id, invoice_id, changed_at, version, content_version, invoice_number, customer_id,
+                      currency, total, sequence, outcome, outcome_version)
+SELECT 1, 'past-' || 1 + n % $3, 'inv-' || n, now(), 1, 1, 'INV-' || n, 'customer-1', 'NZD', 1, 1, 'synced', 1
+  FROM generate_series($1::bigint, $2::bigint) n
+""",
+        """
+INSERT INTO payments (generation, account_id, payment_id, invoice_id, sequence, is_reversed, kind, amount, currency, paid_on,
+                      found_by, changed_at)
+SELECT 1, 'past-' || 1 + n % $3, md5(n::text), 'inv-' || n, 1, false, 'payment', 1, 'NZD', now(), 'webhook', now()
+  FROM generate_series($1::bigint, $2::bigint) n
+""",
+        """
+INSERT INTO facts (generation, source, event_id, account_id, subject_kind, subject, type, at, number, details)
+SELECT 1, 'past', md5(n::text), 'past-' || 1 + n % $3, 'invoice', 'inv-' || n, 'x', now(), 1, '{}'
   FROM generate_series($1::bigint, $2::bigint) n
 """,
     ),
