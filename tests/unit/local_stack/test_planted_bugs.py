@@ -2,6 +2,7 @@
 
 import ast
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pipeline_local_stack.chaos.schedule import FAULTS
 from pipeline_local_stack.paths import ROOT, StackError
 from pipeline_local_stack.planted.bugs import Change, changed, plant, read_bugs
 from pipeline_local_stack.planted.hunt import Catch, keep, steps_of, told
+from pipeline_local_stack.planted.page import page
 
 BUGS = {bug.name: bug for bug in read_bugs()}
 
@@ -68,3 +70,17 @@ def test_the_record_keeps_one_entry_for_each_bug(tmp_path: Path):
     bug = BUGS["post_instead_of_put"]
     assert "NOT FOUND" in told(bug, Catch("x", [1], None))
     assert "found by seed 3" in told(bug, Catch("x", [1], 3))
+
+
+def test_the_page_tells_what_was_found_what_was_not_and_what_nobody_looked_for():
+    bugs = [BUGS["post_instead_of_put"], BUGS["secret_printed"], BUGS["key_reused"]]
+    record = {
+        bugs[0].name: asdict(Catch("", [2], 3, [2, 11], "invariant 2: a | b", 61.2, "then, there")),
+        bugs[1].name: asdict(Catch("", [12], None, seconds=900)),
+    }
+    told = page(bugs, record, 50)
+    assert "**1 of 3 found.**" in told
+    assert "| 2 | 3 | 2, 11 | 61 | invariant 2: a \\| b |" in told
+    assert "| 12 | not found |  | 900 |  |" in told
+    assert "not looked for" in told
+    assert "- then, there\n" in told

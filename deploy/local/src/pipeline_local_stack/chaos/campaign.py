@@ -17,6 +17,7 @@ from pipeline_local_stack.chaos.fault_proxy import Links
 from pipeline_local_stack.chaos.gather import gather, happenings, waiting
 from pipeline_local_stack.chaos.inject import Injector, Person
 from pipeline_local_stack.chaos.intruder import Intruder
+from pipeline_local_stack.chaos.readers import read_much
 from pipeline_local_stack.chaos.schedule import FAULTS, Fault, Step, dealt, missed, plan
 from pipeline_local_stack.chaos.struck_stack import LEASE_SECONDS, struck_stack
 from pipeline_local_stack.chaos.timeline import timeline
@@ -78,6 +79,7 @@ class Campaign:
         seconds: For how long faults strike in each run.
         steps: The faults of a run, by its seed.
         invoices: How many are published in each run.
+        readers: How many other callers read of one account through the gateway as much as they are let.
         quiet: Seconds within which everything must hold once all faults are gone.
         patience: Seconds after which what is broken, and has not moved since, counts as broken for good.
     """
@@ -90,6 +92,7 @@ class Campaign:
     invoices: int = INVOICES
     quiet: float = QUIET_SECONDS
     patience: float = QUIET_SECONDS
+    readers: int = 0
     poison: set[bytes] = field(default_factory=set)
     struck: set[Fault] = field(default_factory=set)
 
@@ -106,17 +109,19 @@ class Campaign:
         injector = Injector(self.stack, self.links, people)
         outcome = Run(seed, names, published=len(wanted))
         working = [asyncio.create_task(each.work()) for each in (keepers, intruder)]
+        reading = asyncio.create_task(read_much(self.stack, names[0], self.readers))
         try:
             async with asyncio.TaskGroup() as running:
                 running.create_task(injector.carry_out(self.steps(seed)))
                 publishing = self.seconds * _PUBLISHING_SHARE
                 running.create_task(publish(self.direct_kafka, wanted, publishing))
+            reading.cancel()
             await self._until_quiet(outcome, injector, keepers, intruder)
             await self._look_for_secrets(outcome, intruder)
         finally:
-            for task in working:
+            for task in (*working, reading):
                 task.cancel()
-            await asyncio.wait(working)
+            await asyncio.wait((*working, reading))
             await injector.close()
             for xero in books:
                 xero.close()
@@ -155,15 +160,14 @@ class Campaign:
 
     async def _judge(self, outcome: Run, keepers: Bookkeepers, intruder: Intruder) -> None:
         outcome.timeline = []
-        if left := await waiting(self.stack):
-            _note(outcome, [Violation(15, f"{count} in {where}") for where, count in left.items()])
-            return
+        left = await waiting(self.stack)
+        late = [Violation(15, f"{count} in {where}") for where, count in left.items()]
         evidence = await gather(
             self.stack, outcome.accounts, frozenset(self.poison), keepers.notes, intruder.attempts
         )
         outcome.undecided = evidence.undecided
         found = broken_promises(evidence)
-        _note(outcome, found)
+        _note(outcome, [*found, *late])
         if found:
             happened = await happenings(self.stack, found[0].words, evidence.ledgers)
             outcome.timeline = timeline(found[0].words, evidence.ledgers, happened)

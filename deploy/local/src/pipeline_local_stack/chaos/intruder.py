@@ -7,16 +7,20 @@ import hashlib
 import hmac
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline_local_stack.ledgers import Webhook
 from pipeline_local_stack.stack import Stack
 
 _PAUSE_SECONDS = 0.2
 _LARGE = 300 * 1024
+_PRETENDED = "pipeline-backend"
 _SIGNATURE = "x-xero-signature"
 _ROUTES = (
     ("connector", "GET", "/v1/accounts/{account}/connection"),
@@ -47,6 +51,7 @@ class Intruder:
     stack: Stack
     seed: int
     attempts: Attempts = field(default_factory=Attempts)
+    _own_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     async def work(self) -> None:
         """Until cancelled. What gets no answer is not accepted: the service may be down just now."""
@@ -56,7 +61,7 @@ class Intruder:
             while True:
                 number += 1
                 await self._forge(http, chance, number)
-                await self._ask(http, *_ROUTES[number % len(_ROUTES)])
+                await self._ask(http, number)
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _forge(self, http: httpx.AsyncClient, chance: random.Random, number: int) -> None:
@@ -76,12 +81,20 @@ class Intruder:
             Webhook(body_hash, is_genuine=False, has_events=True, status=status)
         )
 
-    async def _ask(self, http: httpx.AsyncClient, service: str, method: str, path: str) -> None:
+    async def _ask(self, http: httpx.AsyncClient, number: int) -> None:
+        """Ask with a token that somebody else signed, or nobody."""
+        service, method, path = _ROUTES[number % len(_ROUTES)]
         account = f"chaos-{self.seed}-1"
         what = f"{method} {path} of {service}"
-        token = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
-        # What a sign-in would look like that nobody signed.
-        headers = {"Authorization": f"Bearer {token}.{token}."}
+        now = int(time.time())
+        claims = {
+            "iss": _PRETENDED, "sub": _PRETENDED, "aud": service, "iat": now, "exp": now + 300,
+        }  # fmt: skip
+        if number // len(_ROUTES) % 2:
+            token = jwt.encode(claims, "", algorithm="none")
+        else:
+            token = jwt.encode(claims, self._own_key, algorithm="EdDSA")
+        headers = {"Authorization": f"Bearer {token}"}
         status = 0
         with contextlib.suppress(httpx.TransportError):
             url = self.stack.urls[service] + path.format(account=account)

@@ -48,6 +48,7 @@ class Bug:
         invariants: Those by one of which it must be found.
         changes: What makes it.
         strikes: What provokes it; without any, the work itself does.
+        readers: How many others read through the gateway meanwhile.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Bug:
     invariants: frozenset[int]
     changes: Sequence[Change]
     strikes: Sequence[Strike]
+    readers: int = 0
 
 
 def read_bugs(folder: Path = FOLDER) -> list[Bug]:
@@ -70,6 +72,7 @@ def _read(file: Path) -> Bug:
         invariants=frozenset(row["invariants"]),
         changes=[Change(**each) for each in row["change"]],
         strikes=[Strike(**each) for each in row.get("strike", ())],
+        readers=row.get("readers", 0),
     )
 
 

@@ -8,24 +8,28 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from pipeline_local_stack.bench.machine import describe_machine, load_now
 from pipeline_local_stack.chaos.campaign import Campaign, Run
 from pipeline_local_stack.chaos.schedule import Fault, Step
 from pipeline_local_stack.chaos.struck_stack import struck_stack
 from pipeline_local_stack.paths import LOCAL, ROOT, StackError
 from pipeline_local_stack.planted.bugs import Bug, plant, read_bugs
+from pipeline_local_stack.planted.page import page
 from pipeline_local_stack.releases import THIS, Release
 from pipeline_local_stack.stack import supervised
 
 SEEDS = 50
 """Within which every bug must be found."""
-SECONDS = 8.0
+SECONDS = 6.0
 """For which each run is struck."""
-INVOICES = 120
+INVOICES = 72
 QUIET_SECONDS = 60
-PATIENCE_SECONDS = 25
+PATIENCE_SECONDS = 20
 """What has not moved for so long is broken for good: longer than a sweep's interval and any first retries."""
-RECORD = ROOT / "docs" / "planted-bugs.json"
+RECORD = ROOT / "docs" / "reliability" / "planted-bugs.json"
+PAGE = RECORD.with_suffix(".md")
 REPORT_FILE = LOCAL / "planted-bugs.json"
 _JITTER_SECONDS = 1.0
 
@@ -44,6 +48,8 @@ class Catch:
     """The first promise broken by which it was to be found."""
     seconds: float = 0
     """Of the whole search, the starting of the stack included."""
+    where: str = ""
+    """When, at which commit and with which servers it was looked for."""
 
 
 def hunt(
@@ -77,8 +83,9 @@ def hunt(
     for bug in bugs:
         found = search(bug, plant(bug), seeds)
         catches.append(found)
-        for file in (REPORT_FILE, *([RECORD] if record else [])):
-            keep(found, file)
+        keep(found, REPORT_FILE)
+        if record:
+            PAGE.write_text(page(read_bugs(), keep(found, RECORD), SEEDS))
         print(told(bug, found))
     caught = sum(each.seed is not None for each in catches)
     print(f"{caught} of {len(catches)} planted bugs found.")
@@ -105,29 +112,33 @@ def told(bug: Bug, found: Catch) -> str:
 def search(bug: Bug, release: Release, seeds: int) -> Catch:
     """Run after run, until one breaks an invariant that the bug must break."""
     started = time.monotonic()
-    run = None
     with struck_stack(lambda _: None, release) as (stack, links, direct_kafka):
         campaign = Campaign(
             stack, links, direct_kafka, SECONDS, lambda seed: steps_of(bug, seed),
-            invoices=INVOICES, quiet=QUIET_SECONDS, patience=PATIENCE_SECONDS,
+            invoices=INVOICES, readers=bug.readers, quiet=QUIET_SECONDS, patience=PATIENCE_SECONDS,
         )  # fmt: skip
-
-        async def runs() -> Run | None:
-            async with supervised(stack, lambda _: None):
-                for seed in range(seeds):
-                    outcome = await campaign.run(seed)
-                    if bug.invariants & set(outcome.numbers):
-                        return outcome
-                return None
-
-        run = asyncio.run(runs())
+        where, run = asyncio.run(_runs(bug, campaign, seeds))
     seconds = round(time.monotonic() - started, 1)
     expected = sorted(bug.invariants)
     if run is None:
-        return Catch(bug.name, expected, None, seconds=seconds)
+        return Catch(bug.name, expected, None, seconds=seconds, where=where)
     wanted = tuple(f"invariant {number}:" for number in expected)
     words = next(each for each in run.broken if each.startswith(wanted))
-    return Catch(bug.name, expected, run.seed, run.numbers, words, seconds)
+    return Catch(bug.name, expected, run.seed, run.numbers, words, seconds, where)
+
+
+async def _runs(bug: Bug, campaign: Campaign, seeds: int) -> tuple[str, Run | None]:
+    machine = await describe_machine(campaign.stack, load_now())
+    where = (
+        f"{machine.measured_at}, commit {machine.commit}, {machine.kafka}, Postgres {machine.postgres},"
+        f" Python {machine.python}"
+    )
+    async with supervised(campaign.stack, lambda _: None):
+        for seed in range(seeds):
+            outcome = await campaign.run(seed)
+            if bug.invariants & set(outcome.numbers):
+                return where, outcome
+    return where, None
 
 
 def steps_of(bug: Bug, seed: int) -> list[Step]:
@@ -145,9 +156,10 @@ def steps_of(bug: Bug, seed: int) -> list[Step]:
     )
 
 
-def keep(found: Catch, file: Path) -> None:
-    """Write one entry into the record, in place of an older one."""
+def keep(found: Catch, file: Path) -> dict[str, Any]:
+    """Write one entry into the record, in place of an older one; the record as it then is."""
     record = json.loads(file.read_text()) if file.exists() else {}
-    record[found.name] = asdict(found)
+    record = dict(sorted((record | {found.name: asdict(found)}).items()))
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(dict(sorted(record.items())), indent=2) + "\n")
+    file.write_text(json.dumps(record, indent=2) + "\n")
+    return record
