@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,15 +14,15 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 from dashboard_world import Telling
 from invoice_sync_api import Callers, app_over
+from setting_aside import set_aside
 
-from invoice_sync import take_up_dead_letter
 from invoice_sync.accept_events import accept_invoices
 from pipeline_contracts import topics
 from pipeline_contracts.topics import Topic
 from pipeline_messaging import outbox
 from pipeline_messaging.broker import KafkaSettings
-from pipeline_messaging.dead_letter import DeadLetter
 from pipeline_messaging.replay import past_replays
+from pipeline_messaging.taking_up import OwnLetters
 
 ACCOUNT = "acc-1"
 
@@ -37,13 +36,8 @@ class Stage:
 
     async def set_aside(self, record, code="HANDLER_FAILED") -> str:
         """Put a record where a consumer puts it; gives the path of its replay."""
-        read = SimpleNamespace(topic=self.origin.name, partition=0, offset=7, timestamp=int(time.time() * 1000),
-                               key=record.key, value=record.value, headers=record.headers)  # fmt: skip
-        letter = DeadLetter(read, code, "it broke").to_record()
-        sent = await self.producer.send_and_wait(
-            letter.topic, letter.value, key=letter.key, headers=list(letter.headers)
-        )
-        return f"/v1/accounts/{ACCOUNT}/dead-letters/{letter.topic}/0/{sent.offset}/replay"
+        place = await set_aside(self.producer, record, self.origin, code)
+        return f"/v1/accounts/{ACCOUNT}/dead-letters/{place}/replay"
 
     async def ask(self, method, path, account=ACCOUNT, role="operator"):
         headers = self.callers.person(account, role)
@@ -51,15 +45,13 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(kafka, sync_dsn, sync_pool, tmp_path, monkeypatch):
+async def stage(kafka, sync_dsn, sync_pool, tmp_path):
     origin = Topic(f"t{secrets.token_hex(5)}.invoices", "invoice_id", partitions=1)
-    monkeypatch.setattr(
-        take_up_dead_letter, "_OWN", {origin.dead_letters: (origin, accept_invoices)}
-    )
     callers = Callers()
-    deps = SimpleNamespace(pool=sync_pool, on_recorded=lambda: None)
-    app = app_over(deps, sync_dsn, tmp_path, callers)
-    app.state.kafka = KafkaSettings(kafka)
+    app = app_over(SimpleNamespace(pool=sync_pool), sync_dsn, tmp_path, callers)
+    app.state.own_letters = OwnLetters(
+        KafkaSettings(kafka), sync_pool, {origin: accept_invoices}, lambda: None
+    )
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await admin.start()
@@ -105,7 +97,7 @@ async def test_it_is_taken_up_once_by_whoever_may(stage, sync_pool):
     await stage.producer.send_and_wait(note.topic, note.value, key=note.key)
     (done,) = next(
         said
-        for place, said in (await past_replays(stage.app.state.kafka)).items()
+        for place, said in (await past_replays(stage.app.state.own_letters.kafka)).items()
         if str(place) in path
     )
     assert (done.step, done.by) == ("taken_up", "user:u")
@@ -114,7 +106,7 @@ async def test_it_is_taken_up_once_by_whoever_may(stage, sync_pool):
     assert "user:u replayed it at" in again.json()["detail"]
 
 
-async def test_what_is_no_good_changes_nothing_and_says_why(stage, sync_pool, monkeypatch):
+async def test_what_is_no_good_changes_nothing_and_says_why(stage, sync_pool):
     good = Telling(ACCOUNT).issued("inv-1")
     broken = await stage.set_aside(replace(good, value=b'{"account_id": "acc-1", "x": '), "BAD")
     assert (await stage.ask("GET", broken)).status_code == 404  # it names no account
@@ -129,15 +121,15 @@ async def test_what_is_no_good_changes_nothing_and_says_why(stage, sync_pool, mo
         await accept_invoices(conn, envelopes)
         raise RuntimeError("not mended yet")
 
-    own = {stage.origin.dead_letters: (stage.origin, fails)}
-    monkeypatch.setattr(take_up_dead_letter, "_OWN", own)
+    own = stage.app.state.own_letters
+    stage.app.state.own_letters = replace(own, handlers={stage.origin: fails})
     path = await stage.set_aside(good)
     failed = await stage.ask("POST", path)
     assert (failed.status_code, failed.json()["code"]) == (409, "FAILED_AGAIN")
     for elsewhere in ("pipeline.xero.connections.v1.dlq/0/1", "unheard.dlq/0/1"):
         nothing = await stage.ask("POST", f"/v1/accounts/{ACCOUNT}/dead-letters/{elsewhere}/replay")
         assert nothing.status_code == 404
-    stage.app.state.kafka = KafkaSettings("127.0.0.1:1")
+    stage.app.state.own_letters = replace(own, kafka=KafkaSettings("127.0.0.1:1"))
     away = await stage.ask("POST", path)
     assert (away.status_code, away.json()["code"]) == (503, "KAFKA_UNREACHABLE")
     for table in ("inbox", "invoices", "outbox"):

@@ -5,6 +5,7 @@ service needs no right to speak for that topic's producers. The event's effect, 
 topic of replays commit together: pressed twice, by two people at once or killed anywhere, it is done once or not at all.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,6 +35,52 @@ class Judged:
     letter: StoredLetter
     against: tuple[Objection, ...]
     past: tuple[Replay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLetters:
+    """What a service takes up again: the dead letters that it alone writes.
+
+    Attributes:
+        kafka: how to reach Kafka, with rights to read those topics of dead letters and the topic of replays.
+        pool: the service's database.
+        handlers: what takes in the events of each topic. Only topics that no other service reads and sets aside from:
+            a letter does not say whose it is.
+        on_taken_up: called once something was taken in: wakes who goes on with it.
+    """
+
+    kafka: KafkaSettings
+    pool: asyncpg.Pool
+    handlers: Mapping[Topic, Handle]
+    on_taken_up: Callable[[], None]
+
+    async def find(self, account_id: str, place: Place, now: datetime) -> Judged | None:
+        """What would come of taking up a dead letter; None unless it is one of these that names this account.
+
+        Raises:
+            KafkaError: Kafka does not answer.
+        """
+        origin = self._origin(place)
+        letter = None if origin is None else await find(self.kafka, origin, place)
+        if origin is None or letter is None or letter.account_id != account_id:
+            return None
+        return await judge(self.kafka, letter, origin, now)
+
+    async def take_up(self, found: Judged, by: str, now: datetime) -> bool:
+        """Take it in, noted under the name of who asked; False where its event was had already, and nothing changed.
+
+        Raises:
+            HandlerError: it failed again; nothing changed.
+        """
+        origin = self._origin(found.letter.place)
+        assert origin is not None  # noqa: S101 - `find` gave it
+        handle = self.handlers[origin]
+        is_new = await take_up(self.pool, found.letter, handle, by=by, now=now)
+        self.on_taken_up()
+        return is_new
+
+    def _origin(self, place: Place) -> Topic | None:
+        return next((each for each in self.handlers if each.dead_letters == place.topic), None)
 
 
 async def judge(kafka: KafkaSettings, letter: StoredLetter, origin: Topic, now: datetime) -> Judged:

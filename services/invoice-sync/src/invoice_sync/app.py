@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import asyncpg
 import httpx
@@ -20,7 +21,6 @@ from invoice_sync.handlers import (
     account_settings,
     code_mappings,
     contact_mappings,
-    dead_letters,
     failures,
     imports,
     preview,
@@ -37,12 +37,14 @@ from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
 from pipeline_messaging.subscriber import Handle, Subscription, subscribe
+from pipeline_messaging.taking_up import OwnLetters
 from pipeline_messaging.unreachable import why_unreachable
 from pipeline_messaging.worker import AccountWorker
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
 from pipeline_service_defaults.background import run_beside
 from pipeline_service_defaults.database import check_database, create_pool, require_schema
+from pipeline_service_defaults.dead_letters import dead_letter_routes
 from pipeline_service_defaults.migrate import versions
 from pipeline_xero.client import GatewayClient
 from pipeline_xero.connections import OwnedConnections
@@ -65,6 +67,11 @@ _HANDLERS: tuple[tuple[topics.Topic, Handle], ...] = (
     (topics.INVOICES, accept_invoices),
     (topics.CHANGES, observe_invoices),
 )
+TAKEN_UP: Final = MappingProxyType(
+    # Not the connections: payment-ingest reads them, too, and a letter does not say which of both could not use it.
+    {topic: handle for topic, handle in _HANDLERS if topic != topics.CONNECTIONS}
+)
+"""Whose dead letters are taken up again when somebody asks."""
 
 
 def create_app(settings: InvoiceSyncSettings) -> FastAPI:
@@ -97,7 +104,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     api.include_router(resolve.router)
     api.include_router(preview.router)
     api.include_router(failures.router)
-    api.include_router(dead_letters.router)
+    api.include_router(dead_letter_routes(SOURCE))
     api.include_router(summary.router)
     api.include_router(contact_mappings.router)
     api.include_router(account_settings.router)
@@ -142,7 +149,13 @@ async def _start(app: FastAPI, settings: InvoiceSyncSettings, stack: AsyncExitSt
         lease_seconds=settings.worker_lease_seconds,
         poll_seconds=settings.worker_poll_seconds,
     )
-    app.state.deps, app.state.worker, app.state.kafka = deps, worker, kafka
+
+    def taken_up() -> None:
+        relay.wake()
+        worker.wake()
+
+    app.state.deps, app.state.worker = deps, worker
+    app.state.own_letters = OwnLetters(kafka, pool, TAKEN_UP, taken_up)
     await run_beside(stack, worker.run(), worker.stop)
     await run_beside(stack, _measure(pool), None)
     broker = make_broker(kafka)

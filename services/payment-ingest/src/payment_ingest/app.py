@@ -37,12 +37,14 @@ from pipeline_contracts import topics
 from pipeline_messaging.broker import KafkaSettings, consuming, make_broker
 from pipeline_messaging.relay import Relay
 from pipeline_messaging.subscriber import subscribe
+from pipeline_messaging.taking_up import OwnLetters
 from pipeline_messaging.unreachable import why_unreachable
 from pipeline_messaging.worker import AccountWorker
 from pipeline_service_defaults.api import create_api
 from pipeline_service_defaults.auth import Authenticator, TokenMinter
 from pipeline_service_defaults.background import run_beside
 from pipeline_service_defaults.database import check_database, create_pool, require_schema
+from pipeline_service_defaults.dead_letters import dead_letter_routes
 from pipeline_service_defaults.migrate import versions
 from pipeline_xero.client import GatewayClient
 from pipeline_xero.connections import OwnedConnections
@@ -103,6 +105,7 @@ def create_app(settings: Settings) -> AsgiApp:
     api.include_router(payment_routes.router)
     api.include_router(delivery_routes.router)
     api.include_router(sweep_routes.router)
+    api.include_router(dead_letter_routes(SOURCE))
     describe(api)
     return WebhookGate(api, settings.webhook_keys, writer.accept)
 
@@ -153,6 +156,9 @@ async def _start(
         relay.wake()
         worker.wake()
 
+    link = partial(link_invoices, clock=_clock)
+    # Not the connections: invoice-sync reads them, too, and a letter does not say which of both could not use it.
+    app.state.own_letters = OwnLetters(kafka, pool, {topics.SYNC: link}, linked)
     subscribe(
         broker,
         topics.CONNECTIONS.name,
@@ -167,7 +173,7 @@ async def _start(
         topics.SYNC.name,
         group_id=f"{SOURCE}.{topics.SYNC.name}",
         pool=pool,
-        handle=partial(link_invoices, clock=_clock),
+        handle=link,
         on_committed=linked,
     )
     await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
