@@ -15,7 +15,7 @@ async def main() -> None:
     kafka = KafkaSettings(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
     origin = Topic(os.environ["TOPIC"], "any", partitions=1)
     past = await past_replays(kafka)
-    letters = [
+    letters = (
         letter
         async for letter in stored_letters(kafka, origin)
         if not objections(
@@ -25,7 +25,7 @@ async def main() -> None:
             newest={},
             now=datetime.now(UTC),
         )
-    ]
+    )
     async for done in replay(kafka, letters, by="child"):
         sys.stdout.write(f"{done.place}\n")
         sys.stdout.flush()

@@ -104,8 +104,13 @@ def effects(pool):
     return stored
 
 
+async def _one_by_one(letters):
+    for letter in letters:
+        yield letter
+
+
 async def _sent(settings, letters, by="ann", **more):
-    return [done async for done in replay(settings, letters, by=by, **more)]
+    return [done async for done in replay(settings, _one_by_one(letters), by=by, **more)]
 
 
 async def test_mended_letters_are_taken_once_however_often_they_are_replayed(
@@ -294,7 +299,7 @@ async def test_a_silent_broker_is_told_and_nothing_is_sent_late(
     done = []
 
     async def until_silent():
-        async for one in replay(settings, letters, by="ann"):
+        async for one in replay(settings, _one_by_one(letters), by="ann"):
             done.append(one.place)
             proxy.set("blackhole")
 

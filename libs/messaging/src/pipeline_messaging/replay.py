@@ -8,7 +8,7 @@ no good comes back as a new dead letter that names the old one; nothing sends it
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -188,7 +188,7 @@ async def newest_offsets(kafka: KafkaSettings, origin: Topic) -> dict[bytes, int
 
 async def replay(
     kafka: KafkaSettings,
-    letters: Sequence[StoredLetter],
+    letters: AsyncIterable[StoredLetter],
     *,
     by: str,
     forced: Mapping[Place, Sequence[Why]] | None = None,
@@ -199,7 +199,7 @@ async def replay(
 
     Args:
         kafka: how to reach Kafka, with rights to write to the topics of origin and to the topic of replays.
-        letters: what to send.
+        letters: what to send, asked for one by one: a flood is never held.
         by: who wants it so; goes into the record's headers and the topic of replays.
         forced: the objections that were overruled, for the topic of replays.
 
@@ -208,7 +208,7 @@ async def replay(
         KafkaError: Kafka cannot be reached, or refuses a record.
     """
     async with _producer(kafka) as producer:
-        for letter in letters:
+        async for letter in letters:
             overruled = tuple((forced or {}).get(letter.place, ()))
             now = datetime.now(UTC)
             await _note(producer, Replay(letter.place, "begun", by, now, overruled))

@@ -5,7 +5,7 @@ import heapq
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -185,12 +185,14 @@ def replay_(
             "Name them (topic/partition/offset), or name a --topic, with --since, --code, --account or --key to narrow it.",
         )
     kafka = session.kafka
-    chosen = on_kafka(
-        _all_looked_at(kafka, [_place(each) for each in places])
-        if places
-        else _found_and_looked_at(kafka, _wanted(topic, since_, until, account, key, code))
-    )
-    ready = [letter for letter, against in chosen if _settled(against, force=force)]
+    named = sorted({_place(each) for each in places or ()})
+    wanted = _wanted(topic, since_, until, account, key, code)
+
+    def read() -> AsyncIterator[StoredLetter]:
+        return _those(kafka, named) if named else _each(kafka, wanted)
+
+    chosen = on_kafka(_judged(kafka, read()))
+    ready = [letter.place for letter, against in chosen if _settled(against, force=force)]
     dry = len(chosen) > 1 and not do
     if not as_json:
         _show_plan(session, chosen, force=force)
@@ -199,7 +201,7 @@ def replay_(
     forced = {letter.place: [each.why for each in against] for letter, against in chosen}
     done: list[Replay] = []
     if not dry:
-        done = on_kafka(_replayed(session, kafka, ready, forced))
+        done = on_kafka(_replayed(session, kafka, read(), ready, forced))
     if as_json:
         screen.document(
             {
@@ -243,13 +245,17 @@ def _show_plan(
 async def _replayed(
     session: Session,
     kafka: KafkaSettings,
-    letters: Sequence[StoredLetter],
+    found: AsyncIterator[StoredLetter],
+    ready: Sequence[Place],
     forced: Mapping[Place, Sequence[Why]],
 ) -> list[Replay]:
+    """Send those of `found` that are ready, read a second time: of a flood no more than one letter is held."""
     done = []
     by = session.access.operator
+    places = frozenset(ready)
+    letters = (each async for each in found if each.place in places)
     with session.screen.progress() as progress:
-        task = progress.add_task("Replayed", total=len(letters))
+        task = progress.add_task("Replayed", total=len(ready))
         try:
             async for one in replay(kafka, letters, by=by, forced=forced):
                 done.append(one)
@@ -257,7 +263,7 @@ async def _replayed(
         except ReplayUnconfirmed as error:
             raise Failure(
                 Status.UNREACHABLE,
-                f"{error}; {len(done)} of {len(letters)} are done, and the next may be.",
+                f"{error}; {len(done)} of {len(ready)} are done, and the next may be.",
                 "Run the same again: what is done is not done again.",
             ) from None
     return done
@@ -284,24 +290,6 @@ async def _newest(
     return [letter for *_, letter in sorted(newest)], count
 
 
-async def _found(kafka: KafkaSettings, wanted: Wanted) -> list[StoredLetter]:
-    found = [letter async for letter in _each(kafka, wanted)]
-    return sorted(found, key=lambda each: (each.at, each.place))
-
-
-async def _found_and_looked_at(
-    kafka: KafkaSettings, wanted: Wanted
-) -> list[tuple[StoredLetter, list[Objection]]]:
-    return await _judged(kafka, await _found(kafka, wanted))
-
-
-async def _all_looked_at(
-    kafka: KafkaSettings, places: Sequence[Place]
-) -> list[tuple[StoredLetter, list[Objection]]]:
-    unique = sorted(set(places))
-    return await _judged(kafka, [letter async for letter in _those(kafka, unique)])
-
-
 async def _those(kafka: KafkaSettings, places: Sequence[Place]) -> AsyncIterator[StoredLetter]:
     for place in places:
         letter = await stored_letter(kafka, place)
@@ -315,30 +303,32 @@ async def _those(kafka: KafkaSettings, places: Sequence[Place]) -> AsyncIterator
 
 
 async def _judged(
-    kafka: KafkaSettings, letters: Sequence[StoredLetter]
+    kafka: KafkaSettings, letters: AsyncIterator[StoredLetter]
 ) -> list[tuple[StoredLetter, list[Objection]]]:
+    """Each letter without its content, which is let go once it was judged; oldest first."""
     past = await past_replays(kafka)
-    origins = {letter.place.topic: _origin(letter.place) for letter in letters}
-    newest = {name: await newest_offsets(kafka, origin) for name, origin in origins.items()}
-    return [
-        (
+    newest: dict[str, Mapping[bytes, int]] = {}
+    judged = []
+    async for letter in letters:
+        origin = _origin(letter.place)
+        if origin.name not in newest:
+            newest[origin.name] = await newest_offsets(kafka, origin)
+        against = objections(
             letter,
-            objections(
-                letter,
-                origin=origins[letter.place.topic],
-                past=past.get(letter.place, ()),
-                newest=newest[letter.place.topic],
-                now=now(),
-            ),
+            origin=origin,
+            past=past.get(letter.place, ()),
+            newest=newest[origin.name],
+            now=now(),
         )
-        for letter in letters
-    ]
+        judged.append((replace(letter, value=None, headers=()), against))
+    return sorted(judged, key=lambda each: (each[0].at, each[0].place))
 
 
 async def _looked_at(
     kafka: KafkaSettings, place: Place
 ) -> tuple[StoredLetter, list[Objection], list[Replay]]:
-    ((letter, against),) = await _all_looked_at(kafka, [place])
+    (letter,) = [each async for each in _those(kafka, [place])]
+    ((_, against),) = await _judged(kafka, _those(kafka, [place]))
     return letter, against, (await past_replays(kafka)).get(place, [])
 
 
