@@ -48,12 +48,22 @@ _NEWEST_FIRST = "ORDER BY written_at DESC, topic DESC, partition DESC, record_of
 async def keep(
     conn: Connection, generation: int, records: Sequence[tuple[ConsumerRecord, Odd]]
 ) -> None:
-    """Store the records; one that is known stays as it is."""
+    """Store the records; one that is known stays as it is.
+
+    A later one at the same place is another: the topic was deleted and made anew, and the old one is there no more.
+    """
     await conn.executemany(
         """
         INSERT INTO odd_records (generation, topic, partition, record_offset, written_at, account_id, is_dead_letter,
                from_topic, from_place, code, reason, key, value, value_size, headers)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        ON CONFLICT (generation, topic, partition, record_offset) DO UPDATE
+           SET (written_at, account_id, is_dead_letter, from_topic, from_place, code, reason, key, value, value_size,
+                headers)
+             = (excluded.written_at, excluded.account_id, excluded.is_dead_letter, excluded.from_topic,
+                excluded.from_place, excluded.code, excluded.reason, excluded.key, excluded.value, excluded.value_size,
+                excluded.headers)
+         WHERE odd_records.written_at < excluded.written_at
         """,
         [
             (
