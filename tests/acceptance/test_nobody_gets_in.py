@@ -6,30 +6,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from pipeline_local_stack.stack import SERVICES
-
-PUBLIC = {
-    "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json",
-    "/webhooks/xero", "/oauth/xero/callback", "/oauth/xero/continue",
-}  # fmt: skip
-
-
-def routes(stack):
-    for service in SERVICES:
-        document = httpx.get(f"{stack.urls[service]}/openapi.json").json()
-        for path, operations in document["paths"].items():
-            for method in operations:
-                if path not in PUBLIC and not path.startswith("/static"):
-                    yield service, method.upper(), path
-
-
-def filled(path: str, account: str = "demo") -> str:
-    path = path.replace("{account_id}", account).replace("{a}", account)
-    while "{" in path:
-        start, end = path.index("{"), path.index("}")
-        path = f"{path[:start]}x{path[end + 1 :]}"
-    return path
+from every_route import filled, routes
 
 
 def forged(claims: dict, algorithm: str = "EdDSA") -> str:
