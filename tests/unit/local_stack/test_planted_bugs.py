@@ -10,7 +10,7 @@ import pytest
 from pipeline_local_stack.chaos.schedule import FAULTS
 from pipeline_local_stack.paths import ROOT, StackError
 from pipeline_local_stack.planted.bugs import Change, changed, plant, read_bugs
-from pipeline_local_stack.planted.hunt import Catch, keep, steps_of, told
+from pipeline_local_stack.planted.hunt import PAGE, RECORD, SEEDS, Catch, keep, steps_of, told
 from pipeline_local_stack.planted.page import page
 
 BUGS = {bug.name: bug for bug in read_bugs()}
@@ -84,3 +84,10 @@ def test_the_page_tells_what_was_found_what_was_not_and_what_nobody_looked_for()
     assert "| 12 | not found |  | 900 |  |" in told
     assert "not looked for" in told
     assert "- then, there\n" in told
+
+
+def test_the_page_is_that_of_the_record_and_holds_nothing_that_was_not_found():
+    record = json.loads(RECORD.read_text())
+    assert set(record) <= set(BUGS)
+    assert PAGE.read_text() == page(list(BUGS.values()), record, SEEDS)
+    assert not [name for name, found in record.items() if found["seed"] is None]

@@ -12,6 +12,8 @@ from pathlib import Path
 from pipeline_local_stack.paths import LOCAL, ROOT, StackError
 from pipeline_local_stack.releases import Release
 
+INVOICES = 72
+"""Published in a run, unless the bug shows only among more."""
 FOLDER = Path(__file__).parent / "bugs"
 _SOURCES = ("libs", "services")
 
@@ -48,6 +50,7 @@ class Bug:
         invariants: Those by one of which it must be found.
         changes: What makes it.
         strikes: What provokes it; without any, the work itself does.
+        invoices: How many are published.
         readers: How many others read through the gateway meanwhile.
     """
 
@@ -57,6 +60,7 @@ class Bug:
     changes: Sequence[Change]
     strikes: Sequence[Strike]
     readers: int = 0
+    invoices: int = INVOICES
 
 
 def read_bugs(folder: Path = FOLDER) -> list[Bug]:
@@ -73,6 +77,7 @@ def _read(file: Path) -> Bug:
         changes=[Change(**each) for each in row["change"]],
         strikes=[Strike(**each) for each in row.get("strike", ())],
         readers=row.get("readers", 0),
+        invoices=row.get("invoices", INVOICES),
     )
 
 

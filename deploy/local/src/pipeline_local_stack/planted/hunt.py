@@ -24,7 +24,6 @@ SEEDS = 50
 """Within which every bug must be found."""
 SECONDS = 6.0
 """For which each run is struck."""
-INVOICES = 72
 QUIET_SECONDS = 60
 PATIENCE_SECONDS = 20
 """What has not moved for so long is broken for good: longer than a sweep's interval and any first retries."""
@@ -115,7 +114,7 @@ def search(bug: Bug, release: Release, seeds: int) -> Catch:
     with struck_stack(lambda _: None, release) as (stack, links, direct_kafka):
         campaign = Campaign(
             stack, links, direct_kafka, SECONDS, lambda seed: steps_of(bug, seed),
-            invoices=INVOICES, readers=bug.readers, quiet=QUIET_SECONDS, patience=PATIENCE_SECONDS,
+            invoices=bug.invoices, readers=bug.readers, quiet=QUIET_SECONDS, patience=PATIENCE_SECONDS,
         )  # fmt: skip
         where, run = asyncio.run(_runs(bug, campaign, seeds))
     seconds = round(time.monotonic() - started, 1)
