@@ -20,6 +20,7 @@ XERO_FAULTS = (
 )
 PASSES = (1, 6, 31, 61, 200, 400, 700)
 """Seconds: within a lease, beyond it, beyond Xero's minute, beyond the repeating of a key, beyond what is late."""
+ON_THEIR_WAY = ("to xero", "from xero", "carry", "confirm")
 FROZEN = 0.12
 FAILPOINTS = named_in("invoice_sync") + named_in("pipeline_messaging")
 
@@ -48,6 +49,7 @@ def _happening(chance: Random, invoices: int) -> Script:
         "kafka": (2, ("kafka", chance.choice(("lost", "unconfirmed")))),
         "pass": (3, ("pass", chance.choice(PASSES))),
         "crash": (3, ("crash", replica)),
+        "crash_while": (2, ("crash_while", chance.choice(ON_THEIR_WAY))),
         "freeze": (2, ("freeze", replica)),
         "thaw": (2, ("thaw", replica)),
         "die_at": (3, ("die_at", replica, chance.choice(FAILPOINTS), chance.randint(1, 2))),

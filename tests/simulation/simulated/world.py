@@ -24,6 +24,7 @@ from xero_simulator.limits import LimitSettings
 
 LONGEST_REST = 3600.0
 STEPS_TO_REST = 2000
+TURNS_UNTIL_ON_ITS_WAY = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,22 @@ class World:
         self.seams.strike(f"crash {name}")
         await self.seams.bury(life)
         self._start(name)
+
+    async def _crash_while(self, seam: str) -> None:
+        """Whoever next has a request or a record on its way dies meanwhile."""
+        for _ in range(TURNS_UNTIL_ON_ITS_WAY):
+            await self._settle()
+            for name, life in self.lives.items():
+                if any(
+                    each.seam.startswith(seam) and each.seam.endswith(f" of {life.name}")
+                    for each in self.seams.waiting
+                ):
+                    await self._crash(name)
+                    return
+            if not (ready := self.seams.ready()):
+                return
+            self._tick(0.001)
+            self.seams.let_go(ready[0])
 
     async def _freeze(self, name: str) -> None:
         self.lives[name].is_frozen = True
