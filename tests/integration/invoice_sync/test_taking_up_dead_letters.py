@@ -19,7 +19,7 @@ from setting_aside import set_aside
 from invoice_sync.accept_events import accept_invoices
 from pipeline_contracts import topics
 from pipeline_contracts.topics import Topic
-from pipeline_messaging import outbox
+from pipeline_messaging import outbox, taking_up
 from pipeline_messaging.broker import KafkaSettings
 from pipeline_messaging.replay import past_replays
 from pipeline_messaging.taking_up import OwnLetters
@@ -104,6 +104,29 @@ async def test_it_is_taken_up_once_by_whoever_may(stage, sync_pool):
     again = await stage.ask("POST", path)
     assert (again.status_code, again.json()["code"]) == (409, "DEAD_LETTER_NOT_REPLAYABLE")
     assert "user:u replayed it at" in again.json()["detail"]
+
+
+class Died(BaseException):
+    """Where a failpoint would kill the process: no `except Exception` may see it."""
+
+
+@pytest.mark.parametrize("step", ["take_up:after_handle", "take_up:before_commit"])
+async def test_who_dies_taking_it_up_has_taken_up_nothing(stage, sync_pool, monkeypatch, step):
+    path = await stage.set_aside(Telling(ACCOUNT).issued("inv-1"))
+
+    def die(name):
+        if name == step:
+            raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taking_up, "failpoint", die)
+        with pytest.raises(Died):
+            await stage.ask("POST", path)
+    for table in ("inbox", "invoices", "outbox"):
+        assert await sync_pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # noqa: S608
+    assert (await stage.ask("POST", path)).json()["outcome"] == "taken_up"
+    assert await sync_pool.fetchval("SELECT version FROM invoices WHERE invoice_id = 'inv-1'") == 1
+    assert len(await _notes(sync_pool)) == 1
 
 
 async def test_what_is_no_good_changes_nothing_and_says_why(stage, sync_pool):

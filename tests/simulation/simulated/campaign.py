@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--script", type=Path, help="live this script, as a failure printed it")
     asked = parser.parse_args()
-    with _postgres() as server_dsn:
+    with postgres() as server_dsn:
         if asked.script is not None:
             return _trace(asked.script, server_dsn)
         seeds = range(asked.first, asked.first + asked.seeds)
@@ -147,7 +147,8 @@ def main() -> int:
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def postgres() -> Iterator[str]:
+    """The DSN of the server in DATABASE_URL, or else of one that runs for as long as this block."""
     if dsn := os.environ.get("DATABASE_URL"):
         yield dsn
         return

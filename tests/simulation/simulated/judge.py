@@ -7,6 +7,7 @@ from pipeline_contracts import topics
 from pipeline_local_stack.call_log import Call
 from pipeline_local_stack.invariants import violations
 from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, documents_of
+from simulated.pipeline import CUSTOMER_NAME
 from xero_simulator import ledger
 
 
@@ -64,5 +65,5 @@ def _set_aside(kafka: Any) -> list[str]:
 
 def _contacts(books: Any) -> list[str]:
     """There is one customer."""
-    ours = Counter(row["name"] for row in books["contacts"] if row["name"] == "Ridgeway University")
+    ours = Counter(row["name"] for row in books["contacts"] if row["name"] == CUSTOMER_NAME)
     return [f"{name} is {count} times in Xero" for name, count in ours.items() if count > 1]

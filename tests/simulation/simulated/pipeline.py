@@ -14,6 +14,7 @@ from pipeline_contracts.invoice import InvoiceCreated, InvoiceLine, InvoiceUpdat
 
 ACCOUNT = "acc-1"
 CUSTOMER = "cust-1"
+CUSTOMER_NAME = "Ridgeway University"
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Pipeline:
                 account_id=ACCOUNT,
                 customer_id=CUSTOMER,
                 version=self.customer_version,
-                name="Ridgeway University",
+                name=CUSTOMER_NAME,
                 phone=f"+64 4 555 {self.customer_version:04}",
             )
         )

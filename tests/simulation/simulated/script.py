@@ -22,6 +22,7 @@ PASSES = (1, 6, 31, 61, 200, 400, 700)
 """Seconds: within a lease, beyond it, beyond Xero's minute, beyond the repeating of a key, beyond what is late."""
 ON_THEIR_WAY = ("to xero", "from xero", "carry", "confirm")
 FROZEN = 0.12
+MATCHING = 0.2
 FAILPOINTS = named_in("invoice_sync") + named_in("pipeline_messaging")
 
 
@@ -29,7 +30,8 @@ def drawn(seed: int) -> Script:
     """The script of a seed."""
     chance = Random(seed)
     invoices = chance.randint(1, 3)
-    script: Script = [("publish", each, "create") for each in range(invoices)]
+    script: Script = [("match",)] if chance.random() < MATCHING else []
+    script += [("publish", each, "create") for each in range(invoices)]
     for _ in range(chance.randint(6, 14)):
         script.append(("go", chance.randint(1, 40), chance.getrandbits(16)))
         script.extend(_happening(chance, invoices))
@@ -48,6 +50,7 @@ def _happening(chance: Random, invoices: int) -> Script:
         "xero": (4, ("xero", chance.choice(XERO_FAULTS))),
         "kafka": (2, ("kafka", chance.choice(("lost", "unconfirmed")))),
         "pass": (3, ("pass", chance.choice(PASSES))),
+        "ask": (2, ("ask", replica, chance.choice(("import", "reconciliation")))),
         "crash": (3, ("crash", replica)),
         "crash_while": (2, ("crash_while", chance.choice(ON_THEIR_WAY))),
         "freeze": (2, ("freeze", replica)),

@@ -51,7 +51,9 @@ class Seams:
         self.trace: list[str] = []
         self.passed: dict[str, int] = {}
         self.faults: dict[str, int] = {}
-        self.killed: set[str] = set()
+        self.killed: list[str] = []
+        self.deaths: list[str] = []
+        """Failpoints, in order: whoever passes the first dies there, and then it is the next one's turn."""
         self.unexpected: list[BaseException] = []
         self._digest = hashlib.sha256()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -105,13 +107,20 @@ class Seams:
             return
         if life.is_dead:
             raise Died
-        if name in life.dies_at:
-            life.dies_at[name] -= 1
-            if life.dies_at[name] == 0:
-                self.killed.add(name)
-                self.strike(f"killed at {name}")
-                life.is_dead = True
-                raise Died
+        if self._must_die(life, name):
+            self.killed.append(name)
+            self.strike(f"killed at {name}")
+            life.is_dead = True
+            raise Died
+
+    def _must_die(self, life: Life, name: str) -> bool:
+        if self.deaths[:1] == [name]:
+            self.deaths.pop(0)
+            return True
+        if name not in life.dies_at:
+            return False
+        life.dies_at[name] -= 1
+        return life.dies_at[name] == 0
 
     def start(self, work: Coroutine[Any, Any, Any], life: Life | None) -> asyncio.Task[Any]:
         """Run a coroutine as part of a life."""

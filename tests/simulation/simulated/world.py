@@ -15,7 +15,7 @@ from simulated.clock import VirtualLoop, replacing
 from simulated.database import Database, OwnSession
 from simulated.judge import broken_promises
 from simulated.network import Gateway
-from simulated.pipeline import Pipeline
+from simulated.pipeline import ACCOUNT, CUSTOMER_NAME, Pipeline
 from simulated.script import Script, Step
 from simulated.seams import Life, Seams, modules_with_failpoints
 from xero_simulator.app import XeroSimulator
@@ -36,7 +36,7 @@ class Verdict:
     trace: tuple[str, ...] = field(repr=False)
     faults: dict[str, int] = field(repr=False)
     passed: dict[str, int] = field(repr=False)
-    killed: frozenset[str] = field(repr=False)
+    killed: tuple[str, ...] = field(repr=False)
 
 
 class World:
@@ -92,7 +92,7 @@ class World:
             tuple(seams.trace),
             seams.faults,
             seams.passed,
-            frozenset(seams.killed),
+            tuple(seams.killed),
         )
 
     async def _begin(self) -> None:
@@ -106,7 +106,7 @@ class World:
         xero.grants.accesses["test-token"] = Access(user.user_id, SCOPES, "event", until)
         xero.grants._connect(user.user_id, self.tenant_id, "event", xero.clock.now())
         xero.limits.settings = LimitSettings(None, None, None, None)
-        self.gateway.tenants["acc-1"] = self.tenant_id
+        self.gateway.tenants[ACCOUNT] = self.tenant_id
         for record in (self.pipeline.connection(self.tenant_id, 1), self.pipeline.customer()):
             self.kafka.append(record)
         for name in ("a", "b"):
@@ -172,8 +172,8 @@ class World:
             self.seams.strike("edited in xero")
             self.edits[reply.json()["document_id"]] = told
 
-    async def _xero(self, kind: str) -> None:
-        self.xero.faults.add(kind=kind)
+    async def _xero(self, kind: str, method: str = "*") -> None:
+        self.xero.faults.add(kind=kind, method=method)
 
     async def _kafka(self, trouble: str) -> None:
         self.kafka.troubles.append(trouble)
@@ -214,6 +214,20 @@ class World:
     async def _die_at(self, name: str, failpoint: str, nth: int) -> None:
         self.lives[name].dies_at[failpoint] = nth
 
+    async def _die_in_turn(self, *named: str) -> None:
+        self.seams.deaths += named
+
+    async def _match(self) -> None:
+        """The customer is in Xero already, and the account links what it finds."""
+        path = f"/admin/tenants/{self.tenant_id}/contacts"
+        (await self.hands.post(path, json={"Name": CUSTOMER_NAME})).raise_for_status()
+        await invoice_sync_life.choose_matching(self.database, ACCOUNT)
+
+    async def _ask(self, name: str, what: str) -> None:
+        """Somebody asks a replica for an import, or for a comparison of the books."""
+        asked = invoice_sync_life.ask(what, self.database, self.seams, ACCOUNT)
+        self.seams.start(asked, self.lives[name])
+
     def _count_xeros_faults(self) -> None:
         for call in self.xero.calls.calls:
             if call.fault:
@@ -227,6 +241,7 @@ class World:
         self.kafka.troubles.clear()
         for name, life in self.lives.items():
             life.dies_at.clear()
+            self.seams.deaths.clear()
             await self._thaw(name)
         await self._settle()
 
@@ -258,6 +273,8 @@ class World:
             UNION ALL SELECT 'customer ' || customer_id FROM customers
              WHERE due_at IS NOT NULL OR intent_id IS NOT NULL
             UNION ALL SELECT 'intent ' || kind FROM intents
+            UNION ALL SELECT 'import' FROM imports WHERE finished_at IS NULL
+            UNION ALL SELECT 'reconciliation' FROM reconciliations WHERE finished_at IS NULL
             UNION ALL SELECT 'outbox ' || topic FROM outbox
             UNION ALL SELECT 'lease ' || account_id FROM account_leases WHERE lease_until IS NOT NULL
             """
