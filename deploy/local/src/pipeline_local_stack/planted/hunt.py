@@ -120,7 +120,8 @@ def search(bug: Bug, release: Release, seeds: int) -> Catch:
     seconds = round(time.monotonic() - started, 1)
     expected = sorted(bug.invariants)
     if run is None:
-        return Catch(bug.name, expected, None, seconds=seconds, where=where)
+        words = f"Seeds tried: {seeds}."
+        return Catch(bug.name, expected, None, (), words, seconds, where)
     wanted = tuple(f"invariant {number}:" for number in expected)
     words = next(each for each in run.broken if each.startswith(wanted))
     return Catch(bug.name, expected, run.seed, run.numbers, words, seconds, where)
