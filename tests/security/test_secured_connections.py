@@ -10,6 +10,7 @@ import os
 import re
 import ssl
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -25,9 +26,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from secured_servers import ACLS, Authority, secured
+from setting_aside import set_aside
 
 from pipeline_contracts import topics
 from pipeline_contracts.customer import CustomerCreated
+from pipeline_contracts.envelope import encode
 from pipeline_contracts.payment import PaymentRecorded
 from pipeline_contracts.producer import EventPublisher
 from pipeline_contracts.sync import InvoiceSynced
@@ -37,6 +40,7 @@ from pipeline_local_stack.stack import DASHBOARD, SERVICES, running_stack
 from pipeline_local_stack.watcher import watching
 from pipeline_local_stack.xero_admin import XeroAdmin
 from pipeline_messaging.broker import KafkaSettings
+from pipeline_messaging.replay import past_replays
 from pipeline_messaging.unreachable import why_unreachable
 from pipeline_service_defaults.database import refusal
 from pipeline_service_defaults.migrate import MigrationError, directories_of, migrate
@@ -108,6 +112,39 @@ async def test_an_invoice_and_its_payment_go_through(stack, world):
     connection = await asyncpg.connect(stack.postgres.dsn)
     assert [await connection.fetchval(in_the_clear, role) for role in stack.dsns] == [0] * 4
     await connection.close()
+
+
+async def test_a_service_takes_up_its_own_dead_letters_with_its_own_rights(stack, world):
+    """It reads them and the topic of replays, and notes there who asked."""
+    link = InvoiceSynced(
+        account_id="demo", invoice_id="of-a-letter", version=1, sequence=1, tenant_id="t", xero_invoice_id="x",
+        invoice_number="N", xero_status="AUTHORISED", total=Decimal(1), currency="NZD", deep_link="https://x.example",
+    )  # fmt: skip
+    events = {
+        "invoice-sync": (topics.INVOICES, healthy_invoice("of-a-letter")),
+        "payment-ingest": (topics.SYNC, link),
+    }
+    wanted = set()
+    deadline = asyncio.get_running_loop().time() + 60
+    for service, (origin, event) in events.items():
+        record = encode(event, id=f"letter-{service}", source="test", time=datetime.now(UTC))
+        async with AIOKafkaProducer(
+            bootstrap_servers=stack.broker.bootstrap_servers, **world.client(service)
+        ) as producer:
+            place = await set_aside(producer, record, origin)
+        token = stack.identities.service_token("pipeline-backend", service)
+        async with httpx.AsyncClient(
+            base_url=stack.urls[service], headers={"Authorization": f"Bearer {token}"}, timeout=20
+        ) as client:
+            path = f"/v1/accounts/demo/dead-letters/{place}/replay"
+            # 503 says to ask again: a busy machine may need longer than the route waits.
+            while (answer := await client.post(path)).status_code == 503:
+                assert asyncio.get_running_loop().time() < deadline, answer.text
+        assert (answer.status_code, answer.json()) == (200, {"outcome": "taken_up"})
+        wanted.add(place)
+    while not wanted <= (await past_replays(as_settings(stack, world, "operator"))).keys():
+        assert asyncio.get_running_loop().time() < deadline, "never noted"
+        await asyncio.sleep(0.2)
 
 
 async def until_staff_see_it_paid(stack, invoice_id):

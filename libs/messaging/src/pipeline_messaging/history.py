@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -14,6 +14,7 @@ from pipeline_contracts.topics import Topic
 from pipeline_messaging.broker import KafkaSettings
 
 _WAIT_MS = 1_000
+_CLOSE_SECONDS = 1.0
 _STALL_SECONDS = 60.0
 """A broker that is away is asked again for ever by aiokafka; whoever reads history would rather be told."""
 
@@ -175,4 +176,7 @@ async def _reader(
             raise UnknownTopicOrPartitionError(f"{topic}: there is no such topic")
         yield consumer
     finally:
-        await consumer.stop()
+        # uvloop waits half a minute for the end of a TLS connection on which an answer was under way; nothing depends on it.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await consumer.stop()
