@@ -5,6 +5,7 @@ What they enter and edit is noted, for nobody's work may be overwritten.
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -21,6 +22,8 @@ from pipeline_local_stack.xero_admin import XeroAdmin
 
 _PART, _TAKEN_BACK, _CREDITED = 0.1, 0.05, 0.05
 _LOOK_SECONDS = 0.5
+_TAKEN_BACK_AFTER = 3.0
+"""Seconds: long enough for most payments to have been told of by then."""
 _BY_HAND = 2
 """Invoices in each organisation that a person enters under a number which Pipeline then publishes."""
 _MOVED_BY = timedelta(days=3)
@@ -37,10 +40,17 @@ class Bookkeepers:
     notes: WorkOfPeople = field(default_factory=WorkOfPeople)
     _to_edit: dict[str, date] = field(default_factory=dict)
     """By number: what Pipeline will change, and the due date that a person sets meanwhile."""
+    _to_take_back: list[tuple[float, XeroAdmin, str]] = field(default_factory=list)
+    """From when, where, and the PaymentID."""
     _chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 - must be repeatable, not secret
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a payment is still to be taken back."""
+        return bool(self._to_take_back)
 
     def enter_by_hand(self, wanted: Sequence[Publication]) -> None:
         """Before the run: some numbers are taken in Xero already, and what Pipeline will change is to be edited."""
@@ -66,6 +76,7 @@ class Bookkeepers:
     async def pay_what_is_there(self) -> int:
         """One look at all books; how many invoices were paid."""
         before = len(self.paid)
+        await self._take_back_what_is_due()
         for xero in self.books:
             for invoice in await asyncio.to_thread(xero.invoices):
                 if invoice.status != "AUTHORISED" or invoice.invoice_id in self.notes.entered:
@@ -76,6 +87,12 @@ class Bookkeepers:
                     await asyncio.to_thread(self._edit, xero, invoice)
                     await asyncio.to_thread(self._settle, xero, invoice)
         return len(self.paid) - before
+
+    async def _take_back_what_is_due(self) -> None:
+        while self._to_take_back and self._to_take_back[0][0] <= time.monotonic():
+            _, xero, payment_id = self._to_take_back[0]
+            await asyncio.to_thread(xero.take_back, payment_id)
+            del self._to_take_back[0]
 
     def _edit(self, xero: XeroAdmin, invoice: XeroInvoice) -> None:
         due_date = self._to_edit.get(invoice.number)
@@ -92,6 +109,6 @@ class Bookkeepers:
         except httpx.HTTPStatusError:
             return  # voided by Pipeline since the look: nobody can pay that
         if drawn > 1 - _TAKEN_BACK:
-            xero.take_back(payment_id)
+            self._to_take_back.append((time.monotonic() + _TAKEN_BACK_AFTER, xero, payment_id))
         elif drawn < _CREDITED:
             xero.credit(invoice.invoice_id, Decimal("0.01"))

@@ -152,7 +152,8 @@ class Campaign:
             now = time.monotonic()
             if (len(keepers.paid), outcome.broken) != before:
                 moved = now
-            held = 0 if outcome.broken or len(keepers.paid) != before[0] else held + 1
+            is_moving = keepers.is_busy or len(keepers.paid) != before[0]
+            held = 0 if outcome.broken or is_moving else held + 1
             outcome.quiet_seconds = round(now - healed, 1)
             is_over = now - healed > self.quiet or now - moved > self.patience
             if not held and (is_over or _FOR_GOOD & set(outcome.numbers)):
