@@ -14,9 +14,11 @@ from chart_policies import complaints
 from chart_values import (
     CERTIFICATES,
     COMBINATIONS,
+    INGRESS,
     KEDA,
     MONITORING,
     STRIMZI,
+    Values,
     from_the_guide,
     laid_over,
 )
@@ -172,12 +174,14 @@ def _certificate() -> tuple[bytes, bytes]:
 def test_the_values_offer_every_setting_but_secrets_and_those_the_chart_sets() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
     objects = render(laid_over(from_the_guide(), COMBINATIONS["tight"][0] | {"services": {}}))
+    a_guess_of_the_charts = {"TRUSTED_PROXIES"}
     always_the_charts = {"KAFKA_SSL_CA_FILE", "KAFKA_SSL_CERT_FILE", "KAFKA_SSL_KEY_FILE", "SECURE"}
     for service, settings in SETTINGS.items():
         (container,) = find(objects, "Deployment", service)["spec"]["template"]["spec"][
             "containers"
         ]
-        set_by_chart = {entry["name"] for entry in container["env"]} | always_the_charts
+        set_by_chart = {entry["name"] for entry in container["env"]} - a_guess_of_the_charts
+        set_by_chart |= always_the_charts
         expected = {
             name.upper()
             for name, field in settings.model_fields.items()
@@ -369,3 +373,22 @@ def test_a_kustomization_lies_on_top(tmp_path: Path) -> None:
 def test_the_oldest_kubernetes_is_said() -> None:
     with pytest.raises(RefusedError, match="kubeVersion"):
         helm("template", RELEASE, str(CHART), "--kube-version", "1.28", values=from_the_guide())
+
+
+@pytest.mark.parametrize(
+    ("values", "trusted"),
+    [
+        ({"httpRoute": {"enabled": False}}, None),
+        ({}, "1"),
+        (INGRESS, "1"),
+        ({"services": {"connector": {"settings": {"TRUSTED_PROXIES": 2}}}}, "2"),
+    ],
+    ids=["nothing before it", "a gateway", "an ingress", "as said"],
+)
+def test_the_connector_believes_the_proxies_that_stand_before_it(
+    values: Values, trusted: str | None
+) -> None:
+    objects = render(laid_over(from_the_guide(), values))
+    [container] = find(objects, "Deployment", "connector")["spec"]["template"]["spec"]["containers"]
+    given = [one["value"] for one in container["env"] if one["name"] == "TRUSTED_PROXIES"]
+    assert given == ([] if trusted is None else [trusted])

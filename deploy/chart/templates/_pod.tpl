@@ -119,6 +119,9 @@ certificate: {name: {{ (get .root.Values.services .name).secretName }}-kafka, ce
 - name: XERO_CLIENT_SECRET
   valueFrom: {secretKeyRef: {name: {{ $service.secretName }}, key: XERO_CLIENT_SECRET}}
 - {name: TOKEN_KEYS_FILE, value: /etc/pipeline-xero/token-keys}
+{{- if and (or $values.ingress.enabled $values.httpRoute.enabled) (not (hasKey $service.settings "TRUSTED_PROXIES")) }}
+- {name: TRUSTED_PROXIES, value: "1"}
+{{- end }}
 {{- else if eq .name "invoice-sync" }}
 - {name: CONNECTOR_URL, value: {{ include "pipeline-xero.address" (dict "root" .root "name" "connector") }}}
 - {name: PIPELINE_WEB_URL, value: {{ $values.pipelineWebUrl | quote }}}

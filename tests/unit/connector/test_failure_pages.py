@@ -62,6 +62,7 @@ def test_no_error_is_without_a_page(error):
         (405, Failure.REQUEST_REFUSED),
         (413, Failure.REQUEST_REFUSED),
         (422, Failure.REQUEST_REFUSED),
+        (429, Failure.TOO_MANY_REQUESTS),
         (500, Failure.UNEXPECTED),
         (503, Failure.UNEXPECTED),
     ],

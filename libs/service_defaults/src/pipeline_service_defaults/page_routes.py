@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.routing import APIRoute
 
 from pipeline_service_defaults.docs import PROBLEM_CONTENT
-from pipeline_service_defaults.problems import MEDIA_TYPE
+from pipeline_service_defaults.problems import MEDIA_TYPE, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,7 +50,10 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Exception as error:  # noqa: BLE001 - whatever it is, a person reads the answer
-                return self.refusal(request, error)
+                page = self.refusal(request, error)
+                if isinstance(error, Problem):
+                    page.headers.update(error.headers)  # such as Retry-After
+                return page
 
         return readable
 

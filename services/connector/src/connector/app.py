@@ -7,7 +7,7 @@ from typing import Final
 
 import httpx
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from connector.background import check_background, keep_house
 from connector.clients.identity import XeroIdentity
@@ -34,6 +34,7 @@ from pipeline_service_defaults.auth import Authenticator, TokenMinter
 from pipeline_service_defaults.database import Pool, check_database, create_pool, require_schema
 from pipeline_service_defaults.health import Check
 from pipeline_service_defaults.migrate import versions
+from pipeline_service_defaults.source_limit import SourceLimit
 from pipeline_xero.connections import OwnedConnections
 
 log = structlog.get_logger(__name__)
@@ -100,8 +101,13 @@ def create_app(
         max_body_bytes=settings.gateway_max_request_bytes,
     )
     # The gateway first: routes are tried in this order, and it is asked a hundred times a second.
-    for part in (gateway, connection, assets, card, disconnect, oauth, switch, problem_pages):
-        app.include_router(part.router)
+    for inner in (gateway, connection):
+        app.include_router(inner.router)
+    limit = SourceLimit(
+        settings.public_requests_per_minute, trusted_proxies=settings.trusted_proxies
+    )
+    for public in (assets, card, disconnect, oauth, switch, problem_pages):
+        app.include_router(public.router, dependencies=[Depends(limit)])
     return app
 
 

@@ -162,6 +162,18 @@ class Settings(TokenKeys, ServiceSettings):
     identity_seconds: float = Field(
         10.0, gt=0, le=15, description="one call to Xero's token endpoint, up to 15 seconds"
     )
+    public_requests_per_minute: int = Field(
+        1200,
+        ge=60,
+        le=1_000_000,
+        description="requests a minute that one internet address may send to people's pages, per replica, 60 to 1000000",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="proxies of yours before the connector that add to X-Forwarded-For, 0 to 10; 0 believes no header",
+    )
     background_seconds: float = Field(
         5.0,
         gt=0,

@@ -32,6 +32,7 @@ class Failure(StrEnum):
     CONNECTION_CAP = "connection-limit"
     NOT_FOUND = "not-found"
     REQUEST_REFUSED = "request-refused"
+    TOO_MANY_REQUESTS = "too-many-requests"
     UNEXPECTED = "unexpected"
 
 
@@ -212,6 +213,13 @@ PAGES: Final[dict[Failure, Page]] = {
         Button.CONTINUE,
         status=422,
     ),
+    Failure.TOO_MANY_REQUESTS: Page(
+        "Nothing was done: too many requests",
+        "More requests came from your internet address within a minute than Pipeline answers. Others may share it.",
+        "Your move: wait a minute, then press Continue.",
+        Button.CONTINUE,
+        status=429,
+    ),
     Failure.UNEXPECTED: Page(
         "Something went wrong on our side",
         "Pipeline could not finish this. What was begun is finished or undone by itself; the Xero card shows how it "
@@ -251,6 +259,8 @@ def failure_of_status(status: int) -> Failure:
             return Failure.NOT_ALLOWED
         case 404:
             return Failure.NOT_FOUND
+        case 429:
+            return Failure.TOO_MANY_REQUESTS
         case _ if status < 500:  # noqa: PLR2004 - HTTP's own line between their mistake and ours
             return Failure.REQUEST_REFUSED
         case _:
