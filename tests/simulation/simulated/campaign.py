@@ -30,7 +30,9 @@ from xero_simulator.config import Settings
 
 Live = Callable[[Script, int], Awaitable[Verdict]]
 PORTION = 250
-"""Seeds that a process lives before it tells."""
+"""Seeds that a process lives before it tells, at most."""
+UNSAFE = "fsync = off\nfull_page_writes = off\n"
+"""A server that is thrown away need not survive the loss of power."""
 
 
 def run(work: Callable[[Live], Awaitable[Any]], server_dsn: str) -> Any:
@@ -119,7 +121,8 @@ async def lived(live: Live, seeds: range) -> Told:
 
 def campaign(seeds: range, server_dsn: str, processes: int) -> Iterator[Told]:
     """Live through the seeds, in processes that each have a database; told by portions as they end."""
-    portions = [seeds[start : start + PORTION] for start in range(0, len(seeds), PORTION)]
+    size = max(min(PORTION, -(-len(seeds) // processes)), 1)
+    portions = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     # Spawned: a process of its own must not inherit another's loop.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
         asked = [workers.submit(_portion, portion, server_dsn) for portion in portions]
@@ -155,7 +158,8 @@ def postgres() -> Iterator[str]:
     from pipeline_local_stack.postgres import start_postgres
 
     with tempfile.TemporaryDirectory(prefix="simulated-") as folder:
-        server = start_postgres("postgres-simulated", Path(folder))
+        files = {"postgresql.auto.conf": UNSAFE}
+        server = start_postgres("postgres-simulated", Path(folder), files)
         try:
             yield server.dsn
         finally:

@@ -38,6 +38,9 @@ VIRTUAL = """
         EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
                        current_database());
         EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+        -- One plan for each statement, whoever executed it before; and none is worth compiling for a few rows.
+        EXECUTE format('ALTER DATABASE %I SET plan_cache_mode = force_generic_plan', current_database());
+        EXECUTE format('ALTER DATABASE %I SET jit = off', current_database());
     END $$;
 """
 
@@ -100,7 +103,12 @@ class Database:
             return self._free.pop()
         with self.loop.waiting_for_postgres():
             session: Session = await asyncpg.connect(
-                self.dsn, connection_class=Session, server_settings={"timezone": "UTC"}
+                self.dsn,
+                connection_class=Session,
+                server_settings={"timezone": "UTC"},
+                # Lives are hours long, and their statements the same: each is prepared once.
+                max_cached_statement_lifetime=0,
+                statement_cache_size=1000,
             )
         session.loop = self.loop
         self._all.append(session)
