@@ -3,10 +3,12 @@
 The connector lets one account at a time hold an organisation; an answer on its way may still outlive that.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
+from payment_ingest.domain.ledger import LONGEST_LAG
 from payment_ingest.process_account import process_account
 from pipeline_messaging import leases
 
@@ -49,4 +51,30 @@ async def test_an_answer_overtaken_by_a_later_one_reverses_nothing(service, by, 
     await service.turn()
     assert await service.payments_sum() == Decimal("10.00")
     assert len(await service.told()) == 1
+    assert await service.doorbells() == 0
+
+
+async def test_a_change_dated_before_the_last_one_is_not_passed_over(service):
+    """As after a clock of Xero's was wrong: the payment is gone, and the invoice bears a time before it was made."""
+    await service.sweep()
+    invoice = service.xero.add()
+    await service.link(invoice, "inv-1")
+    payment = service.xero.pay(invoice, "10.00")
+    await service.ring(invoice)
+    await service.turn()
+    assert len(await service.told()) == 1
+    service.xero.now -= timedelta(minutes=3)
+    service.xero.unpay(invoice, payment)
+    service.xero.now += timedelta(minutes=3)
+    await service.ring(invoice)
+    await service.turn()
+    assert len(await service.told()) == 1  # a lagging server would have said the same
+    assert await service.doorbells() == 1
+
+    service.xero.now += LONGEST_LAG
+    await service.pool.execute("UPDATE doorbells SET next_at = now()")
+    await service.turn()
+
+    assert await service.payments_sum() == 0
+    assert len(await service.told()) == 2
     assert await service.doorbells() == 0

@@ -15,12 +15,13 @@ from payment_ingest.domain.ledger import (
     LedgerPayment,
     Observation,
     Settlement,
+    Weight,
     difference,
     event_id,
-    is_overtaken,
     is_stale,
     observation_id,
     payment_id,
+    weigh,
 )
 
 TENANT = "c2cc9b6e-9458-4c7d-93cc-f02b81b0594f"
@@ -161,24 +162,28 @@ def test_only_an_older_version_is_stale(now, before, stale):
 
 
 @pytest.mark.parametrize(
-    ("updated", "observed", "last_updated", "last_observed", "overtaken"),
+    ("updated", "observed", "last_updated", "last_observed", "weight"),
     [
-        (5, 9, 5, 10, True),
-        (5, 10, 5, 10, False),
-        (5, 11, 5, 10, False),
-        (6, 9, 5, 10, False),  # newer, whatever the clocks say
-        (None, 9, 5, 10, True),
-        (5, 9, None, None, False),
+        (5, 10, 5, 10, Weight.NEWS),
+        (5, 11, 5, 10, Weight.NEWS),
+        (5, 9, None, None, Weight.NEWS),
+        (6, 9, 5, 10, Weight.NEWS),  # newer, whatever the clocks say
+        # Given before what is known: it cannot show what came since.
+        (5, 9, 5, 10, Weight.DOUBTFUL),
+        (None, 9, 5, 10, Weight.DOUBTFUL),
+        (4, 9, 5, 10, Weight.OLD),
+        # Given later, and yet an older version: a server that lags behind, or times of change that went back.
+        (4, 10, 5, 10, Weight.DOUBTFUL),
+        (4, 40, 5, 10, Weight.DOUBTFUL),
+        (4, 41, 5, 10, Weight.NEWS),
+        (4, 41, 5, None, Weight.OLD),
     ],
 )
-def test_an_answer_is_overtaken_by_a_later_one_that_shows_the_same_version(
-    updated, observed, last_updated, last_observed, overtaken
-):
+def test_what_an_answer_is_worth(updated, observed, last_updated, last_observed, weight):
     def at(second):
         return None if second is None else datetime(2026, 11, 22, 10, 0, second, tzinfo=UTC)
 
-    verdict = is_overtaken(at(updated), at(observed), at(last_updated), at(last_observed))
-    assert verdict is overtaken
+    assert weigh(at(updated), at(observed), at(last_updated), at(last_observed)) is weight
 
 
 def test_ids_are_stable_for_ever():

@@ -15,10 +15,10 @@ from payment_ingest.domain.ledger import (
     FoundBy,
     Movement,
     Observation,
+    Weight,
     difference,
-    is_overtaken,
-    is_stale,
     observation_id,
+    weigh,
 )
 from payment_ingest.domain.observation import fingerprint, snapshot
 from payment_ingest.domain.sweeping import was_missed
@@ -55,7 +55,7 @@ class Ingested:
     `written` are the movements new in the ledger, `missed` those of them of which a webhook should have told, each by the
     time of its change in Xero where that is known, `told` those
     whose events are in the outbox, `again` the invoices that must be read again: the answer did not explain its balance, so
-    that nothing was reversed from it, or it was overtaken by a later one.
+    that nothing was reversed from it, or its times contradicted what is known.
     """
 
     written: list[tuple[Change, str]] = field(default_factory=list)
@@ -89,23 +89,17 @@ async def ingest_payments(
     ids = [one.observation.xero_invoice_id for one in seen]
     await xero_invoices.know(conn, tenant_id, ids)
     known = await xero_invoices.lock(conn, tenant_id, ids)
-    # A newer version was already recorded through another account or a faster read: this one says nothing new.
-    seen = [
-        one
-        for one in seen
-        if not is_stale(
-            one.observation.updated_at, known[one.observation.xero_invoice_id].updated_at
+    weights = {
+        one.observation.xero_invoice_id: _weigh(
+            one.observation, known[one.observation.xero_invoice_id], observed_at
         )
-    ]
-    overtaken = {
-        one.observation.xero_invoice_id
         for one in seen
-        if _is_overtaken(one.observation, known[one.observation.xero_invoice_id], observed_at)
     }
-    seen = [one for one in seen if one.observation.xero_invoice_id not in overtaken]
+    doubtful = {invoice for invoice, weight in weights.items() if weight is Weight.DOUBTFUL}
+    seen = [one for one in seen if weights[one.observation.xero_invoice_id] is Weight.NEWS]
     incomplete = {one.observation.xero_invoice_id for one in seen if not one.observation.complete}
     metrics.INCOMPLETE.inc(len(incomplete))
-    result.again = overtaken | incomplete
+    result.again = doubtful | incomplete
     movements = await _write_movements(conn, tenant_id, seen, now)
     result.written = [(movement.change, how.found_by) for _, movement, how in movements]
     result.missed = await _find_missed(conn, account_id, tenant_id, movements, observed_at)
@@ -116,8 +110,8 @@ async def ingest_payments(
     return result
 
 
-def _is_overtaken(seen: Observation, known: KnownInvoice, observed_at: datetime) -> bool:
-    return is_overtaken(seen.updated_at, observed_at, known.updated_at, known.observed_at)
+def _weigh(seen: Observation, known: KnownInvoice, observed_at: datetime) -> Weight:
+    return weigh(seen.updated_at, observed_at, known.updated_at, known.observed_at)
 
 
 def count_ingested(ingested: Ingested, now: datetime) -> None:

@@ -9,11 +9,17 @@ the whole list, and whatever is missing from it was reversed.
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 _MOST_OCCURRENCES = 1_000
+LONGEST_LAG: Final = timedelta(seconds=30)
+"""For so long after an answer, one that shows an older version is taken for the word of a server that lags behind.
+
+Xero documents neither that its servers lag nor that they never do.
+"""
 _NAMESPACE = uuid.UUID("b8f9a4c6-0f0e-5b53-9a56-5d0a6f2c7f11")
 
 
@@ -145,6 +151,17 @@ def observation_id(
     return uuid.uuid5(_NAMESPACE, name)
 
 
+class Weight(StrEnum):
+    """What an answer of Xero's is worth beside what is known already."""
+
+    NEWS = "news"
+    """It shows how the invoice stands now."""
+    OLD = "old"
+    """What is known was given later, and shows a later version: there is nothing to learn."""
+    DOUBTFUL = "doubtful"
+    """Its two times contradict each other: the invoice has to be read again."""
+
+
 def is_stale(observed_at: datetime | None, last: datetime | None) -> bool:
     """Whether a newer version of the invoice was already recorded.
 
@@ -153,19 +170,31 @@ def is_stale(observed_at: datetime | None, last: datetime | None) -> bool:
     return observed_at is not None and last is not None and observed_at < last
 
 
-def is_overtaken(
+def weigh(
     updated_at: datetime | None,
     observed_at: datetime,
     last_updated: datetime | None,
     last_observed: datetime | None,
-) -> bool:
-    """Whether an answer was given before one that was recorded already, and shows no newer version.
+) -> Weight:
+    """What an answer is worth beside what was recorded last of the invoice.
 
-    Two accounts of one organisation, as around a switch, read without waiting for each other. By the time of change alone
-    the older answer may look as good, and what it does not show yet would be taken for gone; so it must be read again.
+    Two accounts of one organisation, as around a switch, read without waiting for each other, and servers of Xero's may lag
+    behind each other: what such an answer does not show yet would be taken for gone. But times of change may go back at
+    Xero, too, when a clock of theirs was wrong; an answer must not be passed over for that, or a payment is lost for good.
+
+    Args:
+        updated_at: UpdatedDateUTC of the answer.
+        observed_at: When the answer was given, by Xero's clock.
+        last_updated: UpdatedDateUTC of what was recorded.
+        last_observed: When that was given.
     """
+    given_before = last_observed is not None and observed_at < last_observed
+    if is_stale(updated_at, last_updated):
+        if last_observed is None or given_before:
+            return Weight.OLD
+        return Weight.NEWS if observed_at - last_observed > LONGEST_LAG else Weight.DOUBTFUL
     is_newer = updated_at is not None and last_updated is not None and updated_at > last_updated
-    return not is_newer and last_observed is not None and observed_at < last_observed
+    return Weight.DOUBTFUL if given_before and not is_newer else Weight.NEWS
 
 
 def difference(ledger: Sequence[LedgerPayment], seen: Observation) -> tuple[Movement, ...]:
