@@ -61,8 +61,8 @@ test: check ## Run the checks and every test on real Kafka and Postgres (STRICT=
 fuzz: $(STAMP) ## Search the webhook endpoint and the ledger for inputs that break them (FUZZ_SECONDS=600: longer)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(RUN) pytest -q -rP tests/fuzz
 
-chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, and judge (SEED=0 RUNS=4 SECONDS=20)
-	@$(RUN) python -m pipeline_local_stack chaos --seed $(SEED) --runs $(RUNS) --seconds $(SECONDS)
+chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, and judge (SEED=0 RUNS=4 SECONDS=20 RECORD=1)
+	@$(RUN) python -m pipeline_local_stack chaos --seed $(SEED) --runs $(RUNS) --seconds $(SECONDS) $(if $(RECORD),--record)
 
 simulate: $(STAMP) ## Live SEEDS=1000 FROM=0 lives on virtual time with seeded faults, and judge each (SCRIPT=<file>: one, step by step)
 	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated --seeds $(SEEDS) --from $(FROM) $(if $(SCRIPT),--script $(SCRIPT))

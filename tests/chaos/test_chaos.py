@@ -1,4 +1,4 @@
-"""`make chaos` as a person runs it: one run of faults on real processes, and nothing lost, doubled or out of order."""
+"""`make chaos` as a person runs it: ten runs of faults on real processes, and nothing lost, doubled or out of order."""
 
 import json
 import os
@@ -8,26 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_local_stack.chaos.schedule import dealt
+from pipeline_local_stack.chaos.schedule import FAULTS, dealt
 
-SEED, SECONDS = 0, 20
+SEED, RUNS, SECONDS = 0, 10, 20
 PAID = 500
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1200)
 def test_nothing_is_lost_doubled_or_misordered_whatever_strikes(tmp_path: Path) -> None:
     ran = subprocess.run(
         [
             sys.executable, "-m", "pipeline_local_stack", "chaos",
-            f"--seed={SEED}", "--runs=1", f"--seconds={SECONDS}",
+            f"--seed={SEED}", f"--runs={RUNS}", f"--seconds={SECONDS}",
         ],
         capture_output=True, text=True, check=False,
         env={**os.environ, "PIPELINE_XERO_LOCAL": str(tmp_path)},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     report = json.loads((tmp_path / "chaos.json").read_text())
-    (run,) = report["runs"]
-    assert run["seed"] == SEED
-    assert run["faults"] == sorted(map(str, dealt(SEED)))
-    assert run["broken"] == []
-    assert run["paid"] >= PAID
+    assert report["faults_met"] == len(FAULTS)
+    assert [run["seed"] for run in report["runs"]] == list(range(SEED, SEED + RUNS))
+    for run in report["runs"]:
+        assert run["faults"] == sorted(map(str, dealt(run["seed"])))
+        assert run["broken"] == []
+        assert run["paid"] >= PAID

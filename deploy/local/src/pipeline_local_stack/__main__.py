@@ -50,6 +50,7 @@ def main() -> int:
     chaos.add_argument("--seed", type=int, default=0, help="of the first run")
     chaos.add_argument("--runs", type=int, default=1)
     chaos.add_argument("--seconds", type=float, default=20, help="of faults in each run")
+    chaos.add_argument("--record", action="store_true", help="add it to the record in docs")
     planted = commands.add_parser("planted-bugs", help="does the judge find bugs that are known?")
     planted.add_argument("--only", metavar="NAME", nargs="+", default=(), help="instead of all")
     planted.add_argument("--seeds", type=int, default=50, help="runs for each bug at the most")
@@ -98,7 +99,12 @@ def _run(arguments: argparse.Namespace) -> int:  # noqa: PLR0911 - one for each 
         case "chaos":
             from pipeline_local_stack.chaos.campaign import run_chaos  # noqa: PLC0415 - as above
 
-            return run_chaos(seed=arguments.seed, runs=arguments.runs, seconds=arguments.seconds)
+            return run_chaos(
+                seed=arguments.seed,
+                runs=arguments.runs,
+                seconds=arguments.seconds,
+                record=arguments.record,
+            )
         case "planted-bugs":
             from pipeline_local_stack.planted.hunt import hunt  # noqa: PLC0415 - as above
 

@@ -8,9 +8,11 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import httpx
 
+from pipeline_local_stack.bench.machine import describe_machine, load_now
 from pipeline_local_stack.canaries import Canaries
 from pipeline_local_stack.chaos.bookkeepers import Bookkeepers
 from pipeline_local_stack.chaos.fault_proxy import Links
@@ -18,6 +20,7 @@ from pipeline_local_stack.chaos.gather import gather, happenings, waiting
 from pipeline_local_stack.chaos.inject import Injector, Person
 from pipeline_local_stack.chaos.intruder import Intruder
 from pipeline_local_stack.chaos.readers import read_much
+from pipeline_local_stack.chaos.record import keep
 from pipeline_local_stack.chaos.schedule import FAULTS, Fault, Step, dealt, missed, plan
 from pipeline_local_stack.chaos.struck_stack import LEASE_SECONDS, struck_stack
 from pipeline_local_stack.chaos.timeline import timeline
@@ -42,6 +45,8 @@ INVOICES = 540
 QUIET_SECONDS = 120
 """Within which everything must hold again once all faults are gone: reliability, invariant 15."""
 REPORT_FILE = LOCAL / "chaos.json"
+RUNS_OF_A_STACK = 20
+"""Then a new one is started: what the judge reads would grow with every run. A multiple of the schedule's rounds."""
 _PUBLISHING_SHARE = 0.8
 """The share of a run in which invoices are published."""
 _LOOK_SECONDS = 1.0
@@ -200,33 +205,44 @@ def _note(outcome: Run, found: Sequence[Violation]) -> None:
     outcome.broken = list(map(str, found))
 
 
-def run_chaos(*, seed: int, runs: int, seconds: float) -> int:
+def run_chaos(*, seed: int, runs: int, seconds: float, record: bool = False) -> int:
     """Run a campaign; 0 only if every promise held in every run and every fault was met that had to be.
 
-    Leaves what happened in `.local/chaos.json`, and the logs of a stack that broke a promise in `.local/chaos-logs`.
+    Leaves what happened last in `.local/chaos.json`, and the logs of a stack that broke a promise in `.local/chaos-logs`.
 
     Args:
         seed: of the first run; each further run has the next one.
         runs: how many.
         seconds: for how long faults strike in each.
+        record: whether to add what happened to the record in the documentation.
     """
     # Our own client tells of every fault that it meets, and that is what faults are for.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for first in range(seed, seed + runs, RUNS_OF_A_STACK):
+        seeds = range(first, min(first + RUNS_OF_A_STACK, seed + runs))
+        report = _on_one_stack(seeds, seconds)
+        REPORT_FILE.write_text(json.dumps(report, indent=2))
+        if record:
+            keep(report)
+        if report["missed"] or any(run["broken"] for run in report["runs"]):
+            return 1
+    return 0
+
+
+def _on_one_stack(seeds: range, seconds: float) -> dict[str, Any]:
+    """Start a stack, carry out its runs until one breaks a promise, and report."""
     outcomes: list[Run] = []
+    started = time.monotonic()
     with struck_stack(print) as (stack, made, direct_kafka):
         campaign = Campaign(
             stack, made, direct_kafka, seconds, lambda each: plan(each, seconds, LEASE_SECONDS)
         )
-        asyncio.run(_runs(campaign, range(seed, seed + runs), outcomes))
-        unmet = [fault for fault in missed(campaign.struck) if fault in _due(seed, runs)]
-        broken = any(outcome.broken for outcome in outcomes)
-        if broken:
+        machine = asyncio.run(describe_machine(stack, load_now()))
+        asyncio.run(_runs(campaign, seeds, outcomes))
+        due = {fault for outcome in outcomes for fault in dealt(outcome.seed)}
+        unmet = [fault for fault in missed(campaign.struck) if fault in due]
+        if any(outcome.broken for outcome in outcomes):
             shutil.copytree(LOGS, LOCAL / "chaos-logs", dirs_exist_ok=True)
-    report = {
-        "seed": seed, "seconds": seconds, "runs": [asdict(outcome) for outcome in outcomes],
-        "faults": len(FAULTS), "faults_met": len(campaign.struck), "missed": list(map(str, unmet)),
-    }  # fmt: skip
-    REPORT_FILE.write_text(json.dumps(report, indent=2))
     print(f"{len(outcomes)} runs, {sum(one.published for one in outcomes)} records published, "
           f"{sum(one.paid for one in outcomes)} invoices paid, {len(campaign.struck)} of {len(FAULTS)} faults met, "
           f"{sum(len(one.broken) for one in outcomes)} promises broken.")  # fmt: skip
@@ -234,11 +250,17 @@ def run_chaos(*, seed: int, runs: int, seconds: float) -> int:
         print(
             f"invariant 16: the campaign is void, for these never struck: {', '.join(map(str, unmet))}."
         )
-    return 1 if broken or unmet else 0
-
-
-def _due(seed: int, runs: int) -> set[Fault]:
-    return {fault for each in range(seed, seed + runs) for fault in dealt(each)}
+    return {
+        "measured_at": machine.measured_at,
+        "commit": machine.commit,
+        "servers": f"{machine.kafka}, Postgres {machine.postgres}, Python {machine.python}",
+        "seconds": seconds,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "runs": [asdict(outcome) for outcome in outcomes],
+        "faults": len(FAULTS),
+        "faults_met": len(campaign.struck),
+        "missed": list(map(str, unmet)),
+    }
 
 
 async def _runs(campaign: Campaign, seeds: Sequence[int], outcomes: list[Run]) -> None:
