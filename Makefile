@@ -12,6 +12,7 @@ SEEDS ?= 1000
 FROM ?= 0
 SCRIPT ?=
 PAIRS ?=
+PROCESSES ?=
 RUNS ?= 4
 FORGED ?= 100000
 RACES ?= 200
@@ -64,8 +65,9 @@ fuzz: $(STAMP) ## Search the webhook endpoint and the ledger for inputs that bre
 chaos: $(STAMP) ## Strike two replicas of everything with seeded faults, heal, and judge (SEED=0 RUNS=4 SECONDS=20 RECORD=1)
 	@$(RUN) python -m pipeline_local_stack chaos --seed $(SEED) --runs $(RUNS) --seconds $(SECONDS) $(if $(RECORD),--record)
 
-simulate: $(STAMP) ## Live SEEDS=1000 FROM=0 lives on virtual time with seeded faults, and judge each (SCRIPT=<file>: one, step by step)
-	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated --seeds $(SEEDS) --from $(FROM) $(if $(SCRIPT),--script $(SCRIPT))
+simulate: $(STAMP) ## Live SEEDS=1000 FROM=0 lives on virtual time with seeded faults, and judge each (SCRIPT=<file>: one, step by step; RECORD=1 keeps it in docs)
+	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated --seeds $(SEEDS) --from $(FROM) \
+		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(RECORD),--record) $(if $(SCRIPT),--script $(SCRIPT))
 
 failpoints: $(STAMP) ## Kill invoice-sync on virtual time at every named step, and judge each (PAIRS=1: at every pair of them)
 	@PYTHONPATH=tests/support:tests/simulation $(RUN) python -m simulated.matrix $(if $(PAIRS),--pairs)

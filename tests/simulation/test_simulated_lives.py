@@ -3,15 +3,21 @@
 `make simulate SEEDS=10000 FROM=0` lives more of them.
 """
 
+import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
+from simulated import record
 from simulated.campaign import broken_and_short, campaign, run
 from simulated.clock import replacing
 from simulated.script import drawn
 
 from invoice_sync import send_intent
 from invoice_sync.domain import retry
+from pipeline_local_stack.paths import ROOT
 from pipeline_messaging import outbox, subscriber
 from pipeline_messaging.subscriber import Subscription
 
@@ -32,7 +38,7 @@ STRUCK = (
 
 def test_no_life_breaks_a_promise(postgres_dsn):
     portions = list(campaign(range(SEEDS), postgres_dsn, processes=2))
-    assert [words for portion in portions for words in portion.broken] == []
+    assert [words for portion in portions for words in portion.broken.values()] == []
     assert sum(portion.lives for portion in portions) == SEEDS
     for fault in STRUCK:
         assert any(portion.faults[fault] for portion in portions), f"{fault} never struck"
@@ -89,3 +95,59 @@ def test_what_is_wrong_on_purpose_is_found(postgres_dsn, planted):
     seed, length, short, broken_without = found
     assert len(short) < length, f"seed {seed} was not cut down"
     assert not broken_without, "it is the planted bug that breaks it"
+
+
+def test_what_was_lived_is_kept_beside_earlier_campaigns_and_on_the_page(tmp_path):
+    file, page = tmp_path / "campaigns.json", tmp_path / "simulation.md"
+    page.write_text("before\n<!-- campaigns -->\n<!-- end of campaigns -->\nafter\n")
+    versions = {"python": "3.11.7", "postgres": "18.6", "processes": 2}
+    earlier = record.Campaign("2026-11-22 09:00:00", "aaa", **versions, seeds=[(0, 99)], seconds=12)
+    record.keep(earlier, file, page)
+    now = record.Campaign("2026-11-23 09:00:00", "bbb", **versions)
+    for portion, broken in ((range(500, 750), []), (range(250), []), (range(250, 500), [260])):
+        now.add(portion, broken, seconds=30.2)
+        record.keep(now, file, page)
+    kept = [(each["commit"], each["seeds"]) for each in json.loads(file.read_text())]
+    assert kept == [("aaa", [[0, 99]]), ("bbb", [[0, 749]])]
+    shown = page.read_text().splitlines()
+    assert shown[0] == "before"
+    assert shown[-1] == "after"
+    assert [row for row in shown if row.startswith("| 2026")] == [
+        "| 2026-11-22 09:00:00 | 0 to 99 | aaa | 3.11.7 | 18.6 | 2 | 12 | none |",
+        "| 2026-11-23 09:00:00 | 0 to 749 | bbb | 3.11.7 | 18.6 | 2 | 30 | 260 |",
+    ]
+
+
+def test_a_campaign_that_is_stopped_keeps_what_it_lived(tmp_path, postgres_dsn):
+    """As `make simulate RECORD=1` and Ctrl-C, once some portions have ended and others are under way."""
+    file, page = tmp_path / "campaigns.json", tmp_path / "simulation.md"
+    page.write_text("<!-- campaigns -->\n<!-- end of campaigns -->\n")
+    command = f"""
+import sys
+from pathlib import Path
+from simulated import campaign, record
+campaign.PORTION = 2
+record.keep.__defaults__ = (Path({str(file)!r}), Path({str(page)!r}))
+if __name__ == "__main__":
+    sys.argv = ["simulate", "--seeds=500", "--from=7", "--processes=2", "--record"]
+    sys.exit(campaign.main())
+"""
+    script = tmp_path / "stopped.py"
+    script.write_text(command)
+    paths = [str(each) for each in (ROOT / "tests/support", ROOT / "tests/simulation")]
+    running = subprocess.Popen(
+        [sys.executable, script],
+        env={**os.environ, "DATABASE_URL": postgres_dsn, "PYTHONPATH": os.pathsep.join(paths)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert "seeds" in running.stderr.readline()
+    running.send_signal(signal.SIGTERM)
+    told, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    (entry,) = json.loads(file.read_text())
+    lives = sum(last - first + 1 for first, last in entry["seeds"])
+    assert entry["seeds"][0][0] == 7
+    assert 2 <= lives < 500
+    assert f": 0 of {lives} broke a promise" in told

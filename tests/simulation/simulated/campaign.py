@@ -4,21 +4,29 @@ import argparse
 import ast
 import asyncio
 import os
+import platform
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import asyncpg
 import structlog
 
+from pipeline_local_stack.bench.machine import commit_of
+from pipeline_local_stack.paths import ROOT
+from simulated import record
 from simulated.clock import VirtualLoop, virtual_time
 from simulated.database import Database, made_database
 from simulated.script import Script, drawn
@@ -31,8 +39,17 @@ from xero_simulator.config import Settings
 Live = Callable[[Script, int], Awaitable[Verdict]]
 PORTION = 250
 """Seeds that a process lives before it tells, at most."""
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 UNSAFE = "fsync = off\nfull_page_writes = off\n"
 """A server that is thrown away need not survive the loss of power."""
+
+
+class Event(Protocol):
+    """A flag, of threads or of processes."""
+
+    def is_set(self) -> bool: ...
+
+    def set(self) -> None: ...
 
 
 def run(work: Callable[[Live], Awaitable[Any]], server_dsn: str) -> Any:
@@ -90,21 +107,25 @@ class Told:
     lives: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     passed: Counter[str] = field(default_factory=Counter)
-    broken: list[str] = field(default_factory=list)
-    """Each with its seed, and a short script that breaks it too."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """By seed: what broke, and a short script that breaks it too."""
+    seeds: range = range(0)
+    """Those that were lived, of one portion."""
 
     def add(self, other: "Told") -> None:
         """Take over what others lived."""
         self.lives += other.lives
         self.faults += other.faults
         self.passed += other.passed
-        self.broken += other.broken
+        self.broken |= other.broken
 
 
 async def lived(live: Live, seeds: range) -> Told:
-    """Live through the seeds; every one that breaks a promise is cut down."""
+    """Live through the seeds, unless told to stop; every one that breaks a promise is cut down."""
     told = Told()
     for seed in seeds:
+        if _stop.is_set():
+            break
         script = drawn(seed)
         verdict = await live(script, seed)
         told.lives += 1
@@ -112,26 +133,53 @@ async def lived(live: Live, seeds: range) -> Told:
         told.passed.update(verdict.passed)
         if verdict.broken:
             short = await broken_and_short(script, seed, live)
-            told.broken.append(
+            told.broken[seed] = (
                 f"seed {seed} broke a promise: {'; '.join(verdict.broken)}\n"
                 f"  a script that does, for SCRIPT=<file>: {(seed, short)}"
             )
+    told.seeds = seeds[: told.lives]
     return told
 
 
-def campaign(seeds: range, server_dsn: str, processes: int) -> Iterator[Told]:
-    """Live through the seeds, in processes that each have a database; told by portions as they end."""
+def campaign(
+    seeds: range, server_dsn: str, processes: int, stop: Event | None = None
+) -> Iterator[Told]:
+    """Live through the seeds, in processes that each have a database; told by portions as they end.
+
+    Once `stop` is set, the lives that are lived are the last ones: their portions end with them.
+    """
     size = max(min(PORTION, -(-len(seeds) // processes)), 1)
     portions = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     # Spawned: a process of its own must not inherit another's loop.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+    context = get_context("spawn")
+    stop = stop or context.Event()
+    with ProcessPoolExecutor(processes, context, _stops_by, (stop,)) as workers:
         asked = [workers.submit(_portion, portion, server_dsn) for portion in portions]
         for each in as_completed(asked):
-            yield each.result()
+            if stop.is_set():
+                for other in asked:
+                    other.cancel()
+            if not each.cancelled():
+                yield each.result()
+
+
+_stop: Event = threading.Event()
+"""Set where no further life is to begin."""
+
+
+def _stops_by(stop: Event) -> None:
+    """In a process that lives portions: Ctrl-C reaches it too, but it is its parent who says when to stop."""
+    global _stop  # noqa: PLW0603 - a process's one
+    _stop = stop
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _portion(seeds: range, server_dsn: str) -> Told:
-    return run(partial(lived, seeds=seeds), server_dsn)
+    if _stop.is_set():
+        return Told()
+    told: Told = run(partial(lived, seeds=seeds), server_dsn)
+    return told
 
 
 def main() -> int:
@@ -141,12 +189,35 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--script", type=Path, help="live this script, as a failure printed it")
+    parser.add_argument(
+        "--record", action="store_true", help=f"keep what was lived in {record.FILE.name}"
+    )
     asked = parser.parse_args()
     with postgres() as server_dsn:
         if asked.script is not None:
             return _trace(asked.script, server_dsn)
         seeds = range(asked.first, asked.first + asked.seeds)
-        return _tell(campaign(seeds, server_dsn, asked.processes), seeds)
+        stop = get_context("spawn").Event()
+        for each in STOPPING:
+            signal.signal(each, lambda *_: stop.set())
+        kept = record.Campaign(
+            began=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            commit=commit_of(ROOT),
+            python=platform.python_version(),
+            postgres=asyncio.run(_version(server_dsn)),
+            processes=asked.processes,
+        )
+        portions = campaign(seeds, server_dsn, asked.processes, stop)
+        return _tell(portions, kept, record.keep if asked.record else lambda _: None)
+
+
+async def _version(server_dsn: str) -> str:
+    conn = await asyncpg.connect(server_dsn)
+    try:
+        version: str = await conn.fetchval("SHOW server_version")
+        return version
+    finally:
+        await conn.close()
 
 
 @contextmanager
@@ -173,17 +244,21 @@ def _trace(file: Path, server_dsn: str) -> int:
     return int(bool(verdict.broken))
 
 
-def _tell(portions: Iterator[Told], seeds: range) -> int:
+def _tell(
+    portions: Iterator[Told], kept: record.Campaign, keep: Callable[[record.Campaign], None]
+) -> int:
     began, told = time.perf_counter(), Told()
     for portion in portions:
         told.add(portion)
         seconds = time.perf_counter() - began
-        print(*portion.broken, sep="\n", end="\n" if portion.broken else "")
+        kept.add(portion.seeds, portion.broken, seconds)
+        keep(kept)
+        print(*portion.broken.values(), sep="\n", end="\n" if portion.broken else "")
         print(f"{told.lives} seeds, {told.lives / seconds:.1f} a second", file=sys.stderr)
-    seconds = time.perf_counter() - began
+    lived_through = ", ".join(f"{first} to {last}" for first, last in kept.seeds)
     print(
-        f"Seeds {seeds.start} to {seeds.stop - 1}: {len(told.broken)} of {told.lives} broke a promise; "
-        f"{seconds:.0f} s, {told.lives / seconds:.1f} seeds a second"
+        f"Seeds {lived_through or 'none'}: {len(told.broken)} of {told.lives} broke a promise; "
+        f"{kept.seconds} s, {told.lives / max(kept.seconds, 1):.1f} seeds a second"
     )
     for fault, count in sorted(told.faults.items()):
         print(f"  {count:8} {fault}")
