@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -19,7 +18,6 @@ from simulated.pipeline import ACCOUNT, CUSTOMER_NAME, Pipeline
 from simulated.script import Script, Step
 from simulated.seams import Life, Seams, modules_with_failpoints
 from xero_simulator.app import XeroSimulator
-from xero_simulator.grants import SCOPES, Access
 from xero_simulator.limits import LimitSettings
 
 LONGEST_REST = 3600.0
@@ -100,13 +98,8 @@ class World:
         xero = self.xero
         xero.reset()
         xero.clock._real = self.loop.timestamp
-        user = next(iter(xero.users.values()))
-        self.tenant_id = user.tenant_ids[0]
-        until = xero.clock.now() + timedelta(days=3650)
-        xero.grants.accesses["test-token"] = Access(user.user_id, SCOPES, "event", until)
-        xero.grants._connect(user.user_id, self.tenant_id, "event", xero.clock.now())
+        self.tenant_id = self.gateway.connect(ACCOUNT, next(iter(xero.users.values())))
         xero.limits.settings = LimitSettings(None, None, None, None)
-        self.gateway.tenants[ACCOUNT] = self.tenant_id
         for record in (self.pipeline.connection(self.tenant_id, 1), self.pipeline.customer()):
             self.kafka.append(record)
         for name in ("a", "b"):
