@@ -19,6 +19,7 @@ from invoice_sync import send_intent
 from invoice_sync.domain import retry
 from pipeline_local_stack.paths import ROOT
 from pipeline_messaging import outbox, subscriber
+from pipeline_messaging.leases import Lease
 from pipeline_messaging.subscriber import Subscription
 
 SEEDS = int(os.environ.get("SIMULATED_SEEDS", "1000"))
@@ -26,6 +27,7 @@ FOUND_WITHIN = 50
 STRUCK = (
     "crash a",
     "freeze b",
+    "frozen while its request is from xero",
     "kafka lost",
     "kafka unconfirmed",
     "request of the dead",
@@ -68,6 +70,10 @@ async def _offsets_first(self, records, consume=Subscription.consume):
     await consume(self, records)
 
 
+async def _never_looks(self, conn):
+    pass
+
+
 PLANTED = {
     "no lookup after an unknown outcome": [
         (retry, "after_unknown", lambda **_known: retry.SendAgain()),
@@ -75,6 +81,7 @@ PLANTED = {
     ],
     "the outbox is published newest first": [(outbox, "head", _newest_first)],
     "offsets are committed before the transaction": [(Subscription, "consume", _offsets_first)],
+    "whoever lost the lease writes all the same": [(Lease, "verify", _never_looks)],
 }
 
 

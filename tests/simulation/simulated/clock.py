@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
+from simulated.seams import LIFE, Life
+
 BEGINNING = datetime(2026, 6, 1, 9, tzinfo=UTC).timestamp()
 
 PATIENCE = 60.0
@@ -51,6 +53,29 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio's, but nothing comes due in a process that stands still: it is overdue when the process goes on."""
+
+        def due() -> None:
+            life = LIFE.get()
+            if life is not None and life.is_frozen:
+                life.overdue.append((handle, callback, args))
+            else:
+                callback(*args)
+
+        handle = super().call_at(when, due, context=context)
+        return handle
+
+    def thaw(self, life: Life) -> None:
+        """What came due while it stood still happens now, unless it was called off meanwhile."""
+        life.is_frozen = False
+        overdue, life.overdue = life.overdue, []
+        for handle, callback, args in overdue:
+            if not handle.cancelled():
+                self.call_soon(callback, *args, context=handle._context)
 
     def timestamp(self) -> float:
         """Virtual seconds since the epoch."""

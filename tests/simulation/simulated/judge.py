@@ -6,7 +6,7 @@ from typing import Any
 from pipeline_contracts import topics
 from pipeline_local_stack.call_log import Call
 from pipeline_local_stack.invariants import violations
-from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, documents_of
+from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, documents_of, histories
 from simulated.pipeline import CUSTOMER_NAME
 from xero_simulator import ledger
 
@@ -42,7 +42,13 @@ async def broken_promises(world: Any) -> list[str]:
         edited_in_xero=frozenset(world.edits),
     )
     found = [str(each) for each in violations(ledgers)]
-    return found + _overwritten(world.edits, books) + _set_aside(world.kafka) + _contacts(books)
+    return (
+        found
+        + _overwritten(world.edits, books)
+        + _flagged(ledgers)
+        + _set_aside(world.kafka)
+        + _contacts(books)
+    )
 
 
 def _overwritten(edits: dict[str, str], books: Any) -> list[str]:
@@ -51,6 +57,16 @@ def _overwritten(edits: dict[str, str], books: Any) -> list[str]:
         f"{row['number']}: {edits[row['document_id']]!r} was typed in Xero, and {row['reference']!r} stands there"
         for row in books["invoices"]
         if row["document_id"] in edits and row["reference"] != edits[row["document_id"]]
+    ]
+
+
+def _flagged(ledgers: Ledgers) -> list[str]:
+    """Nobody is bothered with a conflict where nobody but us has written."""
+    return [
+        f"{key} is flagged as out of sync, and nobody edited it in Xero"
+        for key, history in histories(ledgers).items()
+        if history.is_flagged
+        and not any(each.document_id in ledgers.edited_in_xero for each in history.documents)
     ]
 
 

@@ -22,6 +22,7 @@ PASSES = (1, 6, 31, 61, 200, 400, 700)
 """Seconds: within a lease, beyond it, beyond Xero's minute, beyond the repeating of a key, beyond what is late."""
 ON_THEIR_WAY = ("to xero", "from xero", "carry", "confirm")
 FROZEN = 0.12
+OVERTAKEN = 0.15
 MATCHING = 0.2
 FAILPOINTS = named_in("invoice_sync") + named_in("pipeline_messaging")
 
@@ -42,6 +43,8 @@ def _happening(chance: Random, invoices: int) -> Script:
     which, replica = chance.randrange(invoices), chance.choice("ab")
     if chance.random() < FROZEN:
         return _frozen_past_its_lease(chance, replica)
+    if chance.random() < OVERTAKEN:
+        return _overtaken(chance, which)
     kinds: dict[str, tuple[int, Step]] = {
         "publish": (4, ("publish", which, chance.choice(("update", "update", "update", "void")))),
         "again": (2, ("again", chance.getrandbits(8))),
@@ -69,4 +72,20 @@ def _frozen_past_its_lease(chance: Random, replica: str) -> Script:
         ("go", chance.randint(1, 40), chance.getrandbits(16)),
         ("thaw", replica),
         ("go", chance.randint(1, 10), chance.getrandbits(16)),
+    ]
+
+
+def _overtaken(chance: Random, which: int) -> Script:
+    """Whoever has a request on its way stands still, and goes on with the answer when the other has long gone further."""
+    return [
+        ("publish", which, "update"),
+        ("freeze_while", chance.choice(("to xero", "from xero"))),
+        ("pass", 31),
+        ("go", chance.randint(20, 120), chance.getrandbits(16)),
+        ("publish", which, chance.choice(("update", "void"))),
+        ("go", chance.randint(1, 60), chance.getrandbits(16)),
+        ("thaw", "a"),
+        ("thaw", "b"),
+        ("go", chance.randint(1, 10), chance.getrandbits(16)),
+        ("publish", which, "update"),
     ]

@@ -24,6 +24,8 @@ class Life:
     is_frozen: bool = False
     dies_at: dict[str, int] = field(default_factory=dict)
     """By failpoint: the how manieth passing from now is the last."""
+    overdue: list[Any] = field(default_factory=list, repr=False)
+    """What came due while it was frozen."""
     tasks: list[asyncio.Task[Any]] = field(default_factory=list, repr=False)
 
 

@@ -180,6 +180,17 @@ class World:
 
     async def _crash_while(self, seam: str) -> None:
         """Whoever next has a request or a record on its way dies meanwhile."""
+        if name := await self._who_waits_for(seam):
+            await self._crash(name)
+
+    async def _freeze_while(self, seam: str) -> None:
+        """Whoever next has a request on its way stands still meanwhile."""
+        if name := await self._who_waits_for(seam):
+            self.seams.strike(f"frozen while its request is {seam}")
+            await self._freeze(name)
+
+    async def _who_waits_for(self, seam: str) -> str | None:
+        """Go on until something of a replica is there; its name, or None if nothing comes there."""
         for _ in range(TURNS_UNTIL_ON_ITS_WAY):
             await self._settle()
             for name, life in self.lives.items():
@@ -187,12 +198,12 @@ class World:
                     each.seam.startswith(seam) and each.seam.endswith(f" of {life.name}")
                     for each in self.seams.waiting
                 ):
-                    await self._crash(name)
-                    return
+                    return name
             if not (ready := self.seams.ready()):
-                return
+                return None
             self._tick(0.001)
             self.seams.let_go(ready[0])
+        return None
 
     async def _freeze(self, name: str) -> None:
         self.lives[name].is_frozen = True
@@ -201,7 +212,7 @@ class World:
 
     async def _thaw(self, name: str) -> None:
         if self.lives[name].is_frozen:
-            self.lives[name].is_frozen = False
+            self.loop.thaw(self.lives[name])
             self.kafka.thawed(self.lives[name])
 
     async def _die_at(self, name: str, failpoint: str, nth: int) -> None:
