@@ -11,7 +11,7 @@ EXPOSED = {"/accounts", "/oauth/xero", "/static", "/webhooks/xero"}
 CALLERS = {
     "connector": {"invoice-sync", "payment-ingest"},
     "invoice-sync": {"connector", "ops-dashboard"},
-    "payment-ingest": set(),
+    "payment-ingest": {"ops-dashboard"},
     "ops-dashboard": set(),
 }
 

@@ -1,4 +1,4 @@
-"""The dashboard on real Kafka and Postgres, with topics of its own, and a scripted invoice-sync behind it."""
+"""The dashboard on real Kafka and Postgres, with topics of its own, and scripted services behind it."""
 
 import json
 import time
@@ -233,7 +233,7 @@ class Keys:
 
 
 @dataclass
-class ScriptedInvoiceSync:
+class ScriptedService:
     """Answers as the test says, and remembers what it was asked, with which token."""
 
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -263,8 +263,10 @@ class World:
     keys: Keys
     pool: asyncpg.Pool
     producer: AIOKafkaProducer
-    invoice_sync: ScriptedInvoiceSync
+    invoice_sync: ScriptedService
     invoice_sync_url: str
+    payment_ingest: ScriptedService
+    payment_ingest_url: str
     prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}")
     sent: int = 0
 
@@ -274,17 +276,18 @@ class World:
         return [Topic(f"{self.prefix}.{t.name}", t.key, partitions=2) for t in READ]
 
     def settings(self, **more: Any) -> Settings:
-        return Settings(
-            database_url=SecretStr(self.dsn),
-            kafka_bootstrap_servers=self.bootstrap,
-            http_port=0,
-            auth_issuers_file=self.keys.issuers_file,
-            invoice_sync_url=self.invoice_sync_url,
-            pipeline_web_url="http://localhost:1",
-            staff_account_id=STAFF,
-            secure=False,
-            **more,
-        )
+        given: dict[str, Any] = {
+            "database_url": SecretStr(self.dsn),
+            "kafka_bootstrap_servers": self.bootstrap,
+            "http_port": 0,
+            "auth_issuers_file": self.keys.issuers_file,
+            "invoice_sync_url": self.invoice_sync_url,
+            "payment_ingest_url": self.payment_ingest_url,
+            "pipeline_web_url": "http://localhost:1",
+            "staff_account_id": STAFF,
+            "secure": False,
+        }
+        return Settings(**(given | more))
 
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator[str]:
@@ -326,12 +329,16 @@ async def dashboard_world(kafka: str, dsn: str, folder: Path) -> AsyncIterator[W
     """Everything around the dashboard, ready."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka, max_request_size=4_000_000)
     await producer.start()
-    scripted = ScriptedInvoiceSync()
+    scripted = [ScriptedService(), ScriptedService()]
     async with (
         asyncpg.create_pool(dsn, min_size=1, max_size=5) as pool,
-        serving(scripted) as scripted_url,
+        serving(scripted[0]) as sync_url,
+        serving(scripted[1]) as payments_url,
     ):
-        world = World(kafka, dsn, Keys(folder), pool, producer, scripted, scripted_url)
+        world = World(
+            kafka, dsn, Keys(folder), pool, producer,
+            scripted[0], sync_url, scripted[1], payments_url,
+        )  # fmt: skip
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
         await admin.start()
         new = [

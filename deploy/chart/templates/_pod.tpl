@@ -131,6 +131,7 @@ certificate: {name: {{ (get .root.Values.services .name).secretName }}-kafka, ce
   valueFrom: {secretKeyRef: {name: {{ $service.secretName }}, key: XERO_WEBHOOK_KEYS}}
 {{- else if eq .name "ops-dashboard" }}
 - {name: INVOICE_SYNC_URL, value: {{ include "pipeline-xero.address" (dict "root" .root "name" "invoice-sync") }}}
+- {name: PAYMENT_INGEST_URL, value: {{ include "pipeline-xero.address" (dict "root" .root "name" "payment-ingest") }}}
 - {name: PIPELINE_WEB_URL, value: {{ $values.pipelineWebUrl | quote }}}
 - {name: CARD_URL, value: {{ $values.publicUrl | quote }}}
 {{- with $values.staffAccountId }}

@@ -111,12 +111,19 @@ async def test_a_form_of_a_session_that_was_renewed_says_what_to_do(acting):
     assert "Look again" not in answer.text  # the answer to a form cannot be asked for
 
 
-async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world):
+@pytest.mark.parametrize(
+    ("topic", "service"),
+    [("pipeline.invoices.v1", "invoice-sync"), ("pipeline.xero.sync.v1", "payment-ingest")],
+)
+async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world, topic, service):
     await tell_everything(world)
-    letter = await _letter(world, "pipeline.invoices.v1")
+    letter = await _letter(world, topic)
+    asked = {"invoice-sync": world.invoice_sync, "payment-ingest": world.payment_ingest}
+    taker = asked.pop(service)
+    (other_service,) = asked.values()
     asked_about = f"/v1/accounts/acc-1/dead-letters/{letter}/replay"
     says = {"follows": "It is <taken in>.", "objections": []}
-    answers = world.invoice_sync.answers
+    answers = taker.answers
     answers |= {
         ("GET", asked_about): (200, says),
         ("POST", asked_about): (200, {"outcome": "taken_up"}),
@@ -127,7 +134,7 @@ async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world):
         page = f"/accounts/acc-1/dead-letters/{letter}"
         async with world.client(url, token) as person:
             assert f'href="{page}/replay"' in (await person.get(page)).text
-            assert world.invoice_sync.asked == []  # a look at the letter costs invoice-sync nothing
+            assert taker.asked == []  # a look at the letter costs the service nothing
             before = (await person.get(f"{page}/replay")).text
             assert "It is &lt;taken in&gt;." in before
             form = {"csrf": re.search(r'name="csrf" value="([0-9a-f]+)"', before)[1]}
@@ -135,8 +142,10 @@ async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world):
             assert (done.status_code, done.headers["location"]) == (303, f"{page}?done=taken_up")
             answers[("POST", asked_about)] = (200, {"outcome": "known"})
             twice = await person.post(f"{page}/replay", data=form)
-            assert "nothing changed" in (await person.get(twice.headers["location"])).text
-            assert {each[2] for each in world.invoice_sync.asked} == {f"Bearer {token}"}
+            said = (await person.get(twice.headers["location"])).text
+            assert f"{service} has had this event already, so nothing changed" in said
+            assert {each[2] for each in taker.asked} == {f"Bearer {token}"}
+            assert other_service.asked == []
 
             against = [{"why": "REPLAYED_ALREADY", "sentence": "<ann> replayed it"}]
             answers[("GET", asked_about)] = (200, says | {"objections": against})
@@ -154,6 +163,18 @@ async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world):
             page = f"/accounts/acc-1/dead-letters/{letter}"
             assert "/replay" not in (await viewer.get(page)).text
             assert (await viewer.get(f"{page}/replay")).status_code == 403
+
+
+async def test_without_its_address_payment_ingest_is_not_asked_and_the_command_is_shown(world):
+    letter = await _letter(world, "pipeline.xero.sync.v1")
+    page = f"/accounts/acc-1/dead-letters/{letter}"
+    async with world.running(payment_ingest_url=None) as url:
+        await world.all_stored()
+        async with world.client(url, world.keys.token("acc-1")) as person:
+            shown = (await person.get(page)).text
+            assert f"dead-letters replay {letter}" in shown
+            assert f'href="{page}/replay"' not in shown
+            assert (await person.get(f"{page}/replay")).status_code == 404
 
 
 async def _letter(world, topic) -> str:

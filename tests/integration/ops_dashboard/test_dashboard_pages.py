@@ -45,6 +45,30 @@ async def test_what_is_on_its_way_is_told_with_the_time_that_invoice_sync_expect
             assert "2, the oldest told" in (await staff.get("/accounts")).text
 
 
+async def test_the_calls_left_are_told_to_the_accounts_own_people(world):
+    told = Telling("acc-1")
+    await world.send(told.connected())
+    asked = ("GET", "/v1/accounts/acc-1/budget")
+    unknown = "How many are left, nobody can say at the moment."
+    answers = [
+        ((200, {"calls_left_today": 1812, "calls_a_day": 5000}), "<strong>1,812</strong> of the 5,000"),
+        ((200, {"calls_left_today": None, "calls_a_day": None}), unknown),
+        ((200, {"calls_left_today": "<b>", "calls_a_day": True}), unknown),
+        ((503, {"detail": "The connector does not answer."}), unknown),
+    ]  # fmt: skip
+    async with world.running() as url:
+        await world.all_stored()
+        async with world.client(url, world.keys.token("acc-1", "viewer")) as person:
+            for answer, words in answers:
+                world.invoice_sync.answers[asked] = answer
+                assert words in (await person.get("/accounts/acc-1")).text, answer
+        async with world.client(url, world.keys.token(STAFF, "viewer")) as staff:
+            world.invoice_sync.asked.clear()
+            page = (await staff.get("/accounts/acc-1")).text
+            assert "How many are left, invoice-sync tells the account's own people only." in page
+            assert world.invoice_sync.asked == []
+
+
 async def test_every_state_reaches_its_page(world):
     await tell_everything(world)
     async with (

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_xero.answers import Reply, classify_answer, parse_http_date, retry_after
-from pipeline_xero.client import CallLimits, GatewayClient
+from pipeline_xero.client import CallLimits, GatewayClient, KnownConnection
 from pipeline_xero.errors import (
     NotAllowed,
     NotConnected,
@@ -519,13 +519,14 @@ async def test_whether_an_account_was_ever_connected_is_asked_of_the_connector()
 
     def handler(request):
         seen.append(request)
-        return httpx.Response(200, json={"status": "CONNECTED", "sequence": 3})
+        told = {"status": "CONNECTED", "sequence": 3, "calls_left_today": 41, "calls_a_day": None}
+        return httpx.Response(200, json=told)
 
-    assert await client(handler).connection_sequence("acc/7") == 3
+    assert await client(handler).connection("acc/7") == KnownConnection(3, calls_left_today=41)
     assert seen[0].url.raw_path == b"/v1/accounts/acc%2F7/connection"
     assert seen[0].headers["authorization"] == "Bearer t0ken"
     for body in (b"{}", b"[]", b'{"sequence":"3"}', b"<html>"):
         with pytest.raises(UnexpectedAnswer):
-            await answering(200, body).connection_sequence("acc")
+            await answering(200, body).connection("acc")
     with pytest.raises(XeroUnavailable):
-        await answering(503).connection_sequence("acc")
+        await answering(503).connection("acc")

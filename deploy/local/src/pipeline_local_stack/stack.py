@@ -337,6 +337,7 @@ def _children(
         "payment-ingest": {"CONNECTOR_URL": gateway, "XERO_WEBHOOK_KEYS": webhook_key},
         "ops-dashboard": {
             "INVOICE_SYNC_URL": f"http://127.0.0.1:{ports['invoice-sync']}",
+            "PAYMENT_INGEST_URL": f"http://127.0.0.1:{ports['payment-ingest']}",
             "PIPELINE_WEB_URL": urls["portal"],
             "CARD_URL": urls["connector"],
             "STAFF_ACCOUNT_ID": STAFF_ACCOUNT,

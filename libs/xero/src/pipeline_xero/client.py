@@ -17,7 +17,7 @@ from pipeline_xero.answers import Reply, classify_answer, classify_failure
 from pipeline_xero.errors import OutcomeUnknown, UnexpectedAnswer, XeroError
 from pipeline_xero.json_forms import format_datetime, mapping
 
-__all__ = ["MAX_IDEMPOTENCY_KEY", "CallLimits", "GatewayClient", "Lane", "Reply"]
+__all__ = ["MAX_IDEMPOTENCY_KEY", "CallLimits", "GatewayClient", "KnownConnection", "Lane", "Reply"]
 
 MAX_IDEMPOTENCY_KEY = 128
 
@@ -41,6 +41,21 @@ class CallLimits:
     pool: float = 30.0
     total: float = 120.0
     response_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KnownConnection:
+    """An account's connection as the connector knows it.
+
+    Attributes:
+        sequence: How many changes it has seen; 0: it was never connected.
+        calls_left_today: Calls to Xero left to the organisation today; None until Xero has said so.
+        calls_a_day: Of how many; None likewise.
+    """
+
+    sequence: int
+    calls_left_today: int | None = None
+    calls_a_day: int | None = None
 
 
 class GatewayClient:
@@ -117,18 +132,24 @@ class GatewayClient:
             lane=lane,
         )
 
-    async def connection_sequence(self, account_id: str) -> int:
-        """How many changes the account's connection has seen: 0 if it was never connected. Costs no call to Xero.
+    async def connection(self, account_id: str) -> KnownConnection:
+        """What the connector knows of the account's connection. Costs no call to Xero.
 
         Raises:
             NotAllowed, NotFound, NotSent, XeroUnavailable, UnexpectedAnswer: As for ``get``.
         """
         url = f"{self._root}/v1/accounts/{quote(account_id, safe='')}/connection"
         reply = await self._request("GET", url, "GET connection", None, {}, None)
-        sequence = mapping(reply.json(), "connection").get("sequence")
+        told = mapping(reply.json(), "connection")
+        sequence = told.get("sequence")
         if not isinstance(sequence, int):
             raise UnexpectedAnswer("GET connection: no sequence")
-        return sequence
+        left, a_day = told.get("calls_left_today"), told.get("calls_a_day")
+        return KnownConnection(
+            sequence,
+            left if isinstance(left, int) else None,
+            a_day if isinstance(a_day, int) else None,
+        )
 
     async def put(
         self,

@@ -19,6 +19,7 @@ from invoice_sync.deps import Deps
 from invoice_sync.domain.mapping import WriteSettings
 from invoice_sync.handlers import (
     account_settings,
+    budget,
     code_mappings,
     contact_mappings,
     failures,
@@ -106,6 +107,7 @@ def create_app(settings: InvoiceSyncSettings) -> FastAPI:
     api.include_router(failures.router)
     api.include_router(dead_letter_routes(SOURCE))
     api.include_router(summary.router)
+    api.include_router(budget.router)
     api.include_router(contact_mappings.router)
     api.include_router(account_settings.router)
     api.include_router(code_mappings.router)

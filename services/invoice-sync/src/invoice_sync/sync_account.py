@@ -88,7 +88,7 @@ async def sync_account(  # noqa: C901, PLR0912 - one case per kind of work
 async def _was_never_connected(deps: Deps, account_id: str) -> bool:
     """Whether the connector knows of no connection; False if its event is on the way, or it cannot be asked now."""
     try:
-        return await deps.gateway.connection_sequence(account_id) == 0
+        return (await deps.gateway.connection(account_id)).sequence == 0
     except (NotFound, RequestRejected):
         return True  # the connector takes no such id, so nobody can have connected it
     except XeroError as error:

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 from fastapi import FastAPI
 
+from ops_dashboard.clients.api import PaymentIngest
 from ops_dashboard.clients.invoice_sync import InvoiceSync
 from ops_dashboard.deps import Deps
 from ops_dashboard.forget_history import keep_forgetting
@@ -106,7 +107,10 @@ async def _start(
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
     await stack.enter_async_context(consuming(broker, why=partial(why_unreachable, kafka)))
-    deps = Deps(settings, pool, InvoiceSync(http, settings.invoice_sync_url), watch, _clock)
+    invoice_sync = InvoiceSync(http, settings.invoice_sync_url)
+    payments_url = settings.payment_ingest_url
+    payment_ingest = PaymentIngest(http, payments_url) if payments_url else None
+    deps = Deps(settings, pool, invoice_sync, payment_ingest, watch, _clock)
     return deps, (watching, measuring, forgetting)
 
 

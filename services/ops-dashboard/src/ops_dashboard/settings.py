@@ -14,6 +14,12 @@ class Settings(ServiceSettings):
         pattern=_ADDRESS,
         description="address of invoice-sync, such as http://localhost:8002; asked with the person's own token",
     )
+    payment_ingest_url: str | None = Field(
+        None,
+        pattern=_ADDRESS,
+        description="address of payment-ingest, such as http://localhost:8003; asked with the person's own token; "
+        "without it what payment-ingest set aside is taken up by a command only",
+    )
     pipeline_web_url: str = Field(
         pattern=_ADDRESS,
         description="address of Pipeline's web application, where people sign in",

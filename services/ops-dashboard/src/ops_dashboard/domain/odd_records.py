@@ -12,10 +12,13 @@ MOST_BYTES: Final = 16 * 1024
 """Of a value or key that are kept to be shown."""
 MOST_HEADERS: Final = 50
 LONGEST_HEADER: Final = 1_000
-TAKEN_UP_BY_INVOICE_SYNC: Final = frozenset(
-    topic.name for topic in (topics.INVOICES, topics.CUSTOMERS, topics.CHANGES)
-)
-"""Topics whose dead letters invoice-sync alone writes, and takes up again when it is asked to."""
+_TAKEN_UP_BY: Final = {
+    topics.INVOICES.name: "invoice-sync",
+    topics.CUSTOMERS.name: "invoice-sync",
+    topics.CHANGES.name: "invoice-sync",
+    topics.SYNC.name: "payment-ingest",
+}
+"""Topics whose dead letters one service alone writes, and takes up again when it is asked to."""
 _HEX_WIDTH: Final = 16
 _HEX_LINES: Final = 64
 _PRINTABLE: Final = range(0x20, 0x7F)
@@ -70,6 +73,11 @@ def unreadable(record: Kept, code: str, reason: str) -> Odd:
         clean(reason)[:LONGEST_HEADER],
         _headers(record.headers),
     )
+
+
+def taken_up_by(from_topic: str) -> str | None:
+    """The service that takes up what was set aside of a topic; None where a letter does not say whose it is."""
+    return _TAKEN_UP_BY.get(from_topic)
 
 
 def account_named(value: bytes | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What people decide here, handed to invoice-sync with their own token: it judges their rights, and records who it was."""
+"""What people decide here, handed on with their own token: the service asked judges their rights, and records who it was."""
 
 from typing import Annotated, Final
 
@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ops_dashboard import metrics
-from ops_dashboard.clients.invoice_sync import Answer
+from ops_dashboard.clients.api import Answer
 from ops_dashboard.handlers.access import AccountId, AccountVisitor, Visitor, deps_of
-from ops_dashboard.handlers.odd_records import Number, Offset, Topic
+from ops_dashboard.handlers.odd_records import Number, Offset, Topic, taker_at
 from ops_dashboard.handlers.pages import FORM_EXPIRED, PageRoute, account_path, render
 from pipeline_service_defaults.problems import Problem
 
@@ -85,10 +85,11 @@ async def take_up(
     offset: Offset,
     csrf: Csrf = "",
 ) -> Response:
-    """Have invoice-sync take in again what it set aside; back to it, or a page that says why not."""
+    """Have a service take in again what it set aside; back to it, or a page that says why not."""
     _check(visitor, account_id, csrf)
     place = f"{topic}/{partition}/{offset}"
-    answer = await deps_of(request).invoice_sync.take_up(visitor.token, account_id, place)
+    taker = await taker_at(deps_of(request), account_id, (topic, partition, offset))
+    answer = await taker.take_up(visitor.token, account_id, place)
     back = account_path(account_id, f"/dead-letters/{place}")
     done = "known" if answer.text("outcome") == "known" else "taken_up"
     return _answered(request, "take_up", answer, back, f"{back}?done={done}")
@@ -107,7 +108,7 @@ def _answered(request: Request, action: str, answer: Answer, back: str, done: st
         return RedirectResponse(done, status_code=303)
     values = {
         "title": answer.text("title") or "It was not done",
-        "message": answer.text("detail") or "invoice-sync did not do it.",
+        "message": answer.text("detail") or "The service that was asked did not do it.",
         "hint": answer.text("hint"),
         "back": back,
     }

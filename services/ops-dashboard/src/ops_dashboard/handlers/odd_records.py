@@ -9,13 +9,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ops_dashboard.clients.invoice_sync import Answer
+from ops_dashboard.clients.api import Answer, Api
+from ops_dashboard.deps import Deps
 from ops_dashboard.domain import paging
 from ops_dashboard.domain.odd_records import (
     MOST_BYTES,
-    TAKEN_UP_BY_INVOICE_SYNC,
     hex_lines,
     readable,
+    taken_up_by,
 )
 from ops_dashboard.domain.paging import After
 from ops_dashboard.handlers.access import AccountId, AccountVisitor, StaffVisitor, deps_of
@@ -83,7 +84,7 @@ async def one_of_account(
         "frame": frame,
         "done": done,
         "may_act": visitor.may_act_on(account_id),
-        "can_be_taken_up": found.is_dead_letter and found.from_topic in TAKEN_UP_BY_INVOICE_SYNC,
+        "taker": taker.name if (taker := taker_of(deps, found)) else None,
     }
     return render(request, "dead_letter.html", values)
 
@@ -101,25 +102,44 @@ async def before_replay(
     partition: Number,
     offset: Offset,
 ) -> Response:
-    """What invoice-sync says would come of it, and the button. HTML; changes nothing."""
+    """What the service that set it aside says would come of it, and the button. HTML; changes nothing."""
     deps = deps_of(request)
     if not visitor.may_act_on(account_id):
         raise Problem(403, "NOT_ALLOWED", "Not allowed", "This needs the role operator.")
     async with deps.pool.acquire() as conn:
         frame = await frame_of(conn, deps, visitor, account_id)
         found = await _find(conn, topic, partition, offset)
-    if found.account_id != account_id:
+    taker = taker_of(deps, found)
+    if found.account_id != account_id or taker is None:
         raise _nothing()
-    answer = await deps.invoice_sync.dead_letter(visitor.token, account_id, found.place)
+    answer = await taker.dead_letter(visitor.token, account_id, found.place)
     values = {"frame": frame, "record": found, "plan": plan(answer)}
     return render(request, "take_up.html", values)
 
 
+def taker_of(deps: Deps, found: OddRecord) -> Api | None:
+    """The service that can be asked to take it up; None where there is none, or its address is not configured."""
+    name = taken_up_by(found.from_topic) if found.is_dead_letter else None
+    return {"invoice-sync": deps.invoice_sync, "payment-ingest": deps.payment_ingest}.get(
+        name or ""
+    )
+
+
+async def taker_at(deps: Deps, account_id: str, place: tuple[str, int, int]) -> Api:
+    """The service to ask about the account's dead letter at a place. Raises Problem 404 where there is none."""
+    async with deps.pool.acquire() as conn:
+        found = await _find(conn, *place)
+    taker = taker_of(deps, found)
+    if found.account_id != account_id or taker is None:
+        raise _nothing()
+    return taker
+
+
 def plan(answer: Answer) -> dict[str, Any]:
-    """What invoice-sync said of taking a letter up; where it said nothing usable, why it is not offered."""
+    """What a service said of taking a letter up; where it said nothing usable, why it is not offered."""
     told = answer.body.get("objections")
     if not answer.is_done or not isinstance(told, list):
-        unasked = answer.text("detail") or "invoice-sync does not say what would come of it."
+        unasked = answer.text("detail") or "It does not say what would come of it."
         return {"follows": "", "objections": [unasked], "hint": answer.text("hint")}
     against = [str(each.get("sentence")) for each in told if isinstance(each, dict)]
     return {"follows": answer.text("follows"), "objections": against, "hint": ""}
@@ -162,7 +182,7 @@ def _shown(found: OddRecord) -> dict[str, Any]:
     return {
         "record": found,
         "done": "",
-        "can_be_taken_up": False,
+        "taker": None,
         "key": None if found.key is None else readable(found.key) or found.key.hex(" "),
         "text": readable(value),
         "hex": hex_lines(value),

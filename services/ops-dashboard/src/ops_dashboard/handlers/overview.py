@@ -1,5 +1,6 @@
 """One account at a glance."""
 
+import asyncio
 from collections.abc import Sequence
 
 from fastapi import APIRouter
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ops_dashboard.domain.backlog import Queue, queue_of
+from ops_dashboard.domain.calls import Calls, calls_of
 from ops_dashboard.domain.invoices import STATES
 from ops_dashboard.handlers.access import (
     AccountId,
@@ -66,8 +68,11 @@ async def overview(request: Request, account_id: AccountId, visitor: AccountVisi
         last = await invoices.page(
             conn, generation, account_id, Wanted(state="waiting"), after=None, limit=1
         )
-    queue = await _queue(request, visitor, account_id, last[0].invoice_id) if last else None
-    return render(request, "overview.html", values | {"queue": queue})
+    newest = last[0].invoice_id if last else None
+    queue, calls = await asyncio.gather(
+        _queue(request, visitor, account_id, newest), _calls(request, visitor, account_id)
+    )
+    return render(request, "overview.html", values | {"queue": queue, "calls": calls})
 
 
 def tiles(tallies: Sequence[Tally]) -> list[dict[str, object]]:
@@ -94,10 +99,18 @@ def odd_words(count: int) -> str:
 
 
 async def _queue(
-    request: Request, visitor: Visitor, account_id: str, invoice_id: str
+    request: Request, visitor: Visitor, account_id: str, invoice_id: str | None
 ) -> Queue | None:
     """What invoice-sync says of the queue, asked about the newest invoice in it; None where it says nothing."""
-    if visitor.person.account_id != account_id:
+    if visitor.person.account_id != account_id or invoice_id is None:
         return None
     answer = await deps_of(request).invoice_sync.status(visitor.token, account_id, invoice_id)
     return queue_of(answer.body) if answer.is_done else None
+
+
+async def _calls(request: Request, visitor: Visitor, account_id: str) -> Calls | None:
+    """What invoice-sync says of the calls left today; None where it says nothing."""
+    if visitor.person.account_id != account_id:
+        return None
+    answer = await deps_of(request).invoice_sync.budget(visitor.token, account_id)
+    return calls_of(answer.body) if answer.is_done else None
