@@ -1,7 +1,7 @@
 """Every secret of a running system is known here, everything goes wrong once, and none of them may be found afterwards.
 
 Looked through: the logs of all processes but Xero's own, every record of every topic, every table of the four databases,
-and every page, document and header that a caller was sent.
+every trace that was exported, and every page, document and header that a caller was sent.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import httpx
 import pytest
+from otlp_receiver import OtlpReceiver, receiving
 
 from connector.domain.sealing import place, unseal
 from pipeline_local_stack import exposed
@@ -35,8 +36,16 @@ ALL = SERVICES | DASHBOARD
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with running_stack(say=lambda _: None, dashboard=True) as running:
+def collector() -> Iterator[OtlpReceiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def stack(collector: OtlpReceiver) -> Iterator[Stack]:
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    environment = dict.fromkeys(ALL, traced)
+    with running_stack(say=lambda _: None, dashboard=True, environment=environment) as running:
         yield running
 
 
@@ -377,16 +386,18 @@ def looking_on(drive: Drive) -> None:
     drive.person.post(f"{board}/dead-letters/{CANARY}/0/0/replay", data={"csrf": CANARY})
 
 
-async def test_none_of_the_secrets_is_anywhere(driven):
+async def test_none_of_the_secrets_is_anywhere(driven, collector):
     events = await exposed.records(driven.stack)
     dumps = await exposed.tables(driven.stack, ALL.values())
     for name in ALL:
         for path in ("/metrics", "/health/ready", "/docs", "/openapi.json"):
             with driven.browser(None) as client:
                 client.get(driven.stack.urls[name] + path)
-    everything = [*exposed.logs(), *events, *dumps, *driven.received]
+    traces = [("trace", body) for body in list(collector.bodies)]
+    assert {span.service for span in collector.spans} >= set(SERVICES)
+    everything = [*exposed.logs(), *events, *dumps, *driven.received, *traces]
     kinds = {where.split()[0] for where, _ in everything}
-    assert {"log", "topic", "table", "GET", "POST", "PUT"} <= kinds
+    assert {"log", "topic", "table", "trace", "GET", "POST", "PUT"} <= kinds
     assert {
         "state", "verifier", "nonce", "authorisation code", "access token", "refresh token",
         "previous refresh token", "browser session", "session", "service token", "client secret",

@@ -1,4 +1,4 @@
-"""A collector of traces as small as can be: takes in OTLP over HTTP in its binary form, and keeps the spans."""
+"""A collector of traces as small as can be: takes in OTLP over HTTP in its binary form, and keeps the spans and the bytes."""
 
 import threading
 from collections.abc import Iterator
@@ -30,12 +30,14 @@ class OtlpReceiver:
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.bodies: list[bytes] = []
         self.url = ""
 
     def of(self, trace_id: str) -> list[Span]:
         return [span for span in list(self.spans) if span.trace_id == trace_id]
 
     def take(self, body: bytes) -> None:
+        self.bodies.append(body)
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = _texts(resource.resource.attributes)["service.name"]
             for scope in resource.scope_spans:
