@@ -35,16 +35,21 @@ class Company:
         self.email = f"{name}@example.com"
         connect_account(stack, name, self.email, f"{name} Ltd")
         self.xero = XeroAdmin(stack.urls["simulator"], f"{name} Ltd")
-        token = stack.identities.service_token("pipeline-backend", "invoice-sync")
         self.service = httpx.Client(
             base_url=f"{stack.urls['invoice-sync']}/v1/accounts/{name}",
-            headers={"Authorization": f"Bearer {token}"},
+            auth=self._signed,
             timeout=30,
         )
 
     def close(self) -> None:
         self.xero.close()
         self.service.close()
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        """Anew each time: a service's token lives for minutes, and a long campaign for longer."""
+        token = self.stack.identities.service_token("pipeline-backend", "invoice-sync")
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
 
     # In Pipeline.
 

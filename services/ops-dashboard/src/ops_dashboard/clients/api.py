@@ -78,7 +78,7 @@ class Api:
                         return self._silence()
                 found = json.loads(content or b"null")
         except (httpx.HTTPError, ValueError, RecursionError) as error:
-            log.warning("not_answered", asked=self.name, error=type(error).__name__)
+            log.warning("not_answered", name=self.name, error=type(error).__name__)
             return self._silence()
         return Answer(response.status_code, found if isinstance(found, dict) else {})
 
