@@ -17,7 +17,10 @@ _OF_INVOICES = (Invoice, InvoiceVoided)
 
 
 class DesiredState(NamedTuple):
-    """The newest state of one invoice in a batch. A void carries no body: the one before it stands."""
+    """The newest state of one invoice in a batch. A void carries no body: the one before it stands.
+
+    Its fields are those of the database's type `desired_state`, in their order.
+    """
 
     account_id: str
     invoice_id: str
@@ -33,7 +36,7 @@ class DesiredState(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One event as it goes on the invoice's timeline."""
+    """One event as it goes on the invoice's timeline; as the database's type `arrival`."""
 
     account_id: str
     invoice_id: str

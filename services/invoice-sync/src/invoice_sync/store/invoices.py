@@ -51,13 +51,10 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
         INSERT INTO invoices AS i (
                account_id, invoice_id, state, version, operation, desired, invoice_number, customer_id, currency,
                total, void_version, traceparent, tenant_id, due_at)
-        SELECT d.account_id, d.invoice_id, 'pending', d.version, d.operation, d.desired, d.invoice_number,
+        SELECT d.account_id, d.invoice_id, 'pending', d.version, d.operation, d.body, d.invoice_number,
                d.customer_id, d.currency, d.total, d.void_version, d.traceparent,
                (SELECT tenant_id FROM accounts WHERE account_id = d.account_id), now()
-          FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                      $9::numeric[], $10::int[], $11::text[])
-               AS d (account_id, invoice_id, version, operation, desired, invoice_number, customer_id, currency,
-                     total, void_version, traceparent)
+          FROM unnest($1::desired_state[]) AS d
          ORDER BY d.account_id COLLATE "C", d.invoice_id COLLATE "C"
         ON CONFLICT (account_id, invoice_id) DO UPDATE
            SET version = excluded.version,
@@ -78,17 +75,7 @@ async def want(conn: Connection, states: Sequence[DesiredState]) -> None:
                waiting_since = CASE WHEN i.state IN ('synced', 'voided') THEN now() ELSE i.waiting_since END
          WHERE excluded.version > i.version
         """,
-        [state.account_id for state in states],
-        [state.invoice_id for state in states],
-        [state.version for state in states],
-        [state.operation for state in states],
-        [state.body for state in states],
-        [state.invoice_number for state in states],
-        [state.customer_id for state in states],
-        [state.currency for state in states],
-        [state.total for state in states],
-        [state.void_version for state in states],
-        [state.traceparent for state in states],
+        states,
     )
 
 

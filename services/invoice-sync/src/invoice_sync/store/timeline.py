@@ -46,14 +46,9 @@ async def add_arrivals(conn: Connection, arrivals: Sequence[Arrival]) -> None:
         INSERT INTO timeline (account_id, invoice_id, at, kind, version, detail)
         SELECT account_id, invoice_id, now(), kind, version, 'event of ' || to_char(
                    time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-          FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::timestamptz[])
-               AS a (account_id, invoice_id, version, kind, time)
+          FROM unnest($1::arrival[])
         """,
-        [arrival.account_id for arrival in arrivals],
-        [arrival.invoice_id for arrival in arrivals],
-        [arrival.version for arrival in arrivals],
-        [arrival.kind for arrival in arrivals],
-        [arrival.time for arrival in arrivals],
+        arrivals,
     )
 
 
