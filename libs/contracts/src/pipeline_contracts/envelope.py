@@ -47,7 +47,7 @@ _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
 _TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _READ: Final = frozenset(
     {
@@ -305,12 +305,11 @@ def _time(text: str) -> datetime:
 
 
 def _moment(text: str) -> datetime | None:
-    match = _TIME.fullmatch(text)
-    if match is None:
+    if _TIME.fullmatch(text) is None:
         return None
-    day, clock, fraction, zone = match.groups(default="")
     try:
-        return datetime.fromisoformat(f"{day}T{clock}{fraction}{zone.upper()}").astimezone(UTC)
+        moment = datetime.fromisoformat(text.upper())
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -318,7 +317,9 @@ def _moment(text: str) -> datetime | None:
 def _traceparent(found: dict[str, bytes]) -> str | None:
     # A broken trace loses a line in a diagram; it must not lose an invoice.
     for name in ("traceparent", "ce_traceparent"):
-        text = found.get(name, b"").decode(errors="replace")
+        if (raw := found.get(name)) is None:
+            continue
+        text = raw.decode(errors="replace")
         if _TRACEPARENT.fullmatch(text):
             return text
     return None

@@ -80,9 +80,10 @@ _UTC_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\
 
 def _read_date(value: object) -> object:
     # Numbers would be taken for Unix times, which name no calendar day without a time zone.
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    if isinstance(value, str) and _DATE.fullmatch(value):
+    if isinstance(value, str):
+        if _DATE.fullmatch(value):
+            return value
+    elif isinstance(value, date) and not isinstance(value, datetime):
         return value
     raise ValueError('not a date; send the calendar day as "YYYY-MM-DD"')
 
