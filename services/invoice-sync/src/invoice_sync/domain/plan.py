@@ -107,12 +107,12 @@ def decide(row: Invoice, known: Known) -> Decision:  # noqa: PLR0911 - one retur
     if rests(row, known):
         return Compare(row)
     is_linked = row.invoice_id in known.links
-    if locks.in_doubt(known.terms.locks, _days_of(row, known), known.now):
+    draft = draft_of(row, known)
+    if locks.in_doubt(known.terms.locks, _days_of(row, draft, known), known.now):
         return Reread(None)
     if row.operation is Operation.VOID:
         # Unsent and cancelled: there is nothing for Xero to hear of.
         return Compare(row) if is_linked else Stop(lifecycle.never_sent(row))
-    draft = draft_of(row, known)
     if draft is None:
         return Stop(lifecycle.failed(row, block(ProblemCode.INTERNAL_ERROR)))
     for found in objections(row, draft, known):
@@ -158,7 +158,8 @@ def objections(row: Invoice, draft: Draft, known: Known) -> Iterator[Objection]:
     if not draft.is_linked:
         for kind, why in _by_lists(draft.body, known.terms):
             yield Objection(lifecycle.failed(row, why), kind)
-        locked = locks.stops_now(known.terms.locks, _days_of(row, known), known.now)
+        days = _days_of(row, draft, known)
+        locked = locks.stops_now(known.terms.locks, days, known.now)
         if locked is not None:
             yield Objection(lifecycle.failed(row, locked))
     customer_id = draft.body.customer_id
@@ -170,15 +171,16 @@ def objections(row: Invoice, draft: Draft, known: Known) -> Iterator[Objection]:
         yield Objection(lifecycle.waits(row, State.WAITING_FOR_CONTACT, why))
 
 
-def _days_of(row: Invoice, known: Known) -> list[date]:
+def _days_of(row: Invoice, draft: Draft | None, known: Known) -> list[date]:
     """The days of the document that no lock date may close: where it is in Xero, and where it is to go."""
     link = known.links.get(row.invoice_id)
     is_draft = known.terms.settings.invoice_status is InvoiceStatus.DRAFT
     if is_draft if link is None else link.xero_status in locks.UNISSUED:
         return []
     days = locks.days_of([link.observed.get("issue_date")] if link else [])
-    body = read_body(row.desired) if row.operation is Operation.WRITE else None
-    return [*days, body.issue_date] if body is not None else days
+    if draft is None or row.operation is Operation.VOID:
+        return days
+    return [*days, draft.body.issue_date]
 
 
 def create_of(row: Invoice, draft: Draft, known: Known) -> Create:
