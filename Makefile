@@ -14,8 +14,9 @@ SCRIPT ?=
 PAIRS ?=
 PROCESSES ?=
 RUNS ?= 4
-FORGED ?= 100000
-RACES ?= 200
+FORGED ?= 50000
+RACES ?= 100
+DROPS ?= 3
 KILLS ?= 10
 PROBES ?= 2000
 SECONDS ?= 20
@@ -75,9 +76,10 @@ failpoints: $(STAMP) ## Kill invoice-sync on virtual time at every named step, a
 planted-bugs: $(STAMP) ## Plant known bugs one by one and see that the judge of `make chaos` finds each (ONLY="key_reused" RECORD=1)
 	@$(RUN) python -m pipeline_local_stack planted-bugs $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
 
-attack: $(STAMP) ## Forge webhooks, race refreshes, kill key rotations, ask for other accounts' things (FORGED=100000 RACES=200 KILLS=10 PROBES=2000)
-	@FORGED=$(FORGED) RACES=$(RACES) KILLS=$(KILLS) PROBES=$(PROBES) $(RUN) pytest -q -rP -o timeout=0 \
-		tests/integration/payment_ingest/test_webhooks_over_raw_sockets.py tests/integration/connector/test_refresh_races.py \
+attack: $(STAMP) ## Forge and lose webhooks, race refreshes, kill key rotations, ask for other accounts' things (FORGED=50000 DROPS=3 RACES=100 KILLS=10 PROBES=2000)
+	@FORGED=$(FORGED) DROPS=$(DROPS) RACES=$(RACES) KILLS=$(KILLS) PROBES=$(PROBES) $(RUN) pytest -q -rP -o timeout=0 \
+		tests/integration/payment_ingest/test_webhooks_over_raw_sockets.py tests/integration/payment_ingest/test_payments_without_kafka_or_postgres.py \
+		tests/integration/connector/test_refresh_races.py \
 		tests/integration/connector/test_key_rotation.py tests/acceptance/test_cross_account_probes.py
 
 check: lint types walls ## Lint, types and the walls between the parts

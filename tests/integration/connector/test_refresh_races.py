@@ -31,7 +31,7 @@ from pipeline_service_defaults.migrate import directories_of
 from xero_simulator.config import Settings as SimulatorSettings
 
 RACERS = 20
-RACES = int(os.environ.get("RACES", "200"))
+RACES = int(os.environ.get("RACES", "100"))
 USER = "racer"
 SIMULATED = SimulatorSettings()
 PROGRAM = Path(__file__).parents[2] / "support" / "racers.py"

@@ -17,7 +17,7 @@ from small_xero import KEY, signed, webhook
 from pipeline_service_defaults.migrate import directories_of
 
 LIMIT = 256 * 1024
-FORGED = int(os.environ.get("FORGED", "100000"))
+FORGED = int(os.environ.get("FORGED", "50000"))
 PATH = b"/webhooks/xero"
 
 
