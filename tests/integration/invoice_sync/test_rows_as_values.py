@@ -3,11 +3,16 @@
 import pytest
 
 from invoice_sync.domain.intake import Arrival, DesiredState
+from invoice_sync.store import invoice_links
 
 
 @pytest.mark.parametrize(
     ("named", "fields"),
-    [("desired_state", DesiredState._fields), ("arrival", Arrival._fields)],
+    [
+        ("desired_state", DesiredState._fields),
+        ("arrival", Arrival._fields),
+        ("invoice_link", tuple(each.strip() for each in invoice_links._COLUMNS.split(","))),
+    ],
 )
 async def test_the_database_s_type_has_the_fields_of_ours_in_their_order(sync_pool, named, fields):
     attributes = await sync_pool.fetch(

@@ -21,9 +21,7 @@ async def save(conn: Connection, links: Sequence[Link]) -> None:
     await conn.execute(
         f"""
         INSERT INTO invoice_links ({_COLUMNS})
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                             $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[],
-                             $13::timestamptz[], $14::text[], $15::text[])
+        SELECT * FROM unnest($1::invoice_link[])
         ON CONFLICT (account_id, invoice_id) DO UPDATE
            SET tenant_id = excluded.tenant_id, xero_invoice_id = excluded.xero_invoice_id,
                xero_number = excluded.xero_number, xero_status = excluded.xero_status,
@@ -32,21 +30,26 @@ async def save(conn: Connection, links: Sequence[Link]) -> None:
                is_paid = excluded.is_paid, xero_updated_at = excluded.xero_updated_at,
                kept = excluded.kept, kept_by = excluded.kept_by
         """,  # noqa: S608 - a constant list of columns
-        [link.account_id for link in links],
-        [link.invoice_id for link in links],
-        [link.tenant_id for link in links],
-        [link.xero_invoice_id for link in links],
-        [link.xero_number for link in links],
-        [link.xero_status for link in links],
-        [json.dumps(link.line_item_ids) for link in links],
-        [json.dumps(link.agreed) for link in links],
-        [json.dumps(link.base) for link in links],
-        [json.dumps(link.observed) for link in links],
-        [link.observed_at for link in links],
-        [link.is_paid for link in links],
-        [link.xero_updated_at for link in links],
-        [json.dumps(sorted(link.kept)) for link in links],
-        [link.kept_by for link in links],
+        [
+            (
+                link.account_id,
+                link.invoice_id,
+                link.tenant_id,
+                link.xero_invoice_id,
+                link.xero_number,
+                link.xero_status,
+                json.dumps(link.line_item_ids),
+                json.dumps(link.agreed),
+                json.dumps(link.base),
+                json.dumps(link.observed),
+                link.observed_at,
+                link.is_paid,
+                link.xero_updated_at,
+                json.dumps(sorted(link.kept)),
+                link.kept_by,
+            )
+            for link in links
+        ],
     )
 
 

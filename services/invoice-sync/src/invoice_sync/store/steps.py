@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from invoice_sync.domain.state import Link, Note, Step
+from invoice_sync.domain.state import Invoice, Link, Note, Step
 from invoice_sync.store import invoice_links, timeline
 from pipeline_contracts.envelope import Record, encode, stable_id
 from pipeline_contracts.event import Event
@@ -49,9 +49,6 @@ def record_of(
 
 
 async def _save_rows(conn: Connection, steps: Sequence[Step]) -> None:
-    rows = [step.row for step in steps]
-    blocks = [row.block for row in rows]
-    intents = [row.intent for row in rows]
     await conn.execute(
         """
         UPDATE invoices i
@@ -66,38 +63,37 @@ async def _save_rows(conn: Connection, steps: Sequence[Step]) -> None:
                sent = CASE WHEN s.intent_id IS NULL THEN NULL
                            WHEN i.intent_id = s.intent_id THEN i.sent
                            ELSE coalesce(s.sent, i.desired) END
-          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::timestamptz[],
-                      $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::bigint[], $14::bigint[],
-                      $15::int[], $16::int[], $17::int[], $18::bool[], $19::text[], $20::jsonb[], $21::text[],
-                      $22::text[])
-               AS s (account_id, invoice_id, state, tenant_id, generation, attempts, due_at, block_code,
-                     block_message, block_hint, block_retryable, xero_errors, sequence, intent_id, intent_position,
-                     intent_version, synced_version, send_alone, told, waits_for, number_prefix, sent)
+          FROM unnest($1::invoice_step[]) AS s
          WHERE i.account_id = s.account_id AND i.invoice_id = s.invoice_id
         """,
-        [row.account_id for row in rows],
-        [row.invoice_id for row in rows],
-        [row.state for row in rows],
-        [row.tenant_id for row in rows],
-        [row.generation for row in rows],
-        [row.attempts for row in rows],
-        [row.due_at for row in rows],
-        [block and block.code for block in blocks],
-        [block and block.message for block in blocks],
-        [block and block.hint for block in blocks],
-        [block and block.retryable for block in blocks],
-        [
-            json.dumps(block.xero_errors) if block and block.xero_errors else None
-            for block in blocks
-        ],
-        [row.sequence for row in rows],
-        [intent and intent.id for intent in intents],
-        [intent and intent.position for intent in intents],
-        [intent and intent.version for intent in intents],
-        [row.synced_version for row in rows],
-        [row.send_alone for row in rows],
-        [row.told for row in rows],
-        [json.dumps(block.waits_for) if block and block.waits_for else None for block in blocks],
-        [row.number_prefix for row in rows],
-        [row.sent for row in rows],
+        [_row(step.row) for step in steps],
+    )
+
+
+def _row(row: Invoice) -> tuple[object, ...]:
+    """The invoice as a value of the database's type `invoice_step`."""
+    block, intent = row.block, row.intent
+    return (
+        row.account_id,
+        row.invoice_id,
+        row.state,
+        row.tenant_id,
+        row.generation,
+        row.attempts,
+        row.due_at,
+        block and block.code,
+        block and block.message,
+        block and block.hint,
+        block and block.retryable,
+        json.dumps(block.xero_errors) if block and block.xero_errors else None,
+        row.sequence,
+        intent and intent.id,
+        intent and intent.position,
+        intent and intent.version,
+        row.synced_version,
+        row.send_alone,
+        row.told,
+        json.dumps(block.waits_for) if block and block.waits_for else None,
+        row.number_prefix,
+        row.sent,
     )

@@ -24,17 +24,21 @@ async def add(conn: Connection, notes: Sequence[tuple[str, str, Note]], now: dat
     await conn.execute(
         """
         INSERT INTO timeline (account_id, invoice_id, at, kind, version, code, detail, correlation_id)
-        SELECT account_id, invoice_id, $8, kind, version, code, detail, correlation_id
-          FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[])
-               AS n (account_id, invoice_id, kind, version, code, detail, correlation_id)
+        SELECT account_id, invoice_id, $2, kind, version, code, detail, correlation_id
+          FROM unnest($1::timeline_note[])
         """,
-        [account_id for account_id, _, _ in notes],
-        [invoice_id for _, invoice_id, _ in notes],
-        [note.kind for _, _, note in notes],
-        [note.version for _, _, note in notes],
-        [note.code for _, _, note in notes],
-        [note.detail for _, _, note in notes],
-        [note.correlation_id for _, _, note in notes],
+        [
+            (
+                account_id,
+                invoice_id,
+                note.kind,
+                note.version,
+                note.code,
+                note.detail,
+                note.correlation_id,
+            )
+            for account_id, invoice_id, note in notes
+        ],
         now,
     )
 
