@@ -89,7 +89,13 @@ def test_bound_fields_are_on_every_line(lines):
     assert [line.get("request_id") for line in lines()] == ["r-1", None]
 
 
-def test_libraries_are_taken_over_and_quiet(lines):
+@pytest.fixture
+def after_another_uvicorn():
+    """One that was started with a level of its own leaves it behind."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def test_libraries_are_taken_over_and_quiet(after_another_uvicorn, lines):
     for name in ("uvicorn", "uvicorn.error", "faststream", "httpx", "aiokafka"):
         logger = logging.getLogger(name)
         logger.info("about one message")
