@@ -289,14 +289,14 @@ async def test_the_days_limit_is_the_most_that_was_left_lately(stack):
         )
 
     await stack.db.execute("UPDATE tenant_budgets SET day_limit = NULL, day_limit_at = NULL")
-    assert await learn(800) == 800
-    assert await learn(999) == 999
-    assert await learn(3) == 999
+    assert await learn(800) == 801
+    assert await learn(999) == 1000
+    assert await learn(3) == 1000
     assert await learn(1_000_000) == 5000
     assert await learn(None) == 5000
     assert await learn(700) == 5000
     await stack.db.execute("UPDATE tenant_budgets SET day_limit_at = now() - interval '3 days'")
-    assert await learn(700) == 700
+    assert await learn(700) == 701
 
 
 async def test_a_low_day_is_announced_once_and_its_end_once(make_stack):

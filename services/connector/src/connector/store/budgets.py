@@ -221,6 +221,8 @@ async def finish_call(
     lease, as after a killed replica, and the next reply tells the day's count anew. So it is never part of a transaction
     that must last.
 
+    The day's limit is the most that was ever left, and the call that learns it: Xero counts a call before it answers.
+
     Left to itself, Postgres runs the last part first; the conditions on the counts make it take its locks in the order of
     everybody else (tenant, tokens, connection), or the end of one call and the start of another could deadlock.
     """
@@ -234,10 +236,10 @@ async def finish_call(
         ), counted AS (
             UPDATE tenant_budgets
                SET day_remaining = $3, day_seen_at = clock_timestamp(),
-                   day_limit = CASE WHEN least($3, $6) >= day_limit THEN least($3, $6)
+                   day_limit = CASE WHEN least($3 + 1, $6) >= day_limit THEN least($3 + 1, $6)
                                     WHEN day_limit_at > clock_timestamp() - interval '2 days' THEN day_limit
-                                    ELSE least($3, $6) END,
-                   day_limit_at = CASE WHEN least($3, $6) < day_limit
+                                    ELSE least($3 + 1, $6) END,
+                   day_limit_at = CASE WHEN least($3 + 1, $6) < day_limit
                                         AND day_limit_at > clock_timestamp() - interval '2 days' THEN day_limit_at
                                        ELSE clock_timestamp() END
              WHERE tenant_id = $2 AND $3::integer IS NOT NULL
