@@ -1,4 +1,4 @@
-"""`make chaos` as a person runs it: ten runs of faults on real processes, and nothing lost, doubled or out of order."""
+"""`make chaos` as a person runs it: four runs of faults on real processes, every fault once, and nothing lost, doubled or out of order."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from pipeline_local_stack.chaos.schedule import FAULTS, dealt
 
-SEED, RUNS, SECONDS = 0, 10, 20
+SEED, RUNS, SECONDS = 0, 4, 20
 PAID = 500
 
 

@@ -8,6 +8,7 @@ import httpx
 
 from pipeline_local_stack.browser import Browser
 from pipeline_local_stack.paths import StackError
+from pipeline_local_stack.plain_http import NOBODY
 from pipeline_local_stack.stack import Stack
 
 _CONNECTED = ">CONNECTED</"
@@ -77,6 +78,7 @@ def connection_of(stack: Stack, account_id: str) -> dict[str, Any]:
         f"{stack.urls['connector']}/v1/accounts/{account_id}/connection",
         headers={"Authorization": f"Bearer {asking}"},
         timeout=30,
+        verify=NOBODY,
     ).json()
     return found
 

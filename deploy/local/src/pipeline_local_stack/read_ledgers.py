@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pipeline_contracts.envelope import Record
 from pipeline_contracts.topics import CONNECTIONS, INVOICES, PAYMENTS, SYNC, Topic
 from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, documents_of, settlements_of
+from pipeline_local_stack.plain_http import NOBODY
 from pipeline_local_stack.stack import Stack
 from pipeline_local_stack.xero_admin import XeroAdmin
 
@@ -23,6 +24,7 @@ async def read_ledgers(
     accounts: Collection[str] = (),
     invoices: Collection[InvoiceKey] = (),
     edited_in_xero: Collection[str] = (),
+    organisations: Collection[str] | None = None,
 ) -> Ledgers:
     """Everything the judge needs, once the system has come to rest.
 
@@ -31,6 +33,7 @@ async def read_ledgers(
         accounts: those whose summary is asked for.
         invoices: those whose state is asked for.
         edited_in_xero: the InvoiceIDs of what people changed in Xero.
+        organisations: the names of those whose books are read; None: all.
     """
     records = await read_topics(stack.broker.bootstrap_servers, _READ)
     states, counts = await _answers(stack, accounts, invoices)
@@ -39,6 +42,8 @@ async def read_ledgers(
         names = [row["name"] for row in await asyncio.to_thread(first.organisations)]
     documents, settlements = [], []
     for name in names:
+        if organisations is not None and name not in organisations:
+            continue
         with contextlib.closing(XeroAdmin(stack.urls["simulator"], name)) as organisation:
             books = await asyncio.to_thread(organisation.ledger)
         documents += documents_of(books, organisation.tenant_id)
@@ -90,6 +95,7 @@ async def _answers(
         base_url=f"{stack.urls['invoice-sync']}/v1/accounts",
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
+        verify=NOBODY,
     ) as http:
 
         async def state_of(key: InvoiceKey) -> str:

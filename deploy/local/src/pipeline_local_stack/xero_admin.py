@@ -12,6 +12,7 @@ import httpx
 from pipeline_local_stack.books import XeroInvoice, XeroPayment
 from pipeline_local_stack.call_log import Call
 from pipeline_local_stack.ledgers import Document, document_of, documents_of
+from pipeline_local_stack.plain_http import NOBODY
 
 ORGANISATION = "Demo Company (NZ)"
 
@@ -31,7 +32,7 @@ class XeroAdmin:
 
     def __init__(self, url: str, organisation: str = ORGANISATION) -> None:
         """Given the simulator's base address and the organisation's name."""
-        self.http = httpx.Client(base_url=f"{url}/admin", timeout=30)
+        self.http = httpx.Client(base_url=f"{url}/admin", timeout=30, verify=NOBODY)
         self.tenant_id: str = next(
             row["tenant_id"] for row in self.organisations() if row["name"] == organisation
         )
