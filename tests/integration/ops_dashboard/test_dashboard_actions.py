@@ -157,6 +157,7 @@ async def test_a_dead_letter_is_taken_up_after_a_look_at_what_follows(world, top
                 assert "<form" not in (await person.get(f"{page}/replay")).text
             # Of what others set aside there is the command.
             other = await _letter(world, "pipeline.xero.connections.v1")
+            await world.all_stored()
             page = (await person.get(f"/accounts/acc-1/dead-letters/{other}")).text
             assert f"dead-letters replay {other}" in page
         async with world.client(url, world.keys.token("acc-1", "viewer")) as viewer:
