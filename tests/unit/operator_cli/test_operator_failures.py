@@ -134,6 +134,7 @@ def test_nobody_is_asked_where_nobody_sits(run):
         (("preview", "i", "-a", "x", "--file", "/no"), "/no cannot be read as JSON"),
         (("frobnicate",), "No such command"),
         (("mappings", "list", "colour"), "Invalid value"),
+        (("mappings", "suggest", "--name", "Acme", "-a", "x"), "Whose name that is, is not said."),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_told_before_anything_is_asked(run, arguments, sentence):

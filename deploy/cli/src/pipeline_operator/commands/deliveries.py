@@ -71,8 +71,10 @@ def replay(
     found = session.services.send("payment-ingest", "POST", path_of("deliveries", "replay"), wanted)
     if as_json:
         screen.document(found)
-    else:
-        _show(session, found)
+        return
+    _show(session, found)
+    if found["deliveries"]:
+        screen.say("Asked for; what these announced is read again at once.")
 
 
 def _wanted(since_: str | None, until: str | None, tenant: str | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline_operator.failure import Failure, Status
 from pipeline_operator.services import path_of
 from pipeline_operator.session import Account, Json, Yes, session_of
 
@@ -58,19 +59,30 @@ def suggest(
     customer: Annotated[
         str | None, typer.Argument(help="One customer; else those whose invoices wait.")
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What the customer is called, where Pipeline has not told of it."),
+    ] = None,
     account: Account = None,
     as_json: Json = False,
 ) -> None:
     """Contacts in Xero that customers may be, and why."""
     session = session_of(context)
     screen = session.show(as_json=as_json)
+    if name is not None and customer is None:
+        raise Failure(
+            Status.USAGE, "Whose name that is, is not said.", "Name the customer's id, too."
+        )
     account_id = session.account(account)
     more = ("suggestions",) if customer is None else (customer, "suggestions")
-    found = session.services.get("invoice-sync", _path(account_id, Kind.contact, *more))
+    found = session.services.get("invoice-sync", _path(account_id, Kind.contact, *more), name=name)
     if as_json:
         screen.document(found)
         return
-    for each in found["customers"] if customer is None else [found]:
+    suggested = found["customers"] if customer is None else [found]
+    if not suggested:
+        screen.say("No customer waits for a contact.")
+    for each in suggested:
         screen.say(f"{each['customer_id']}: {each['customer_name']}", "bold")
         screen.table(
             ("contact", "name", "email", "reasons"),
