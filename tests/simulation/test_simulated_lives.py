@@ -3,20 +3,27 @@
 `make simulate SEEDS=10000 FROM=0` lives more of them.
 """
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+from itertools import count, islice
 
 import pytest
 from simulated import record
 from simulated.campaign import broken_and_short, campaign, run
 from simulated.clock import replacing
 from simulated.script import drawn
+from simulated.seams import owned_task
 
 from invoice_sync import send_intent
 from invoice_sync.domain import retry
+from payment_ingest import process_account, sweep_account
+from payment_ingest.accept_delivery import DeliveryWriter
+from payment_ingest.domain.sweeping import SweepTimes
+from payment_ingest.store import ledger
 from pipeline_local_stack.paths import ROOT
 from pipeline_messaging import outbox, subscriber
 from pipeline_messaging.leases import Lease
@@ -33,6 +40,12 @@ STRUCK = (
     "request of the dead",
     "request arrives after the caller gave up",
     "edited in xero",
+    "paid in xero",
+    "payment deleted in xero",
+    "credited in xero",
+    "webhook lost",
+    "webhook unanswered",
+    "webhook of the dead",
     "xero commit_then_timeout",
     "xero rate_limit_minute",
 )
@@ -74,6 +87,30 @@ async def _never_looks(self, conn):
     pass
 
 
+async def _acknowledges_at_once(self, delivery, accept=DeliveryWriter.accept):
+    owned_task(asyncio.get_running_loop(), accept(self, delivery))
+
+
+async def _drops_what_is_not_linked(conn, tenant_id, linked, unpublished=ledger.unpublished):
+    steps = await unpublished(conn, tenant_id, linked)
+    await conn.execute(
+        "UPDATE payment_movements SET sequence = 0, published_at = now()"
+        " WHERE tenant_id = $1 AND sequence IS NULL AND xero_invoice_id <> ALL($2::text[])",
+        tenant_id,
+        list(linked),
+    )
+    return steps
+
+
+async def _moves_its_watermark_first(deps, lease, tenant_id, sweep=sweep_account.sweep_account):
+    async with deps.pool.acquire() as conn:
+        await conn.execute(
+            "UPDATE tenant_sweeps SET watermark = now() WHERE tenant_id = $1 AND kind = 'recent'",
+            tenant_id,
+        )
+    await sweep(deps, lease, tenant_id)
+
+
 PLANTED = {
     "no lookup after an unknown outcome": [
         (retry, "after_unknown", lambda **_known: retry.SendAgain()),
@@ -83,25 +120,56 @@ PLANTED = {
     "offsets are committed before the transaction": [(Subscription, "consume", _offsets_first)],
     "whoever lost the lease writes all the same": [(Lease, "verify", _never_looks)],
 }
+PLANTED_IN_PAYMENTS = {
+    "a webhook is acknowledged before its row": [(DeliveryWriter, "accept", _acknowledges_at_once)],
+    "a payment that comes before its link is dropped": [
+        (ledger, "unpublished", _drops_what_is_not_linked)
+    ],
+    "a sweep moves its watermark before it looks": [
+        (process_account, "sweep_account", _moves_its_watermark_first),
+        (SweepTimes, "since", lambda _self, watermark: watermark),
+    ],
+}
 
 
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
 def test_what_is_wrong_on_purpose_is_found(postgres_dsn, planted):
+    assert found_within(range(FOUND_WITHIN), planted, postgres_dsn)
+
+
+@pytest.mark.parametrize("planted", PLANTED_IN_PAYMENTS.values(), ids=PLANTED_IN_PAYMENTS)
+def test_what_is_wrong_with_payments_on_purpose_is_found(postgres_dsn, planted):
+    with_payments = (seed for seed in count() if ("ingest",) in drawn(seed))
+    assert found_within(islice(with_payments, FOUND_WITHIN), planted, postgres_dsn)
+
+
+def found_within(seeds, planted, postgres_dsn):
+    """Whether one of the seeds breaks a promise, and it is the planted bug that breaks it."""
+
     async def work(live):
-        for seed in range(FOUND_WITHIN):
-            script = drawn(seed)
+        for seed in seeds:
             with replacing(planted):
-                if not (await live(script, seed)).broken:
-                    continue
-                short = await broken_and_short(script, seed, live)
-            return seed, len(script), short, (await live(short, seed)).broken
+                broken = (await live(drawn(seed), seed)).broken
+            if broken:
+                return not (await live(drawn(seed), seed)).broken
+        return False
+
+    return run(work, postgres_dsn)
+
+
+def test_a_script_that_breaks_a_promise_is_cut_down(postgres_dsn):
+    async def work(live):
+        with replacing(PLANTED["the outbox is published newest first"]):
+            for seed in range(FOUND_WITHIN):
+                script = drawn(seed)
+                if (await live(script, seed)).broken:
+                    short = await broken_and_short(script, seed, live)
+                    return script, short, (await live(short, seed)).broken
         return None
 
-    found = run(work, postgres_dsn)
-    assert found, f"not found within {FOUND_WITHIN} seeds"
-    seed, length, short, broken_without = found
-    assert len(short) < length, f"seed {seed} was not cut down"
-    assert not broken_without, "it is the planted bug that breaks it"
+    script, short, broken = run(work, postgres_dsn)
+    assert len(short) < len(script)
+    assert broken
 
 
 def test_what_was_lived_is_kept_beside_earlier_campaigns_and_on_the_page(tmp_path):

@@ -306,12 +306,12 @@ class World:
         )
         self.sent += 1
 
-    async def all_stored(self) -> None:
+    async def all_stored(self, seconds: float = 40) -> None:
         async def stored() -> bool:
             found = await self.pool.fetchval("SELECT sum(next_offset) FROM positions")
             return (found or 0) >= self.sent
 
-        await until(stored, f"{self.sent} records are stored")
+        await until(stored, f"{self.sent} records are stored", seconds)
 
     def client(self, url: str, token: str | None) -> httpx.AsyncClient:
         cookies = {"pipeline_session": token} if token else {}

@@ -1,9 +1,12 @@
 """People's pages answer one internet address so often a minute and no more; nobody else notices."""
 
 import re
+from functools import partial
 
 import httpx
 import pytest
+
+from pipeline_service_defaults.source_limit import SourceLimit
 
 PER_MINUTE = 60
 PUBLIC = (
@@ -17,7 +20,10 @@ PUBLIC = (
 
 
 @pytest.fixture
-async def limited(make_stack):
+async def limited(make_stack, monkeypatch):
+    # However long the requests take, none is forgotten meanwhile.
+    stopped = partial(SourceLimit, clock=lambda: 0.0)
+    monkeypatch.setattr("connector.app.SourceLimit", stopped)
     return await make_stack(public_requests_per_minute=PER_MINUTE, trusted_proxies=1)
 
 

@@ -28,7 +28,8 @@ from pipeline_local_stack.bench.machine import commit_of
 from pipeline_local_stack.paths import ROOT
 from simulated import record
 from simulated.clock import VirtualLoop, virtual_time
-from simulated.database import Database, made_database
+from simulated.database import Database, Databases, made_database
+from simulated.payment_ingest_life import make_days
 from simulated.script import Script, drawn
 from simulated.seams import Died, owned_task
 from simulated.shrink import shrunk
@@ -68,18 +69,24 @@ def run(work: Callable[[Live], Awaitable[Any]], server_dsn: str) -> Any:
 
 
 async def _run(work: Callable[[Live], Awaitable[Any]], loop: VirtualLoop, server_dsn: str) -> Any:
-    async with made_database(server_dsn, "invoice_sync") as dsn:
-        database, simulator = Database(dsn, loop), create_app(Settings())
+    async with (
+        made_database(server_dsn, "invoice_sync") as of_invoices,
+        made_database(server_dsn, "payment_ingest") as of_payments,
+    ):
+        databases = Databases(Database(of_invoices, loop), Database(of_payments, loop))
+        await make_days(databases.payments)
+        simulator = create_app(Settings())
 
         async def live(script: Script, seed: int) -> Verdict:
             loop.now = 0.0
             with virtual_time(loop, seed):
-                return await World(loop, database, simulator).live(script)
+                return await World(loop, databases, simulator).live(script)
 
         try:
             return await work(live)
         finally:
-            await database.close()
+            for each in databases:
+                await each.close()
 
 
 def _drop(logger: Any, name: str, event: Any) -> Any:

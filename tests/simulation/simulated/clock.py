@@ -81,8 +81,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the epoch."""
         return BEGINNING + self.now
 
-    def utc(self) -> datetime:
-        return datetime.fromtimestamp(self.timestamp(), UTC)
+    def utc(self, now: float | None = None) -> datetime:
+        """The moment at this second of the loop's time, or at the present one."""
+        return datetime.fromtimestamp(BEGINNING + (self.now if now is None else now), UTC)
 
     async def rest(self) -> None:
         """Return once nobody can go on by himself: all wait for a seam, for a moment, or for each other."""
@@ -122,12 +123,18 @@ def virtual_time(loop: VirtualLoop, seed: int) -> Iterator[None]:
         (time, "monotonic", loop.time),
         (time, "time", loop.timestamp),
         (random, "uniform", chance.uniform),
+        # Another thread's end is no moment of the loop's time.
+        (asyncio, "to_thread", _at_once),
         (uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)),
         (ring_doorbells, "datetime", Moment),
         (sweep_account, "datetime", Moment),
     ]
     with replacing(replaced):
         yield
+
+
+async def _at_once(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    return function(*given, **named)
 
 
 @contextmanager

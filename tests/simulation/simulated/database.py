@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -13,7 +13,7 @@ from pipeline_service_defaults.migrate import directories_of, migrate
 from simulated.seams import Seams
 
 # Unqualified names are looked up in `simulated` first: what the services call now() is the simulation's moment.
-VIRTUAL = """
+VIRTUAL = r"""
     CREATE SCHEMA simulated;
     CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
         SELECT coalesce(nullif(pg_catalog.current_setting('simulated.now', true), '')::timestamptz,
@@ -27,13 +27,14 @@ VIRTUAL = """
     DECLARE each record;
     BEGIN
         FOR each IN
-            SELECT c.oid::regclass AS name, a.attname
+            SELECT c.oid::regclass AS name, a.attname, pg_get_expr(d.adbin, d.adrelid) AS value
               FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid
               JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-             WHERE pg_get_expr(d.adbin, d.adrelid) IN ('now()', 'clock_timestamp()')
         LOOP
-            EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT simulated.now()',
-                           each.name, each.attname);
+            IF each.value ~ '\m(now|clock_timestamp)\(\)' THEN
+                EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s', each.name, each.attname,
+                    regexp_replace(each.value, '\m(now|clock_timestamp)\(\)', 'simulated.now()', 'g'));
+            END IF;
         END LOOP;
         EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
                        current_database());
@@ -63,23 +64,32 @@ async def made_database(server_dsn: str, service: str) -> AsyncIterator[str]:
         await admin.close()
 
 
+GRAIN = 0.02
+"""Seconds: Postgres's clock moves by as much, so that not every statement has to tell it the time first."""
+
+
 class Session(asyncpg.Connection):
     """A session that tells Postgres what time it is, and the loop that an answer is on its way."""
 
     loop: Any
-    _told: float = -1.0
+    _told: int = -1
+
+    @property
+    def _knows_the_time(self) -> bool:
+        return self._told == int(self.loop.now / GRAIN)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - as asyncpg has it
         with self.loop.waiting_for_postgres():
-            if args or self.is_in_transaction() or self._told == self.loop.now:
+            if args or self.is_in_transaction() or self._knows_the_time:
                 return await super().execute(query, *args, timeout=timeout)
-            self._told = self.loop.now
-            moment = f"SET simulated.now = '{self.loop.utc().isoformat()}'; "
-            status: str = await super().execute(moment + query, timeout=timeout)
+            self._told = int(self.loop.now / GRAIN)
+            moment = self.loop.utc(self._told * GRAIN).isoformat()
+            told = f"SET simulated.now = '{moment}'; {query}"
+            status: str = await super().execute(told, timeout=timeout)
             return status
 
     async def _execute(self, *args: Any, **named: Any) -> Any:
-        if self._told != self.loop.now and not self.is_in_transaction():
+        if not self._knows_the_time and not self.is_in_transaction():
             await self.execute("")
         with self.loop.waiting_for_postgres():
             return await super()._execute(*args, **named)
@@ -137,6 +147,13 @@ class Database:
         for session in self._all:
             with self.loop.waiting_for_postgres():
                 await session.close()
+
+
+class Databases(NamedTuple):
+    """One for each service that has a part in a life."""
+
+    invoices: Database
+    payments: Database
 
 
 class Pool:

@@ -44,7 +44,7 @@ def start(life: Life, seams: Seams, database: Database, kafka: Kafka, gateway: G
     client = httpx.AsyncClient(transport=gateway)
     deps = Deps(
         pool=pool,
-        gateway=GatewayClient(client, "http://gateway.test", lambda: "token"),
+        gateway=GatewayClient(client, "http://gateway.test", lambda: "invoice-sync"),
         write=WriteSettings(WEB, "200"),
         chance=lambda: 0.5,
         on_recorded=relay.wake,

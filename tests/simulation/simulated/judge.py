@@ -6,7 +6,13 @@ from typing import Any
 from pipeline_contracts import topics
 from pipeline_local_stack.call_log import Call
 from pipeline_local_stack.invariants import violations
-from pipeline_local_stack.ledgers import InvoiceKey, Ledgers, documents_of, histories
+from pipeline_local_stack.ledgers import (
+    InvoiceKey,
+    Ledgers,
+    documents_of,
+    histories,
+    settlements_of,
+)
 from simulated.pipeline import CUSTOMER_NAME
 from xero_simulator import ledger
 
@@ -16,7 +22,9 @@ async def broken_promises(world: Any) -> list[str]:
     books = ledger.dump(world.xero.books[world.tenant_id])
     states: dict[InvoiceKey, str] = {}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in await world.database.fetch("SELECT account_id, invoice_id, state FROM invoices"):
+    for row in await world.databases.invoices.fetch(
+        "SELECT account_id, invoice_id, state FROM invoices"
+    ):
         states[InvoiceKey(row["account_id"], row["invoice_id"])] = row["state"]
         counts[row["account_id"]][row["state"]] += 1
     ledgers = Ledgers(
@@ -40,6 +48,10 @@ async def broken_promises(world: Any) -> list[str]:
         states=states,
         counts=counts,
         edited_in_xero=frozenset(world.edits),
+        payments=world.kafka.records(topics.PAYMENTS.name),
+        settlements=settlements_of(books, world.tenant_id) if world.ingests else (),
+        webhooks=world.webhooks.answered,
+        kept=await _kept(world) if world.ingests else frozenset(),
     )
     found = [str(each) for each in violations(ledgers)]
     return (
@@ -49,6 +61,11 @@ async def broken_promises(world: Any) -> list[str]:
         + _set_aside(world.kafka)
         + _contacts(books)
     )
+
+
+async def _kept(world: Any) -> frozenset[str]:
+    rows = await world.databases.payments.fetch("SELECT body_hash FROM raw_deliveries")
+    return frozenset(row["body_hash"].hex() for row in rows)
 
 
 def _overwritten(edits: dict[str, str], books: Any) -> list[str]:

@@ -31,7 +31,6 @@ PATIENCE: float = Settings.model_fields["gateway_read_seconds"].default
 IN_LINE: float = Settings.model_fields["gateway_slot_wait_seconds"].default
 """How long it keeps a call that has to wait; who would wait longer is sent away."""
 LATEST = 300.0
-CALLER = "invoice-sync"
 TOKEN = "test-token"
 
 
@@ -61,7 +60,9 @@ class Gateway(httpx.AsyncBaseTransport):
         account_id = request.url.path.split("/")[3]
         if request.url.path.endswith("/connection"):
             return httpx.Response(200, json={"sequence": int(account_id in self.tenants)})
-        call = await judged(_as_received(request), account_id, CALLER)
+        # In place of a token, a service shows its name.
+        caller = request.headers["authorization"].removeprefix("Bearer ")
+        call = await judged(_as_received(request), account_id, caller)
         if isinstance(call, Response):
             return _said(call)
         try:

@@ -150,7 +150,7 @@ class Seams:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not isinstance(error, Died):
+        if not task.cancelled() and (error := task.exception()) and not _is_death(error):
             self.unexpected.append(error)
 
     async def end(self) -> None:
@@ -161,6 +161,13 @@ class Seams:
         await asyncio.gather(*tasks, return_exceptions=True)
         while self._clean_ups:
             await asyncio.gather(*self._clean_ups)
+
+
+def _is_death(error: BaseException) -> bool:
+    """Whether a process died; where several tasks were one group, perhaps in some of them."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_death, error.exceptions))
+    return isinstance(error, Died)
 
 
 def owned_task(loop: Any, work: Any, **named: Any) -> asyncio.Task[Any]:

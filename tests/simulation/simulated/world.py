@@ -1,6 +1,7 @@
 """One life from its script: everybody lives through it, then all is healed, comes to rest, and is judged."""
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -8,21 +9,24 @@ from typing import Any
 
 import httpx
 
+from payment_ingest import notice_gaps, ring_doorbells
 from pipeline_messaging import publishing, relay
-from simulated import invoice_sync_life, kafka
+from simulated import invoice_sync_life, kafka, payment_ingest_life
 from simulated.clock import VirtualLoop, replacing
-from simulated.database import Database, OwnSession
+from simulated.database import Databases, OwnSession
 from simulated.judge import broken_promises
 from simulated.network import Gateway
 from simulated.pipeline import ACCOUNT, CUSTOMER_NAME, Pipeline
-from simulated.script import Script, Step
+from simulated.script import INVOICE_SYNC, PAYMENT_INGEST, Script, Step
 from simulated.seams import Life, Seams, modules_with_failpoints
+from simulated.webhooks import ADDRESS, Webhooks
 from xero_simulator.app import XeroSimulator
 from xero_simulator.limits import LimitSettings
+from xero_simulator.webhooks import Subscription
 
 LONGEST_REST = 3600.0
-STEPS_TO_REST = 2000
-TURNS_UNTIL_ON_ITS_WAY = 60
+STEPS_TO_REST = 4000
+TURNS_UNTIL_ON_ITS_WAY = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +44,15 @@ class Verdict:
 class World:
     """Two replicas of each service, Kafka, Xero and its people, for one life."""
 
-    def __init__(self, loop: VirtualLoop, database: Database, simulator: XeroSimulator) -> None:
+    def __init__(self, loop: VirtualLoop, databases: Databases, simulator: XeroSimulator) -> None:
         self.loop = loop
-        self.database = database
+        self.databases = databases
         self.seams = Seams(loop)
         self.kafka = kafka.Kafka(self.seams)
         self.pipeline = Pipeline(loop.utc)
         self.xero = simulator.world
         self.gateway = Gateway(self.seams, simulator)
+        self.webhooks = Webhooks(self.seams)
         self.hands = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=simulator), base_url="http://xero.test"
         )
@@ -56,6 +61,9 @@ class World:
         self.edits: dict[str, str] = {}
         """By InvoiceID: the reference that somebody typed in Xero last."""
         self.tenant_id = ""
+        self.payments: list[str] = []
+        """Ids of those that stand in Xero."""
+        self.healed_at = loop.utc()
 
     async def live(self, script: Script) -> Verdict:
         """Live through the script, and be judged."""
@@ -65,6 +73,8 @@ class World:
         replaced += [
             (relay, "asyncpg", _Connecting(self)),
             (relay, "_LOCK_POLL_SECONDS", 20.0),
+            (ring_doorbells, "_IDLE_SECONDS", 20.0),
+            (notice_gaps, "_LOOK_SECONDS", 60.0),
             (publishing, "make_producer", lambda _settings: kafka.Producer(self.kafka)),
             (publishing, "discard", _discard),
         ]
@@ -94,21 +104,50 @@ class World:
         )
 
     async def _begin(self) -> None:
-        await self.database.empty()
+        await self.databases.invoices.empty()
         xero = self.xero
         xero.reset()
+        xero.webhooks.subscription = Subscription("", "")
         xero.clock._real = self.loop.timestamp
         self.tenant_id = self.gateway.connect(ACCOUNT, next(iter(xero.users.values())))
         xero.limits.settings = LimitSettings(None, None, None, None)
         for record in (self.pipeline.connection(self.tenant_id, 1), self.pipeline.customer()):
             self.kafka.append(record)
-        for name in ("a", "b"):
+        for name in INVOICE_SYNC:
             self._start(name)
+
+    async def _ingest(self) -> None:
+        """Payments are taken in, too; Xero tells of changes, some of them twice, and not in order."""
+        await self.databases.payments.empty()
+        for name in PAYMENT_INGEST:
+            self._start(name)
+        sender = self.xero.webhooks
+        sender.subscription = Subscription(
+            ADDRESS,
+            payment_ingest_life.WEBHOOK_KEY,
+            double_probability=0.1,
+            reorder_probability=0.2,
+        )
+        sender.reset(uuid.uuid4().int)
+        sender._transport, sender._client = self.webhooks, None
+        self.seams.start(sender.run(), None)
+
+    @property
+    def ingests(self) -> bool:
+        """Whether payment-ingest has a part in this life."""
+        return PAYMENT_INGEST[0] in self.lives
 
     def _start(self, name: str) -> None:
         self.births += 1
         life = self.lives[name] = Life(f"{name}{self.births}")
-        invoice_sync_life.start(life, self.seams, self.database, self.kafka, self.gateway)
+        of_invoices, of_payments = self.databases
+        if name in INVOICE_SYNC:
+            invoice_sync_life.start(life, self.seams, of_invoices, self.kafka, self.gateway)
+        else:
+            gate = payment_ingest_life.start(
+                life, self.seams, of_payments, self.kafka, self.gateway
+            )
+            self.webhooks.open(life, gate)
         self.kafka.assign()
 
     # One step of a script
@@ -116,6 +155,8 @@ class World:
     async def _do(self, step: Step) -> None:
         self.seams.note(f"step {step}")
         name, *arguments = step
+        if arguments[:1] and arguments[0] in PAYMENT_INGEST and not self.ingests:
+            return
         deed: Callable[..., Any] = getattr(self, f"_{name}")
         await deed(*arguments)
         await self._settle()
@@ -164,6 +205,36 @@ class World:
         if reply.is_success:
             self.seams.strike("edited in xero")
             self.edits[reply.json()["document_id"]] = told
+
+    async def _pay(self, number: int, amount: str) -> None:
+        """Somebody enters a payment in Xero, which refuses it where there is nothing to pay."""
+        path = f"/admin/tenants/{self.tenant_id}/payments"
+        paid = await self.hands.post(path, json={"invoice": f"INV-{number}", "amount": amount})
+        if paid.is_success:
+            self.seams.strike("paid in xero")
+            self.payments.append(paid.json()["payment_id"])
+
+    async def _unpay(self, which: int) -> None:
+        """Somebody deletes a payment in Xero."""
+        if self.payments:
+            gone = self.payments.pop(which % len(self.payments))
+            path = f"/admin/tenants/{self.tenant_id}/payments/{gone}"
+            (await self.hands.delete(path)).raise_for_status()
+            self.seams.strike("payment deleted in xero")
+
+    async def _credit(self, number: int, amount: str) -> None:
+        """Somebody allocates a credit note in Xero."""
+        path = f"/admin/tenants/{self.tenant_id}/credits"
+        credited = await self.hands.post(path, json={"invoice": f"INV-{number}", "amount": amount})
+        if credited.is_success:
+            self.seams.strike("credited in xero")
+
+    async def _silence(self, is_silent: bool) -> None:  # noqa: FBT001 - as a script has it
+        """Xero tells nothing of what happens from now on, or does again."""
+        self.xero.webhooks.subscription.drop_probability = float(is_silent)
+
+    async def _webhook(self, trouble: str) -> None:
+        self.webhooks.troubles.append(trouble)
 
     async def _xero(self, kind: str, method: str = "*") -> None:
         self.xero.faults.add(kind=kind, method=method)
@@ -225,11 +296,11 @@ class World:
         """The customer is in Xero already, and the account links what it finds."""
         path = f"/admin/tenants/{self.tenant_id}/contacts"
         (await self.hands.post(path, json={"Name": CUSTOMER_NAME})).raise_for_status()
-        await invoice_sync_life.choose_matching(self.database, ACCOUNT)
+        await invoice_sync_life.choose_matching(self.databases.invoices, ACCOUNT)
 
     async def _ask(self, name: str, what: str) -> None:
         """Somebody asks a replica for an import, or for a comparison of the books."""
-        asked = invoice_sync_life.ask(what, self.database, self.seams, ACCOUNT)
+        asked = invoice_sync_life.ask(what, self.databases.invoices, self.seams, ACCOUNT)
         self.seams.start(asked, self.lives[name])
 
     def _count_xeros_faults(self) -> None:
@@ -243,6 +314,9 @@ class World:
         self.seams.note("heal")
         self.xero.faults.faults.clear()
         self.kafka.troubles.clear()
+        self.webhooks.troubles.clear()
+        await self._silence(False)
+        self.healed_at = self.loop.utc()
         for name, life in self.lives.items():
             life.dies_at.clear()
             self.seams.deaths.clear()
@@ -270,7 +344,7 @@ class World:
         return self.kafka.is_read() and not await self._what_is_left()
 
     async def _what_is_left(self) -> list[str]:
-        rows = await self.database.fetch(
+        rows = await self.databases.invoices.fetch(
             """
             SELECT 'invoice ' || invoice_id || ' ' || state AS what FROM invoices
              WHERE due_at IS NOT NULL OR intent_id IS NOT NULL
@@ -283,18 +357,35 @@ class World:
             UNION ALL SELECT 'lease ' || account_id FROM account_leases WHERE lease_until IS NOT NULL
             """
         )
-        return [row["what"] for row in rows]
+        if not self.ingests:
+            return [row["what"] for row in rows]
+        rows += await self.databases.payments.fetch(
+            """
+            SELECT 'delivery' AS what FROM unread_deliveries
+            UNION ALL SELECT 'doorbell ' || xero_invoice_id FROM doorbells
+            UNION ALL SELECT 'doorbell ' || document_id FROM document_doorbells
+            UNION ALL SELECT 'outbox ' || topic FROM outbox
+            UNION ALL SELECT 'lease ' || account_id FROM account_leases WHERE lease_until IS NOT NULL
+            -- What no webhook told of, the next one finds.
+            UNION ALL SELECT 'sweep' FROM tenant_sweeps WHERE kind = 'recent' AND watermark <= $1
+            """,
+            self.healed_at,
+        )
+        return [row["what"] for row in rows] + ["webhook"] * (not self.xero.webhooks.idle)
 
     async def _until_next(self) -> float:
-        """Seconds until the database has something due, within a minute."""
-        (row,) = await self.database.fetch(
-            """
-            SELECT extract(epoch FROM min(at) - now())::float8 AS seconds FROM (
-                SELECT due_at AS at FROM account_leases UNION ALL SELECT lease_until FROM account_leases
-            ) AS moments WHERE at > now()
-            """
-        )
-        return min(max(row["seconds"] or 20.0, 1.0), 60.0)
+        """Seconds until a database has something due, within five minutes."""
+        soonest = 300.0
+        for database in self.databases:
+            (row,) = await database.fetch(
+                """
+                SELECT extract(epoch FROM min(at) - now())::float8 AS seconds FROM (
+                    SELECT due_at AS at FROM account_leases UNION ALL SELECT lease_until FROM account_leases
+                ) AS moments WHERE at > now()
+                """
+            )
+            soonest = min(soonest, row["seconds"] or soonest)
+        return max(soonest, 1.0)
 
 
 class _Connecting:
@@ -304,7 +395,8 @@ class _Connecting:
         self._world = world
 
     async def connect(self, dsn: str, **_options: Any) -> OwnSession:
-        return await OwnSession.open(self._world.database, self._world.seams)
+        (database,) = [each for each in self._world.databases if each.dsn == dsn]
+        return await OwnSession.open(database, self._world.seams)
 
 
 async def _discard(producer: Any) -> None:
