@@ -5,6 +5,7 @@ nothing but TLS: one invoice and one payment go through; whatever is not as it s
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import re
@@ -45,6 +46,19 @@ from pipeline_messaging.unreachable import why_unreachable
 from pipeline_service_defaults.database import refusal
 from pipeline_service_defaults.migrate import MigrationError, directories_of, migrate
 from pipeline_xero.connections import OwnedConnections
+
+# aiokafka does not wait for the end of TLS when it closes a connection: on a busy machine the loop may end first.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def keeps_what_it_leaves_to_itself():
+    """Each test's unclosed connections are collected here, not in whichever test comes next."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
