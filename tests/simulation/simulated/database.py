@@ -1,4 +1,4 @@
-"""Real Postgres on virtual time: sessions that are kept, a pool whose every loan is a seam, and a relay's own session."""
+"""Real Postgres on virtual time: sessions that are kept, a pool whose every loan is a seam, and sessions of one's own."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -183,7 +183,7 @@ class Pool:
 
 
 class OwnSession:
-    """What a relay takes for the connection it opened: each statement is a seam, its end frees the lock."""
+    """What a relay, or who stores webhooks, takes for its connection: each statement is a seam, its end frees the locks."""
 
     def __init__(self, database: Database, seams: Seams, session: Session) -> None:
         self._database, self._seams, self._session = database, seams, session
@@ -211,7 +211,7 @@ class OwnSession:
 
     def __getattr__(self, name: str) -> Any:
         async def run(*args: Any, **named: Any) -> Any:
-            await self._seams.pause(f"relay {name}")
+            await self._seams.pause(f"own {name}")
             if self._is_closed:
                 raise asyncpg.ConnectionDoesNotExistError("connection was closed")
             return await getattr(self._session, name)(*args, **named)

@@ -128,6 +128,7 @@ class World:
             double_probability=0.1,
             reorder_probability=0.2,
         )
+        # Which ones is drawn from the life's seed, as every id is.
         sender.reset(uuid.uuid4().int)
         sender._transport, sender._client = self.webhooks, None
         self.seams.start(sender.run(), None)
