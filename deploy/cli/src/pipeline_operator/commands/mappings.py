@@ -57,7 +57,8 @@ def list_(
 def suggest(
     context: typer.Context,
     customer: Annotated[
-        str | None, typer.Argument(help="One customer; else those whose invoices wait.")
+        str | None,
+        typer.Argument(help="One customer; else those told of by Pipeline whose invoices wait."),
     ] = None,
     name: Annotated[
         str | None,
@@ -81,7 +82,11 @@ def suggest(
         return
     suggested = found["customers"] if customer is None else [found]
     if not suggested:
-        screen.say("No customer waits for a contact.")
+        # Of one whom Pipeline has not told of there is no name to compare: its invoices may wait all the same.
+        screen.say(
+            "No customer whom Pipeline has told of waits for a contact. For another, give its id and --name;"
+            " `failures list` says what waits."
+        )
     for each in suggested:
         screen.say(f"{each['customer_id']}: {each['customer_name']}", "bold")
         screen.table(
