@@ -195,14 +195,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--script", type=Path, help="live this script, as a failure printed it")
+    parser.add_argument(
+        "--script", type=_printed, help="file with what a failure printed; lived step by step"
+    )
     parser.add_argument(
         "--record", action="store_true", help=f"keep what was lived in {record.FILE.name}"
     )
     asked = parser.parse_args()
     with postgres() as server_dsn:
         if asked.script is not None:
-            return _trace(asked.script, server_dsn)
+            return _trace(*asked.script, server_dsn)
         seeds = range(asked.first, asked.first + asked.seeds)
         stop = get_context("spawn").Event()
         for each in STOPPING:
@@ -244,8 +246,17 @@ def postgres() -> Iterator[str]:
             server.stop()
 
 
-def _trace(file: Path, server_dsn: str) -> int:
-    seed, script = ast.literal_eval(file.read_text(encoding="utf-8"))
+def _printed(file: str) -> tuple[int, Script]:
+    """The seed and the script in a file."""
+    try:
+        seed, script = ast.literal_eval(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        wanted = "(seed, [steps]), as a failure prints it"
+        raise argparse.ArgumentTypeError(f"{file} does not hold {wanted}: {error}") from None
+    return seed, script
+
+
+def _trace(seed: int, script: Script, server_dsn: str) -> int:
     verdict: Verdict = run(lambda live: live(script, seed), server_dsn)
     print(*verdict.trace, *verdict.broken, sep="\n")
     return int(bool(verdict.broken))

@@ -126,7 +126,7 @@ async def _look_after(settings: StorageSettings, command: str) -> int:
 async def _sweep_deep(settings: DatabaseSettings) -> int:
     async with _pool(settings.database_url) as pool, pool.acquire() as conn:
         tenants = await sweeps.deepen(conn)
-    say(f"{tenants} organisations are read whole now; see `reconcile` afterwards.")
+    say(f"Organisations that are read whole now: {tenants}. See `reconcile` afterwards.")
     return 0
 
 
