@@ -113,7 +113,11 @@ async def test_both_answer_alike(make_stack, monkeypatch, fault, requests):
             world.faults.add(**fault, path="/api.xro/2.0/*")
     async with (
         stack.caller() as real,
-        httpx.AsyncClient(transport=gateway, base_url="http://gateway.test") as stand_in,
+        httpx.AsyncClient(
+            transport=gateway,
+            base_url="http://gateway.test",
+            headers={"Authorization": "Bearer invoice-sync"},
+        ) as stand_in,
     ):
         answers = [await _both(real, stand_in, each) for each in requests]
         sequences = await _both(real, stand_in, Asked("GET", "../connection"))
