@@ -4,12 +4,14 @@
 `tests/integration/invoice_sync/test_killed_at_every_step.py`.
 """
 
+import pytest
 from simulated.matrix import ELSEWHERE, STEPS, once
 from simulated.named_failpoints import named_in
 
 from pipeline_local_stack.paths import ROOT
 
 
+@pytest.mark.timeout(900)
 def test_every_named_step_is_killed_once_and_no_promise_breaks(postgres_dsn):
     found = once(postgres_dsn)
     assert found.broken == []

@@ -29,6 +29,8 @@ from pipeline_messaging import outbox, subscriber
 from pipeline_messaging.leases import Lease
 from pipeline_messaging.subscriber import Subscription
 
+pytestmark = pytest.mark.timeout(1200)
+
 SEEDS = int(os.environ.get("SIMULATED_SEEDS", "1000"))
 FOUND_WITHIN = 50
 STRUCK = (
